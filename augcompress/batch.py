@@ -1,0 +1,64 @@
+"""The batch: what flows from a data set through augmentation into the networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+Inputs = Tensor | dict[str, Tensor] | list[str]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples side by side."""
+
+    inputs: Inputs
+    """Images `(N,C,H,W)`: uint8 as stored, float in [0,1] after `scaled()`; a dict of tensors for
+    encoded text; a list of raw texts before encoding."""
+    targets: Tensor | None
+    """Soft targets `(N,classes)`, rows sum to 1; None where unlabelled."""
+    index: Tensor
+    """`(N,)` int64: positions in the split; caches, memory banks and keyed draws hang on it."""
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def images(self) -> Tensor:
+        """The inputs, known to be images."""
+        if not isinstance(self.inputs, Tensor):
+            raise TypeError("this batch holds no images")
+        return self.inputs
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on `device` (without waiting, where memory is pinned)."""
+        inputs = self.inputs
+        if isinstance(inputs, Tensor):
+            inputs = inputs.to(device, non_blocking=True)
+        elif isinstance(inputs, dict):
+            inputs = {name: value.to(device, non_blocking=True) for name, value in inputs.items()}
+        targets = None if self.targets is None else self.targets.to(device, non_blocking=True)
+        return Batch(inputs, targets, self.index.to(device, non_blocking=True))
+
+    def scaled(self) -> Batch:
+        """uint8 images become float in [0,1]; everything else stays as it is."""
+        if isinstance(self.inputs, Tensor) and self.inputs.dtype == torch.uint8:
+            return replace(self, inputs=self.inputs.float().div_(255))
+        return self
+
+    def with_images(self, images: Tensor, targets: Tensor | None = None) -> Batch:
+        """A copy with other images, and other targets where given."""
+        return replace(self, inputs=images, targets=self.targets if targets is None else targets)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands; augmentations, ramps and schedules read it."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    step: int = 0
+    """Optimiser steps finished."""
+    fraction: float = 0.0
+    """Share of the whole training that is done, 0 to 1."""

@@ -1,0 +1,185 @@
+"""Components: frozen settings that know how to build their worker, and the one door for plug-ins."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+
+from augcompress.errors import AugcompressError, UsageError
+
+ALLOW_PLUGINS = "AUGCOMPRESS_ALLOW_PLUGINS"
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class NotInKey:
+    """Marks a field that does not change a stage's result (a path, a limit): left out of the key."""
+
+
+def expand_path(text: str, base: str | None) -> str:
+    """`~` and `${NAME}` expanded; a relative path starts at `base`, the recipe's folder.
+
+    Raises ValueError when an environment variable is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise ValueError(f"environment variable {match[1]} is not set; export it first")
+        return os.environ[match[1]]
+
+    path = Path(_VARIABLE.sub(value, text)).expanduser()
+    return str(path if base is None or path.is_absolute() else Path(base) / path)
+
+
+def _resolve_path(text: str, info: ValidationInfo) -> str:
+    return expand_path(text, (info.context or {}).get("base"))
+
+
+FilePath = Annotated[str, NotInKey(), AfterValidator(_resolve_path)]
+"""A path in a recipe: `~` and `${ENV}` are expanded, relative ones start at the recipe's folder."""
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Component(Section):
+    """Frozen settings with a `kind`, that build their worker.  The room's union is the registry."""
+
+    kind: str
+
+
+def _resolve_target(text: str, info: ValidationInfo) -> str:
+    location, colon, name = text.rpartition(":")
+    if not colon or not name.isidentifier():
+        raise ValueError("write ./file.py:Class (relative to the recipe) or package.module:Class")
+    if location.endswith(".py"):
+        location = expand_path(location, (info.context or {}).get("base"))
+    return f"{location}:{name}"
+
+
+class Plugin(Component):
+    """A class of the user's own, imported only with `--allow-plugins`.
+
+    Only subclasses of `Component` or `torch.nn.Module` are accepted.
+    """
+
+    kind: Literal["plugin"] = "plugin"
+    target: Annotated[str, NotInKey(), AfterValidator(_resolve_target)]
+    """`./my_file.py:Class`, relative to the recipe, or `package.module:Class`."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the class."""
+
+    def load(self) -> type:
+        """The class that `target` names.
+
+        Raises AugcompressError without permission, or when there is no such file or class.
+        """
+        location, _, name = self.target.rpartition(":")
+        if os.environ.get(ALLOW_PLUGINS, "") in ("", "0"):
+            raise AugcompressError(
+                f"plugin {self.target}: runs code from a file; if you trust it, add --allow-plugins"
+                f" or set {ALLOW_PLUGINS}=1"
+            )
+        found = getattr(_import(location), name, None)
+        if not isinstance(found, type):
+            raise AugcompressError(f"plugin {self.target}: the module has no class {name}")
+        return found
+
+    def component(self, expected: type[Component]) -> Any:
+        """The user's Component, made from `options`.
+
+        Raises AugcompressError when the class is no `expected` or the options do not fit.
+        """
+        found = self.load()
+        if not issubclass(found, expected):
+            raise AugcompressError(
+                f"plugin {self.target}: is no subclass of {expected.__module__}.{expected.__name__}"
+            )
+        try:
+            return found(**self.options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UsageError(f"plugin {self.target}: options.{where}: {first['msg']}") from error
+
+    def module(self, expected: type, **facts: Any) -> Any:
+        """The user's class, made from `options` and those of `facts` that it takes.
+
+        Raises AugcompressError when the class is no `expected` or refuses the options.
+        """
+        import inspect
+
+        found = self.load()
+        if not issubclass(found, expected):
+            raise AugcompressError(f"plugin {self.target}: is no subclass of {expected.__name__}")
+        taken = inspect.signature(found).parameters
+        wanted = {name: value for name, value in facts.items() if name in taken}
+        try:
+            return found(**{**wanted, **self.options})
+        except TypeError as error:
+            raise AugcompressError(f"plugin {self.target}: {error}; mend its options") from error
+
+    def digest(self) -> str:
+        """SHA-256 of the plug-in's source file, for the stage's key."""
+        location, _, _ = self.target.rpartition(":")
+        file = location if location.endswith(".py") else _import_if_allowed(location)
+        try:
+            return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        except OSError as error:
+            raise AugcompressError(f"plugin {self.target}: {error.strerror}: {file}") from error
+
+
+def _import_if_allowed(module: str) -> str:
+    if os.environ.get(ALLOW_PLUGINS, "") in ("", "0"):
+        return ""
+    return _import(module).__file__ or ""
+
+
+def _import(location: str) -> ModuleType:
+    try:
+        if not location.endswith(".py"):
+            return importlib.import_module(location)
+        path = Path(location).resolve()
+        name = f"augcompress_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+        if name in sys.modules:
+            return sys.modules[name]
+        found = importlib.util.spec_from_file_location(name, path)
+        assert found is not None and found.loader is not None
+        module = importlib.util.module_from_spec(found)
+        sys.modules[name] = module
+        found.loader.exec_module(module)
+        return module
+    except (ImportError, OSError, SyntaxError) as error:
+        sys.modules.pop(location, None)
+        raise AugcompressError(f"plugin {location}: cannot be imported: {error}") from error
+
+
+def key_of(value: Any) -> Any:
+    """What of a section decides its result, as JSON data: fields marked NotInKey are left out,
+    and a plug-in is its class name, options and the digest of its source."""
+    if isinstance(value, Plugin):
+        name = value.target.rpartition(":")[2]
+        return {"kind": "plugin", "class": name, "options": value.options, "code": value.digest()}
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        return {
+            name: key_of(getattr(value, name))
+            for name, field in fields.items()
+            if not any(isinstance(mark, NotInKey) for mark in field.metadata)
+        }
+    if isinstance(value, list | tuple):
+        return [key_of(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): key_of(item) for name, item in value.items()}
+    return value
