@@ -1,0 +1,1 @@
+"""The one place where rooms meet: artefacts opened, learners put together, stages carried out."""

@@ -1,0 +1,160 @@
+"""Artefacts on disk: a network as weights plus the description that rebuilds it, or an ONNX graph."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from augcompress.assembly.context import Context
+from augcompress.component import Component
+from augcompress.compressions import PruneStep
+from augcompress.errors import AugcompressError
+from augcompress.models import (
+    Model,
+    ModelFacts,
+    build_classifier,
+    load_weights,
+    read_weights,
+)
+from augcompress.rundir import write_aside
+
+WEIGHTS, DESCRIPTION, GRAPH = "model.safetensors", "model.json", "model.onnx"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A compression that a network went through, with what it changed."""
+
+    settings: Component
+    history: Any
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network with everything needed to rebuild it from its weights."""
+
+    module: nn.Module
+    model: Component
+    facts: ModelFacts
+    classes: tuple[str, ...]
+    resizing: dict[str, Any]
+    compressions: tuple[Applied, ...] = ()
+
+    def changed(self, module: nn.Module, applied: Applied) -> Network:
+        """After one more compression."""
+        return replace(self, module=module, compressions=(*self.compressions, applied))
+
+    def holds(self) -> list[Any]:
+        """What earlier compressions want re-applied after every optimiser step."""
+        found = [a.settings.hold(self.module, a.history) for a in self.compressions]  # type: ignore[attr-defined]
+        return [hold for hold in found if hold is not None]
+
+
+def new_network(context: Context, model: Component, weights: str | None, where: str) -> Network:
+    """A fresh network for the data at hand, from `weights` where given."""
+    context.seed_everything(where)
+    data = context.data
+    facts = context.model_facts
+    module = build_classifier(model, facts, data.mean, data.std)
+    if weights is not None:
+        fresh = load_weights(module, read_weights(weights), where=f"{where}.weights")
+        if fresh:
+            context.reporter.message(
+                f"{where}: the head has another class count than the weights and starts fresh"
+            )
+    return Network(module, model, facts, tuple(data.classes), data.resizing)
+
+
+def save_network(network: Network, folder: Path) -> Path:
+    """Write weights and description into `folder`, the description last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with write_aside(folder / WEIGHTS) as aside:
+        save_file(_storable(network.module.state_dict()), aside)
+    facts = network.facts
+    description = {
+        "version": VERSION,
+        "model": network.model.model_dump(mode="json"),
+        "facts": {"classes": facts.classes, "channels": facts.channels, "size": list(facts.size)},
+        "classes": list(network.classes),
+        "resizing": network.resizing,
+        "compressions": [
+            {"settings": a.settings.model_dump(mode="json"), "history": a.history}
+            for a in network.compressions
+        ],
+    }
+    with write_aside(folder / DESCRIPTION) as aside:
+        aside.write_text(json.dumps(description, indent=1))
+    return folder / WEIGHTS
+
+
+def _storable(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies without shared memory, as safetensors wants them."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+
+
+def load_network(path: Path) -> Network:
+    """Rebuild a network from `model.safetensors` and the `model.json` beside it.
+
+    Raises AugcompressError when either is unreadable or they do not fit.
+    """
+    where = path.with_name(DESCRIPTION)
+    try:
+        told = json.loads(where.read_text(encoding="utf-8"))
+        model = TypeAdapter(Model).validate_python(told["model"])
+        size = told["facts"]["size"]
+        facts = ModelFacts(told["facts"]["classes"], told["facts"]["channels"], (size[0], size[1]))
+        steps = [
+            Applied(TypeAdapter(PruneStep).validate_python(item["settings"]), item["history"])
+            for item in told["compressions"]
+        ]
+        state = load_file(path)
+    except (OSError, KeyError, ValueError, ValidationError) as error:
+        raise AugcompressError(
+            f"{path}: is no checkpoint of augcompress ({type(error).__name__}); give a"
+            f" {WEIGHTS} with its {DESCRIPTION} beside it"
+        ) from error
+    channels = facts.channels
+    module = build_classifier(model, facts, [0.0] * channels, [1.0] * channels)
+    for step in steps:
+        module = step.settings.replay(module, step.history)  # type: ignore[attr-defined]
+    load_weights(module, state, where=str(path), head="strict")
+    module.eval()
+    return Network(
+        module, model, facts, tuple(told["classes"]), told["resizing"], tuple(steps)
+    )
+
+
+def open_network(context: Context, path: Path, model: Component | None, where: str) -> Network:
+    """A network from one of our checkpoints, or from foreign weights for `model`.
+
+    Raises AugcompressError when the file is a graph, or foreign without a model to put it into.
+    """
+    if path.suffix == ".onnx":
+        raise AugcompressError(f"{where}: {path.name} is a graph and cannot be trained; give weights")
+    if path.with_name(DESCRIPTION).exists() and path.name == WEIGHTS:
+        network = load_network(path)
+    elif model is not None:
+        network = new_network(context, model, str(path), where)
+    else:
+        raise AugcompressError(f"{where}: {path} has no {DESCRIPTION} beside it and the recipe"
+                               " names no model for it; add one")
+    if len(network.classes) != len(context.data.classes):
+        raise AugcompressError(
+            f"{where}: {path.name} knows {len(network.classes)} classes and the data has"
+            f" {len(context.data.classes)}; train it on this data first"
+        )
+    network.module.to(context.device).eval()
+    return network
+
+
+def images_of(images: Tensor) -> Tensor:
+    """Images as a network takes them: float, channels last."""
+    return images.contiguous(memory_format=torch.channels_last)

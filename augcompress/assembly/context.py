@@ -1,0 +1,145 @@
+"""What every stage is given: the recipe, the run directory, the device, the data when it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from augcompress.augmentations import AugmentationFacts
+from augcompress.batch import Batch
+from augcompress.component import key_of
+from augcompress.datasets import Batches, Data, DataFacts, Split
+from augcompress.errors import AugcompressError
+from augcompress.models import ModelFacts
+from augcompress.records import Reporter, SilentReporter
+from augcompress.rundir import RunDir
+from augcompress.spec import Spec
+
+EVALUATION_BATCH = 256
+
+
+@dataclass
+class Context:
+    """One invocation: settings that are no part of the recipe, and the data, opened on demand."""
+
+    spec: Spec
+    run: RunDir
+    recipe: str = ""
+    """The recipe as it was named, for messages."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    reporter: Reporter = field(default_factory=SilentReporter)
+    force: bool = False
+    source: str | None = None
+    """`--from`: the stage or file that this stage starts from."""
+    teacher: str | None = None
+    """`--teacher`: a file that stands in for the recipe's teacher."""
+
+    @cached_property
+    def data(self) -> Data:
+        """The data set, decoded; stages that are already done never ask for it."""
+        self.reporter.message(f"reading data: {self.spec.data.kind}")
+        data = self.spec.data.build(DataFacts(seed=self.spec.seed))
+        for note in self.data_notes(data):
+            self.reporter.message(note)
+        return data
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the data's content; decodes nothing."""
+        return self.spec.data.fingerprint()
+
+    def data_key(self) -> object:
+        """What of the data decides a stage's result."""
+        return [self.fingerprint, key_of(self.spec.data)]
+
+    @staticmethod
+    def data_notes(data: Data) -> list[str]:
+        """What a user should know of the data, in sentences."""
+        notes = []
+        if data.duplicates:
+            notes.append(
+                f"data: {data.duplicates} test images stand in the training split too (exact"
+                " duplicates); test accuracy may be too good"
+            )
+        if data.skipped:
+            names = ", ".join(data.skipped[:3])
+            notes.append(f"data: {len(data.skipped)} unreadable images skipped ({names} …)")
+        return notes
+
+    @property
+    def model_facts(self) -> ModelFacts:
+        """What a model must fit."""
+        return ModelFacts(len(self.data.classes), self.data.channels, tuple(self.data.size))
+
+    @property
+    def augmentation_facts(self) -> AugmentationFacts:
+        """What an augmentation may know."""
+        data = self.data
+        return AugmentationFacts(
+            samples=len(data.train),
+            classes=len(data.classes),
+            channels=data.channels,
+            size=tuple(data.size),
+            mean=tuple(data.mean),
+            seed=self.spec.seed,
+        )
+
+    def split(self, name: str) -> Split:
+        """`train`, `validation` or `test`.
+
+        Raises AugcompressError when the split is empty.
+        """
+        split = getattr(self.data, name)
+        if len(split) == 0:
+            raise AugcompressError(f"data: the {name} split is empty; give it images")
+        return split
+
+    def training_batches(self, batch_size: int) -> Batches:
+        """Shuffled training batches; the incomplete last one is dropped."""
+        return Batches(
+            self.split("train"),
+            len(self.data.classes),
+            batch_size,
+            shuffle=True,
+            seed=self.spec.seed,
+            drop_last=True,
+        )
+
+    def evaluation_batches(self, split: str, limit: int | None = None) -> Iterator[Batch]:
+        """Batches of a split in order, all samples once (or about the first `limit`)."""
+        batches = Batches(
+            self.split(split),
+            len(self.data.classes),
+            EVALUATION_BATCH,
+            shuffle=False,
+            seed=self.spec.seed,
+        )
+        seen = 0
+        for batch in batches.epoch(0):
+            yield batch
+            seen += len(batch)
+            if limit is not None and seen >= limit:
+                return
+
+    def example(self) -> torch.Tensor:
+        """Two real validation images `(2,C,H,W)` in [0,1], for tracing and counting."""
+        images = next(self.evaluation_batches("validation", 1)).scaled().images()
+        return images[[0, -1]].clone()
+
+    def seed_everything(self, stage: str) -> None:
+        """Start torch's stream (initial weights, dropout) at a place of the stage's own."""
+        torch.manual_seed(self.spec.seed * 1000 + sum(stage.encode()) % 1000)
+
+    def file(self, given: str) -> Path:
+        """A file from the command line.
+
+        Raises AugcompressError when there is none.
+        """
+        path = Path(given).expanduser()
+        if not path.is_file():
+            raise AugcompressError(f"{given}: no such file; check the path")
+        return path

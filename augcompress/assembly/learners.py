@@ -1,0 +1,129 @@
+"""Learners: student, teachers, objectives and augmentation put together for `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from augcompress.assembly.artifacts import images_of
+from augcompress.assembly.context import Context
+from augcompress.augmentations import build_pipeline
+from augcompress.batch import Batch, Progress
+from augcompress.component import Component
+from augcompress.errors import AugcompressError
+from augcompress.objectives import FeatureTaps, ObjectiveFacts, View
+from augcompress.training import Learner
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student learns from: a stage's objectives, augmentations and teachers."""
+
+    where: str
+    objectives: Sequence[Component]
+    augmentations: Sequence[Component]
+    teachers: Sequence[nn.Module] = ()
+    teacher_view: str = "same"
+    after_step: Sequence[Callable[[], None]] = ()
+
+
+class StudentLearner(Learner):
+    """One student under any objectives; without teachers it is plain training."""
+
+    def __init__(
+        self, student: nn.Module, lesson: Lesson, context: Context, score: Callable[[nn.Module], float]
+    ) -> None:
+        super().__init__()
+        student.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.student = student
+        self.lesson, self.seed, self._score = lesson, context.spec.seed, score
+        self.progress = Progress()
+        self.encode = context.data.encode
+        self.teachers = tuple(freeze(t, context.device) for t in lesson.teachers)  # no submodules
+        wanted = [objective.taps() for objective in lesson.objectives]  # type: ignore[attr-defined]
+        self.student_taps = FeatureTaps(student, [n for taps in wanted for n in taps.student])
+        names = [n for taps in wanted for n in taps.teacher]
+        self.teacher_taps = tuple(FeatureTaps(teacher, names) for teacher in self.teachers)
+        self.augment = build_pipeline(list(lesson.augmentations), context.augmentation_facts)
+        facts = self.objective_facts(context)
+        self.objectives = nn.ModuleDict(
+            {
+                f"{position}_{objective.kind}": objective.build(facts)  # type: ignore[attr-defined]
+                for position, objective in enumerate(lesson.objectives)
+            }
+        ).to(context.device)
+
+    def objective_facts(self, context: Context) -> ObjectiveFacts:
+        """Shapes of the tapped features, from a real pair of images.
+
+        Raises AugcompressError when an objective needs a teacher and there is none.
+        """
+        for position, objective in enumerate(self.lesson.objectives):
+            if getattr(objective, "needs_teacher", False) and not self.teachers:
+                raise AugcompressError(
+                    f"{self.lesson.where}.objectives.{position}: {objective.kind} needs a teacher"
+                    " and there is none; add train_teacher or give --teacher"
+                )
+        example = context.example().to(context.device)
+        with torch.no_grad():
+            student = shapes_of(self.student, self.student_taps, example)
+            pairs = zip(self.teachers, self.teacher_taps, strict=True)
+            teachers = [shapes_of(teacher, taps, example) for teacher, taps in pairs]
+        return ObjectiveFacts(
+            samples=len(context.data.train),
+            classes=len(context.data.classes),
+            student_shapes=student,
+            teacher_shapes=teachers[0] if teachers else {},
+        )
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted losses by objective."""
+        clean = batch.scaled()
+        with torch.no_grad(), torch.autocast(clean.index.device.type, enabled=False):
+            seen = self.encode(self.augment(clean, seed=self.seed, progress=self.progress))
+        logits = self.student(images_of(seen.images())).float()
+        same = self.lesson.teacher_view == "same"
+        shown = images_of((seen if same else self.encode(clean)).images())
+        with torch.no_grad():
+            teacher_logits = [teacher(shown).float() for teacher in self.teachers]
+        view = View(
+            student_logits=logits,
+            teacher_logits=teacher_logits,
+            targets=seen.targets,
+            index=seen.index,
+            student_features=self.student_taps.features(),
+            teacher_features=[taps.features() for taps in self.teacher_taps],
+        )
+        with torch.autocast(logits.device.type, enabled=False):
+            return {
+                name: objective.weight * self.objectives[f"{i}_{name}"](view)  # type: ignore[attr-defined]
+                for i, (name, objective) in enumerate((o.kind, o) for o in self.lesson.objectives)
+            }
+
+    def score(self) -> float:
+        """Top-1 on validation."""
+        return self._score(self.student)
+
+    def on_progress(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def after_step(self) -> None:
+        for hold in self.lesson.after_step:
+            hold()
+
+
+def freeze(module: nn.Module, device: torch.device) -> nn.Module:
+    """A teacher: evaluation mode, no gradients."""
+    module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module.eval().requires_grad_(False)
+
+
+def shapes_of(network: nn.Module, taps: FeatureTaps, example: Tensor) -> dict[str, tuple[int, ...]]:
+    """Shapes `(N,…)` of the tapped features."""
+    was_training = network.training
+    network.eval()(example)
+    network.train(was_training)
+    return {name: tuple(value.shape) for name, value in taps.features().items()}

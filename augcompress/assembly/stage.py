@@ -1,0 +1,255 @@
+"""How any stage is carried out: inputs found, key made, done once, committed whole, linked into the run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from augcompress.assembly.context import Context
+from augcompress.component import key_of
+from augcompress.errors import AugcompressError, UsageError
+from augcompress.records import (
+    MEASUREMENTS_FILE,
+    PREDICTIONS_FILE,
+    Measurement,
+    Predictions,
+    StageResult,
+    read_measurements,
+    write_measurements,
+)
+from augcompress.rundir import Entry, digest_file, digest_json
+from augcompress.spec import StageName, require_section
+from augcompress.training import resolve_precision
+
+LIBRARIES = ("augcompress", "torch", "torchvision", "onnx", "onnxruntime", "torch-pruning")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file that a stage reads, and the digest of its content."""
+
+    path: Path
+    digest: str
+    stage: str | None = None
+    """The stage that made it; None for a file from elsewhere."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a stage's body leaves in its folder."""
+
+    artifact: str | None
+    """File name of the network or graph that later stages start from."""
+    measurements: list[Measurement] = field(default_factory=list)
+    predictions: Predictions | None = None
+    notes: list[str] = field(default_factory=list)
+    """Sentences for people."""
+
+
+Inputs = Mapping[str, Input]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A verb of the command line."""
+
+    name: StageName
+    inputs: Callable[[Runner], dict[str, Input]]
+    """The files that the stage reads, by role; asked before the key is made."""
+    body: Callable[[Context, Inputs, Path], Output]
+    """The work: writes into the folder that it is given."""
+    makes: str | None
+    """`network` or `graph`: what a later stage may start from; None where nothing is passed on."""
+    version: int = 1
+    """Raise it when the same settings give another result than before."""
+
+
+class Runner:
+    """Carries out stages of one recipe in one run directory."""
+
+    def __init__(self, context: Context, stages: Mapping[str, Stage], target: str) -> None:
+        self.context, self.stages = context, stages
+        self.target = target
+        """The stage that `--from` speaks of."""
+        self._forced: set[str] = set()
+
+    def perform(self, name: StageName) -> StageResult:
+        """The stage's result: from the store where it is done, else by doing it.
+
+        Raises AugcompressError when an input is missing, or whatever the stage itself raises.
+        """
+        section = require_section(self.context.spec, name)
+        inputs = self.stages[name].inputs(self)
+        entry = self.entry(name, section, inputs)
+        if self.context.force and name not in self._forced:
+            self._forced.add(name)
+            entry.discard()
+        if entry.done:
+            return self.result(name, entry, "cached", 0.0)
+        if entry.problem:
+            self.context.reporter.message(entry.problem)
+        started = time.monotonic()
+        with entry.writing() as folder:
+            if not entry.done:  # another process may have finished it since
+                output = self.stages[name].body(self.context, inputs, folder)
+                seconds = time.monotonic() - started
+                commit(entry, name, output, folder, seconds)
+        return self.result(name, entry, "done", time.monotonic() - started)
+
+    def result(self, name: str, entry: Entry, status: Any, seconds: float) -> StageResult:
+        """Link the entry into the run directory and read what it measured."""
+        record = entry.record()
+        folder = self.context.run.link(entry, name)
+        artifact = record["artifact"]
+        notes = list(record["notes"])
+        if status == "cached" and (changed := version_note(record["environment"])):
+            notes.append(changed)
+        return StageResult(
+            name=name,
+            status=status,
+            seconds=seconds,
+            artifact=str(folder / artifact) if artifact else None,
+            measurements=read_measurements(folder / MEASUREMENTS_FILE),
+            notes=notes,
+        )
+
+    def entry(self, name: StageName, section: Any, inputs: Inputs) -> Entry:
+        """The store's place for this stage with these settings and inputs."""
+        context = self.context
+        training = getattr(section, "training", None)
+        key = {
+            "stage": name,
+            "version": self.stages[name].version,
+            "section": key_of(section),
+            "inputs": {role: item.digest for role, item in sorted(inputs.items())},
+            "data": context.data_key(),
+            "seed": context.spec.seed,
+            "augment": key_of(context.spec.augmentations(name)) if training else None,
+            "precision": resolve_precision(training.precision, context.device) if training else None,
+        }
+        if name == "quantize":
+            key["export"] = key_of(context.spec.export)
+        return context.run.store.entry(name, digest_json(key))
+
+    def artifact_of(self, name: StageName) -> Input:
+        """The committed artefact of a stage, with today's settings.
+
+        Raises AugcompressError naming the command that makes it.
+        """
+        context = self.context
+        section = require_section(context.spec, name)
+        entry = self.entry(name, section, self.stages[name].inputs(self))
+        if not entry.done and name == "train_teacher" and section.training is None:
+            self.perform(name)  # weights that fit need no training
+        if not entry.done:
+            command = name.replace("_", "-")
+            raise AugcompressError(
+                f"{self.target}: needs the result of {name} with these settings, which is not there;"
+                f" run: augcompress {command} --recipe {context.recipe}"
+            )
+        record = entry.record()
+        return Input(entry.path / record["artifact"], record["artifact_digest"], name)
+
+    def source(self, name: StageName) -> Input:
+        """What a stage starts from: `--from`, or the stage before it in the pipeline.
+
+        Raises AugcompressError when there is nothing to start from.
+        """
+        given = self.context.source
+        if given is not None and name == self.target:
+            if given.replace("-", "_") in self.stages:
+                return self.artifact_of(given.replace("-", "_"))  # type: ignore[arg-type]
+            return self.file(given)
+        for earlier in reversed(self.before(name)):
+            if self.stages[earlier].makes is not None:
+                return self.artifact_of(earlier)
+        raise AugcompressError(
+            f"{name}: nothing to start from; put a stage that makes a network before it, or give"
+            " --from FILE"
+        )
+
+    def before(self, name: StageName) -> tuple[StageName, ...]:
+        """The pipeline's stages ahead of this one."""
+        stages = self.context.spec.stages()
+        return stages[: stages.index(name)] if name in stages else stages
+
+    def teacher(self) -> Input | None:
+        """The recipe's teacher: `--teacher`, or the stage train_teacher; None without either."""
+        if self.context.teacher is not None:
+            return self.file(self.context.teacher)
+        if self.context.spec.train_teacher is None:
+            return None
+        return self.artifact_of("train_teacher")
+
+    def network_before(self, name: StageName) -> Input | None:
+        """The float network that a graph was made from, where this pipeline made it."""
+        if self.context.source is not None and name == self.target:
+            return None
+        for earlier in reversed(self.before(name)):
+            if self.stages[earlier].makes == "network":
+                return self.artifact_of(earlier)
+        return None
+
+    def file(self, given: str) -> Input:
+        """A file from the command line or the recipe, with a description beside it where it has one.
+
+        Raises AugcompressError when there is none.
+        """
+        path = self.context.file(given)
+        beside = path.with_name("model.json")
+        told = digest_file(beside) if path.suffix == ".safetensors" and beside.is_file() else ""
+        return Input(path, digest_file(path) + told)
+
+
+def check_source_is_used(runner: Runner) -> None:
+    """Raises UsageError when `--from` is given to a stage that starts from nothing."""
+    if runner.context.source is not None and runner.target in ("augment", "train_teacher"):
+        raise UsageError(
+            f"--from: {runner.target} starts from no network; leave it out, or set"
+            " train_teacher.weights"
+        )
+
+
+def commit(entry: Entry, name: str, output: Output, folder: Path, seconds: float) -> None:
+    """Write what was measured and make the stage final."""
+    write_measurements(folder / MEASUREMENTS_FILE, output.measurements)
+    if output.predictions is not None:
+        output.predictions.save(folder / PREDICTIONS_FILE)
+    digest = ""
+    if output.artifact is not None:
+        beside = folder / "model.json"
+        digest = digest_file(folder / output.artifact)
+        digest += digest_file(beside) if beside.exists() else ""
+    entry.commit(
+        {
+            "stage": name,
+            "artifact": output.artifact,
+            "artifact_digest": digest,
+            "seconds": round(seconds, 3),
+            "notes": output.notes,
+            "environment": environment(),
+        }
+    )
+
+
+def environment() -> dict[str, str]:
+    """Versions that a result was made with."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for library in LIBRARIES:
+        try:
+            found[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            found[library] = "unknown"
+    return found
+
+
+def version_note(then: Mapping[str, str]) -> str | None:
+    """A sentence when a cached result was made with other versions."""
+    now = environment()
+    differ = [f"{k} {then[k]} (now {now.get(k)})" for k in then if then[k] != now.get(k)]
+    return f"made with {', '.join(differ)}; --force redoes it" if differ else None

@@ -1,0 +1,118 @@
+"""Counter-based random numbers: what a sample draws depends on nothing but its own words."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+_WORD = 0xFFFFFFFF
+_ATTEMPTS = 6  # a gamma attempt fails less than once in twenty: all six, less than once in 10^7
+_VIEW_BITS = 16
+
+
+def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
+    """Philox4x32-10 (Salmon et al. 2011, doi:10.1145/2063384.2063405): ten rounds of multiply and
+    xor turn a counter into random words.
+
+    `counter` is int64 `(4, ...)`, each word in 0..2^32-1; so is the result.
+    """
+    shape = (2,) + (1,) * (counter.dim() - 1)
+    multipliers = torch.tensor(_MULTIPLIERS, device=counter.device).view(shape)
+    even, odd = counter[0::2], counter[1::2]
+    for keys in _key_schedule(key, counter.device):
+        product = (even * multipliers).flip(0)  # wraps around at 64 bits: the bits are right
+        even, odd = ((product >> 32) ^ odd ^ keys.view(shape)) & _WORD, product & _WORD
+    return torch.stack((even[0], odd[0], even[1], odd[1]))
+
+
+def _key_schedule(key: tuple[int, int], device: torch.device) -> Tensor:
+    rows = [
+        [(word + step * weyl) & _WORD for word, weyl in zip(key, _WEYL, strict=True)]
+        for step in range(_ROUNDS)
+    ]
+    return torch.tensor(rows, device=device)  # (rounds, 2)
+
+
+def operation_word(position: int, view: int = 0) -> int:
+    """The word that tells operations apart: place in the recipe's list, and view of the image."""
+    return position + (view << _VIEW_BITS)
+
+
+def log_gamma_draw(normal: Tensor, uniform: Tensor, boost: Tensor, alpha: float) -> Tensor:
+    """Logarithm of a Gamma(alpha, 1) variable (Marsaglia & Tsang 2000, doi:10.1145/358407.358414).
+
+    `normal`, `uniform` `(N, attempts)`: the first accepted attempt counts.  `boost` `(N,)`, uniform,
+    carries Gamma(alpha + 1) down to alpha; in logarithms, so that a small alpha does not underflow.
+    """
+    shape = alpha + 2 / 3
+    cubed = (1 + normal / math.sqrt(9 * shape)) ** 3
+    safe = cubed.clamp_min(1e-12)
+    limit = 0.5 * normal**2 + shape * (1 - cubed + safe.log())
+    accepted = (cubed > 0) & (torch.log1p(-uniform) < limit)
+    first = accepted.int().argmax(1, keepdim=True)
+    return (shape * safe.gather(1, first)[:, 0]).log() + torch.log1p(-boost) / alpha
+
+
+class Draws:
+    """Random numbers of one operation for the samples of one batch.
+
+    They are a function of (seed, epoch, operation, sample index) alone: batch size, place in the
+    batch, loader worker, rank and resuming change nothing.  Successive calls continue each sample's
+    own sequence, so an operation must ask in the same order whatever the images are.
+    """
+
+    def __init__(self, seed: int, epoch: int, operation: int, index: Tensor) -> None:
+        """`index` `(N,)`: positions in the data set, below 2^32.  Numbers come on its device."""
+        self._key = (seed & _WORD, (seed >> 32) & _WORD)
+        self._epoch = epoch
+        self._operation = operation
+        self._index = index.long()
+        self._ready = self._index.new_empty((len(index), 0))
+        self._blocks = 0
+
+    def words(self, count: int) -> Tensor:
+        """The next `count` words of each sample: int64 `(N, count)` in 0..2^32-1."""
+        missing = count - self._ready.shape[1]
+        if missing > 0:
+            self._ready = torch.cat((self._ready, self._generate(-(-missing // 4))), dim=1)
+        taken, self._ready = self._ready[:, :count], self._ready[:, count:]
+        return taken
+
+    def _generate(self, blocks: int) -> Tensor:
+        samples = len(self._index)
+        counter = self._index.new_empty((4, samples, blocks))
+        counter[0] = torch.arange(blocks, device=counter.device) + self._blocks
+        counter[1] = self._index[:, None] & _WORD
+        counter[2] = self._epoch & _WORD
+        counter[3] = self._operation & _WORD
+        self._blocks += blocks
+        return philox(counter, self._key).permute(1, 2, 0).reshape(samples, 4 * blocks)
+
+    def uniform(self, count: int) -> Tensor:
+        """Uniform in [0, 1): float32 `(N, count)`, multiples of 2^-24."""
+        return (self.words(count) >> 8).float() * 2.0**-24
+
+    def normal(self, count: int) -> Tensor:
+        """Standard normal: float32 `(N, count)`, by Box & Muller."""
+        half = -(-count // 2)
+        radius, turn = self.uniform(2 * half).split(half, dim=1)
+        radius, angle = (-2 * torch.log1p(-radius)).sqrt(), 2 * math.pi * turn
+        return torch.cat((radius * angle.cos(), radius * angle.sin()), dim=1)[:, :count]
+
+    def beta(self, alpha: float) -> Tensor:
+        """Symmetric Beta(alpha, alpha): float32 `(N,)` in [0, 1]."""
+        first, second = (self._log_gamma(alpha) for _ in range(2))
+        return torch.sigmoid(first - second)
+
+    def _log_gamma(self, alpha: float) -> Tensor:
+        normal, uniform = self.normal(_ATTEMPTS), self.uniform(_ATTEMPTS)
+        return log_gamma_draw(normal, uniform, self.uniform(1)[:, 0], alpha)
+
+    def chosen(self, probability: float) -> Tensor:
+        """Which samples an operation of this probability is applied to: bool `(N,)`."""
+        return self.uniform(1)[:, 0] < probability

@@ -1,0 +1,47 @@
+"""Data sets: labelled images, split, described and served in batches."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from augcompress.datasets.arrays import Arrays
+from augcompress.datasets.base import Data, DataFacts, DatasetSettings, Source
+from augcompress.datasets.cifar import Cifar10, Cifar100
+from augcompress.datasets.digits import Digits
+from augcompress.datasets.image_folder import ImageFolder
+from augcompress.datasets.images import load_image
+from augcompress.datasets.loading import Batches
+from augcompress.datasets.mnist import FashionMnist, Kmnist, Mnist
+from augcompress.datasets.normalization import GivenNormalization
+from augcompress.datasets.plugin import PluginDataset
+from augcompress.datasets.splits import FileSplit, MemorySplit, Split
+
+Dataset = Annotated[
+    Digits
+    | Mnist
+    | FashionMnist
+    | Kmnist
+    | Cifar10
+    | Cifar100
+    | ImageFolder
+    | Arrays
+    | PluginDataset,
+    Field(discriminator="kind"),
+]
+"""Every data set there is."""
+
+__all__ = [
+    "Batches",
+    "Data",
+    "DataFacts",
+    "Dataset",
+    "DatasetSettings",
+    "FileSplit",
+    "GivenNormalization",
+    "MemorySplit",
+    "Source",
+    "Split",
+    "load_image",
+]

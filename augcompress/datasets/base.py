@@ -1,0 +1,160 @@
+"""What every data set has in common: its settings, how it is split, and what it hands out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from augcompress.batch import Batch
+from augcompress.component import Component
+from augcompress.datasets.drawing import FIXED_SEED, stratified
+from augcompress.datasets.normalization import GivenNormalization, fit_normalization
+from augcompress.datasets.splits import Split
+from augcompress.errors import AugcompressError
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a data set must know of the run."""
+
+    seed: int
+    """Draws the validation part and the subset."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A data set as found, before a validation part is cut."""
+
+    classes: list[str]
+    """Class names; a label is a position in this list."""
+    train: Split
+    test: Split
+    resizing: dict[str, Any]
+    """Evaluation preprocessing, for `images.load_image`."""
+    skipped: list[str] = field(default_factory=list)
+    """Corrupt files that were left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set, split and described."""
+
+    classes: list[str]
+    """Class names; a label is a position in this list."""
+    channels: int
+    size: tuple[int, int]
+    """Height and width of every image."""
+    train: Split
+    validation: Split
+    test: Split
+    mean: list[float]
+    """Per channel, of pixels in [0,1] in `train`: subtracted."""
+    std: list[float]
+    """Per channel, of pixels in [0,1] in `train`: divided by."""
+    resizing: dict[str, Any]
+    """Evaluation preprocessing as JSON data, for `images.load_image`."""
+    duplicates: int = 0
+    """Test samples whose exact copy is in `train`."""
+    skipped: list[str] = field(default_factory=list)
+    """Corrupt files that were left out."""
+
+    def encode(self, batch: Batch) -> Batch:
+        """The batch as networks take it; images are that already."""
+        return batch
+
+
+class DatasetSettings(Component):
+    """Labelled images.  A kind says how to `read` its source and to `fingerprint` it."""
+
+    validation: float = Field(0.1, gt=0, lt=1)
+    """Share of the source part kept for validation."""
+    validation_from: Literal["train", "test"] = "train"
+    """The part that validation is cut from.  `test` where public weights have seen all training
+    images: test is then the rest, the same for every seed."""
+    subset: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = None
+    """Train on a stratified share (a float) or number (an integer) of the images; None: on all."""
+    normalization: Literal["standardize", "minmax", "none"] | GivenNormalization = "standardize"
+    """`standardize`: mean 0, standard deviation 1; `minmax`: 0 to 1; both fitted per channel on
+    the training split.  Or `{mean: […], std: […]}`."""
+
+    def read(self) -> Source:
+        """The source's images and labels.  Raises AugcompressError when they cannot be read."""
+        raise NotImplementedError(f"{type(self).__name__} says not how to read its source")
+
+    def fingerprint(self) -> str:
+        """Digest of the source's content: not of paths, not of settings; decodes no image."""
+        raise NotImplementedError(f"{type(self).__name__} says not how to fingerprint its source")
+
+    def build(self, facts: DataFacts) -> Data:
+        """The data set, split and described.
+
+        Raises AugcompressError when the source cannot be read or split as asked.
+        """
+        source = self.read()
+        _check_every_class_is_trained(source)
+        train, validation, test = self._split(source, facts.seed)
+        train = self._thinned(train, facts.seed)
+        channels, height, width = train.fetch(np.arange(1)).shape[1:]
+        mean, std = fit_normalization(self.normalization, train, channels)
+        return Data(
+            classes=source.classes,
+            channels=channels,
+            size=(height, width),
+            train=train,
+            validation=validation,
+            test=test,
+            mean=mean,
+            std=std,
+            resizing=source.resizing,
+            duplicates=count_duplicates(train, test),
+            skipped=source.skipped,
+        )
+
+    def _split(self, source: Source, seed: int) -> tuple[Split, Split, Split]:
+        if self.validation_from == "test":
+            validation, test = self._cut(source.test, FIXED_SEED)
+            return source.train, validation, test
+        validation, train = self._cut(source.train, (seed, 1))
+        return train, validation, source.test
+
+    def _cut(self, part: Split, seed: tuple[int, ...]) -> tuple[Split, Split]:
+        count = round(self.validation * len(part))
+        taken, rest = stratified(part.labels, count, seed)
+        if not len(taken) or not len(rest):
+            raise AugcompressError(
+                f"data.validation: {self.validation} of {len(part)} {self.validation_from} images"
+                " leaves a part empty; change the share or add images"
+            )
+        return part.take(taken), part.take(rest)
+
+    def _thinned(self, train: Split, seed: int) -> Split:
+        if self.subset is None:
+            return train
+        whole = isinstance(self.subset, int)
+        count = int(self.subset) if whole else round(self.subset * len(train))
+        if not 1 <= count <= len(train):
+            raise AugcompressError(
+                f"data.subset: {self.subset} is {count} of {len(train)} training images; ask for"
+                " at least one and no more than there are"
+            )
+        return train.take(stratified(train.labels, count, (seed, 2), leave_one=False)[0])
+
+
+def count_duplicates(train: Split, test: Split) -> int:
+    """How many samples of `test` have an exact copy in `train`."""
+    seen = set(train.hashes())
+    return sum(each in seen for each in test.hashes())
+
+
+def _check_every_class_is_trained(source: Source) -> None:
+    counts = np.bincount(source.train.labels, minlength=len(source.classes))
+    missing = [source.classes[place] for place in np.flatnonzero(counts == 0)]
+    if missing:
+        raise AugcompressError(
+            f"data: no training image of class {', '.join(missing)}; add some or drop the class"
+        )
+    if not len(source.test):
+        raise AugcompressError("data: no test image; add some")

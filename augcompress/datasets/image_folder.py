@@ -1,0 +1,153 @@
+"""A user's own images: a folder per class, or a table of paths and labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveInt, model_validator
+
+from augcompress.component import FilePath, NotInKey
+from augcompress.datasets.base import DatasetSettings, Source
+from augcompress.datasets.cache import remembered
+from augcompress.datasets.drawing import FIXED_SEED, stratified
+from augcompress.datasets.hashing import digest_of, file_hashes
+from augcompress.datasets.images import direct, load_image
+from augcompress.datasets.listing import Listing, list_folder, list_manifest
+from augcompress.datasets.splits import FileSplit, MemorySplit, Split, content_key, in_threads
+from augcompress.errors import AugcompressError
+
+CROPPED_FROM = 96
+"""Images of this side or more are resized by 256/224 and centre-cropped, as is the custom for
+ImageNet; smaller ones are resized directly."""
+
+
+class ImageFolder(DatasetSettings):
+    """Image files in one folder per class, or listed in a manifest.
+
+    Evaluation preprocessing: resize, then centre crop; an image that has the size is not resampled.
+    Palette, transparent (over white), 16-bit and CMYK images are converted; EXIF orientation is
+    applied.
+    """
+
+    kind: Literal["image_folder"] = "image_folder"
+    root: Annotated[FilePath | None, NotInKey()] = None
+    """Folder with `train/<class>/` and `test/<class>/`, or with `<class>/` folders."""
+    manifest: Annotated[FilePath | None, NotInKey()] = None
+    """CSV or Parquet table with columns `path,label[,split]`; paths start at its folder, split is
+    `train` or `test`."""
+    test: float = Field(0.2, gt=0, lt=1)
+    """Share of the images that is the test part where the source does not divide them; the same
+    images for every seed."""
+    size: PositiveInt | tuple[PositiveInt, PositiveInt]
+    """Side, or (height, width), of the images that networks see, in pixels."""
+    resize: PositiveInt | None = None
+    """Shorter side before the centre crop, in pixels.  None: size · 256/224 from 96 pixels on;
+    below that, images are resized to the size directly."""
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+    """How images are resampled."""
+    mode: Literal["RGB", "L"] = "RGB"
+    """Colour (3 channels) or grey (1 channel)."""
+    corrupt: Literal["error", "skip"] = "error"
+    """What to do about a file that cannot be decoded: stop and name it, or leave it out and count
+    it."""
+    in_memory_mb: Annotated[int, NotInKey()] = Field(1024, ge=0)
+    """Sets smaller than this when decoded are held in memory; larger ones are decoded anew in each
+    epoch.  In MiB."""
+
+    @model_validator(mode="after")
+    def _one_of_root_and_manifest(self) -> ImageFolder:
+        if (self.root is None) == (self.manifest is None):
+            raise ValueError("give either root or manifest")
+        return self
+
+    @model_validator(mode="after")
+    def _crop_fits_into_resize(self) -> ImageFolder:
+        if self.resize is not None and self.resize < max(self._size()):
+            raise ValueError(f"resize must be at least the size, {max(self._size())}")
+        return self
+
+    def resizing(self) -> dict[str, Any]:
+        """The evaluation preprocessing, for `images.load_image`."""
+        size, side = self._size(), self.resize
+        if side is None and max(size) < CROPPED_FROM:
+            return direct(size, self.mode, self.interpolation)
+        side = side or round(max(size) * 256 / 224)
+        return {**direct(size, self.mode, self.interpolation), "resize": side, "crop": list(size)}
+
+    def read(self) -> Source:
+        found = self._list()
+        skipped = self._corrupt(found) if self.corrupt == "skip" else []
+        listing = found.without(set(skipped))
+        whole = self._load(listing)
+        train, test = self._parts(listing)
+        return Source(
+            classes=listing.classes,
+            train=whole.take(train),
+            test=whole.take(test),
+            resizing=self.resizing(),
+            skipped=skipped,
+        )
+
+    def fingerprint(self) -> str:
+        listing = self._list()
+        hashes = file_hashes(listing.files())
+        pairs = zip(listing.entries, hashes, strict=True)
+        return digest_of((e.name, e.label, e.part or "", each) for e, each in pairs)
+
+    def _size(self) -> tuple[int, int]:
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    def _list(self) -> Listing:
+        if self.manifest is not None:
+            return list_manifest(Path(self.manifest))
+        return list_folder(Path(str(self.root)))
+
+    def _corrupt(self, listing: Listing) -> list[str]:
+        key = content_key(file_hashes(listing.files()), self.resizing())
+        files = listing.files()
+        found = remembered("corrupt", key, lambda: _unreadable(files, self.resizing()))
+        return [listing.entries[place].name for place in found]
+
+    def _load(self, listing: Listing) -> Split:
+        files, labels, resizing = listing.files(), listing.labels(), self.resizing()
+        height, width = self._size()
+        channels = 1 if self.mode == "L" else 3
+        if len(files) * height * width * channels < self.in_memory_mb << 20:
+            return MemorySplit.whole(_decode(files, (channels, height, width), resizing), labels)
+        return FileSplit(files, labels, np.arange(len(files)), file_hashes(files), resizing)
+
+    def _parts(self, listing: Listing) -> tuple[np.ndarray, np.ndarray]:
+        parts = np.array([entry.part or "" for entry in listing.entries])
+        if (parts != "").any():
+            return np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test")
+        labels = listing.labels()
+        test, train = stratified(labels, round(self.test * len(labels)), FIXED_SEED)
+        if not len(test):
+            raise AugcompressError(
+                f"data.test: {self.test} of {len(labels)} images leaves none to test; add images"
+            )
+        return train, test
+
+
+def _decode(
+    files: list[Path], shape: tuple[int, int, int], resizing: dict[str, Any]
+) -> torch.Tensor:
+    images = torch.empty((len(files), *shape), dtype=torch.uint8)
+    decoded = in_threads(lambda file: load_image(file, resizing), files)
+    for place, image in enumerate(decoded):
+        images[place] = torch.from_numpy(image.copy()).permute(2, 0, 1)
+    return images
+
+
+def _unreadable(files: list[Path], resizing: dict[str, Any]) -> list[int]:
+    def readable(file: Path) -> bool:
+        try:
+            load_image(file, resizing)
+        except AugcompressError:
+            return False
+        return True
+
+    return [place for place, fine in enumerate(in_threads(readable, files)) if not fine]

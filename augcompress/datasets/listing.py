@@ -1,0 +1,183 @@
+"""Which image files there are, of which class and part: from folders or from a manifest."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from augcompress.errors import AugcompressError, require
+
+SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+PARTS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image file."""
+
+    name: str
+    """Its path relative to the data set's folder, with `/`."""
+    label: str
+    """Its class."""
+    part: str | None
+    """`train` or `test`; None where the part is still to be drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """All image files of a data set, in a fixed order."""
+
+    folder: Path
+    entries: Sequence[Entry]
+    classes: list[str]
+
+    def files(self) -> list[Path]:
+        """The files' paths."""
+        return [self.folder / entry.name for entry in self.entries]
+
+    def labels(self) -> np.ndarray:
+        """`(N,)` int64 class numbers."""
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        return np.array([numbers[entry.label] for entry in self.entries], dtype=np.int64)
+
+    def without(self, names: set[str]) -> Listing:
+        """The listing less these files."""
+        left = [entry for entry in self.entries if entry.name not in names]
+        return Listing(self.folder, left, self.classes)
+
+
+def list_folder(root: Path) -> Listing:
+    """`root/train/<class>/…` and `root/test/<class>/…`, or `root/<class>/…`.
+
+    Raises AugcompressError when folders are missing or empty, or the parts' classes differ.
+    """
+    if not root.is_dir():
+        raise AugcompressError(f"data.root: {root}: no such folder; check the path")
+    parts = [part for part in PARTS if (root / part).is_dir()]
+    if len(parts) == 1:
+        absent = next(part for part in PARTS if part not in parts)
+        raise AugcompressError(f"data.root: {root} has {parts[0]}/ but no {absent}/; add it")
+    entries = [entry for part in parts or [None] for entry in _part_entries(root, part)]
+    return _checked(Listing(root, entries, sorted({entry.label for entry in entries})), root)
+
+
+def list_manifest(manifest: Path) -> Listing:
+    """The rows `path,label[,split]` of a CSV or Parquet file; paths start at its folder.
+
+    Raises AugcompressError when columns, values or files are missing.
+    """
+    if not manifest.is_file():
+        raise AugcompressError(f"data.manifest: {manifest}: no such file; check the path")
+    rows = _parquet_rows(manifest) if manifest.suffix == ".parquet" else _csv_rows(manifest)
+    entries = [_row_entry(row, place, manifest) for place, row in enumerate(rows, start=1)]
+    if len({entry.name for entry in entries}) < len(entries):
+        raise AugcompressError(f"data.manifest: {manifest}: a path is listed twice; list it once")
+    listing = Listing(manifest.parent, entries, _in_order({entry.label for entry in entries}))
+    for entry, file in zip(entries, listing.files(), strict=True):
+        if not file.is_file():
+            raise AugcompressError(
+                f"data.manifest: {entry.name}: no such file in {manifest.parent}; correct the path"
+            )
+    return _checked(listing, manifest)
+
+
+def _part_entries(root: Path, part: str | None) -> list[Entry]:
+    top = root / part if part else root
+    folders = sorted(p.name for p in top.iterdir() if p.is_dir() and not p.name.startswith("."))
+    entries = []
+    for label in folders:
+        names = _images_below(top / label)
+        if not names:
+            raise AugcompressError(
+                f"data.root: class folder {top / label} has no image; add some or remove it"
+            )
+        start = f"{part}/{label}" if part else label
+        entries += [Entry(f"{start}/{name}", label, part) for name in names]
+    return entries
+
+
+def _images_below(folder: Path) -> list[str]:
+    found = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        images = [n for n in names if Path(n).suffix.lower() in SUFFIXES and n[0] != "."]
+        found += [Path(place, name).relative_to(folder).as_posix() for name in images]
+    return sorted(found)
+
+
+def _csv_rows(manifest: Path) -> list[dict[str, Any]]:
+    try:
+        with manifest.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            _check_columns(reader.fieldnames or [], manifest)
+            return list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise AugcompressError(
+            f"data.manifest: {manifest}: not a UTF-8 CSV file ({error}); save it as one"
+        ) from error
+
+
+def _parquet_rows(manifest: Path) -> list[dict[str, Any]]:
+    parquet = require("pyarrow.parquet", extra="parquet")
+    try:
+        table = parquet.read_table(manifest)
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        raise AugcompressError(
+            f"data.manifest: {manifest}: not a readable Parquet file; write it again"
+        ) from error
+    _check_columns(table.column_names, manifest)
+    return table.to_pylist()
+
+
+def _check_columns(columns: Sequence[str], manifest: Path) -> None:
+    missing = [name for name in ("path", "label") if name not in columns]
+    if missing:
+        raise AugcompressError(
+            f"data.manifest: {manifest}: no column {', '.join(missing)}; name the columns"
+            " path,label[,split]"
+        )
+
+
+def _row_entry(row: dict[str, Any], place: int, manifest: Path) -> Entry:
+    path, label, part = (_text(row.get(name)) for name in ("path", "label", "split"))
+    if not path or not label:
+        raise AugcompressError(
+            f"data.manifest: {manifest}: row {place} has no path or no label; fill it in"
+        )
+    if "split" in row and part not in PARTS:
+        raise AugcompressError(
+            f"data.manifest: {manifest}: row {place}: split '{part}'; write train or test"
+        )
+    return Entry(Path(path).as_posix(), label, part or None)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _in_order(names: set[str]) -> list[str]:
+    if all(name.isdecimal() for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
+def _checked(listing: Listing, where: Path) -> Listing:
+    if not listing.entries:
+        raise AugcompressError(f"data: no image in {where}; put images into one folder per class")
+    classes = {part: {e.label for e in listing.entries if e.part == part} for part in PARTS}
+    divided = any(entry.part for entry in listing.entries)
+    differing = sorted(classes["train"] ^ classes["test"])
+    if divided and differing:
+        raise AugcompressError(
+            f"data: {where}: train and test have different classes: {', '.join(differing)} is in"
+            " one of them only; add images or remove the class"
+        )
+    return listing

@@ -1,0 +1,157 @@
+"""Splits: labelled images, in memory or decoded from files when asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from augcompress.datasets.cache import remembered
+from augcompress.datasets.hashing import content_hash, digest_of
+from augcompress.datasets.images import load_image
+
+_CHUNK = 2048
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """`work` of every item, in order, on a pool of threads (decoding releases Python's lock)."""
+    with ThreadPoolExecutor(max(1, min(len(items), os.cpu_count() or 1, 32))) as pool:
+        yield from pool.map(work, items)
+
+
+class Split(Protocol):
+    """Labelled images, by position."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """`(N,)` int64 class numbers."""
+
+    @property
+    def index(self) -> np.ndarray:
+        """`(N,)` int64: where each sample stands in the source that the split was cut from."""
+
+    @property
+    def prefetch(self) -> int:
+        """How many batches are worth reading ahead; 0 where reading costs nothing."""
+
+    def __len__(self) -> int: ...
+
+    def fetch(self, positions: np.ndarray) -> Tensor:
+        """The images at these positions, uint8 `(N,C,H,W)`."""
+
+    def take(self, positions: np.ndarray) -> Split:
+        """The split of these positions only, sharing the images."""
+
+    def histogram(self) -> np.ndarray:
+        """How often each pixel value 0-255 occurs, int64 `(C,256)`."""
+
+    def hashes(self) -> list[str]:
+        """One content hash per sample: of the pixels in memory, of the file where streamed."""
+
+
+@dataclass(frozen=True, eq=False)
+class MemorySplit:
+    """Images held as one uint8 tensor."""
+
+    images: Tensor
+    """All images of the source, uint8 `(M,C,H,W)`; shared by the splits cut from it."""
+    all_labels: np.ndarray
+    """`(M,)` int64 class numbers of `images`."""
+    index: np.ndarray
+    """`(N,)` int64: the rows of `images` that belong to this split."""
+    prefetch: int = 0
+
+    @classmethod
+    def whole(cls, images: Tensor, labels: np.ndarray) -> MemorySplit:
+        """A split of all these images."""
+        return cls(images.contiguous(), labels.astype(np.int64), np.arange(len(images)))
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.all_labels[self.index]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def fetch(self, positions: np.ndarray) -> Tensor:
+        return self.images.index_select(0, torch.from_numpy(self.index[positions]))
+
+    def take(self, positions: np.ndarray) -> MemorySplit:
+        return replace(self, index=self.index[positions])
+
+    def histogram(self) -> np.ndarray:
+        return _histogram(self)
+
+    def hashes(self) -> list[str]:
+        pixels = self.images.numpy()
+        return [content_hash(pixels[row].tobytes()) for row in self.index]
+
+
+@dataclass(frozen=True, eq=False)
+class FileSplit:
+    """Images that stay in their files and are decoded when asked for."""
+
+    files: Sequence[Path]
+    """All files of the source."""
+    all_labels: np.ndarray
+    """`(M,)` int64 class numbers of `files`."""
+    index: np.ndarray
+    """`(N,)` int64: the `files` that belong to this split."""
+    all_hashes: Sequence[str]
+    """Content hashes of `files`."""
+    resizing: dict[str, Any]
+    """The preprocessing of `images.load_image`."""
+    prefetch: int = 4
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.all_labels[self.index]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def fetch(self, positions: np.ndarray) -> Tensor:
+        files = [self.files[row] for row in self.index[positions]]
+        images = list(in_threads(lambda file: load_image(file, self.resizing), files))
+        if not images:
+            height, width = self.resizing["crop"] or self.resizing["resize"]
+            channels = 1 if self.resizing["mode"] == "L" else 3
+            return torch.empty((0, channels, height, width), dtype=torch.uint8)
+        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+
+    def take(self, positions: np.ndarray) -> FileSplit:
+        return replace(self, index=self.index[positions])
+
+    def histogram(self) -> np.ndarray:
+        key = content_key(self.hashes(), self.resizing)
+        return np.array(remembered("histogram", key, lambda: _histogram(self).tolist()))
+
+    def hashes(self) -> list[str]:
+        return [self.all_hashes[row] for row in self.index]
+
+
+def content_key(hashes: Sequence[str], resizing: dict[str, Any]) -> str:
+    """What decoded pixels depend on: the files' content, the preprocessing, the decoder."""
+    settings = json.dumps(resizing, sort_keys=True)
+    return digest_of([[each] for each in hashes]) + settings + PIL.__version__
+
+
+def _histogram(split: Split) -> np.ndarray:
+    total: Any = 0
+    for start in range(0, len(split), _CHUNK):
+        images = split.fetch(np.arange(start, min(start + _CHUNK, len(split))))
+        channels = images.transpose(0, 1).flatten(1)  # (channels, values)
+        total = total + torch.stack([torch.bincount(each, minlength=256) for each in channels])
+    return total.numpy()

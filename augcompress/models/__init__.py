@@ -1,0 +1,35 @@
+"""Networks: `Model` is the room's table of contents and its only registry."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from augcompress.models.base import ModelFacts, ModelSettings
+from augcompress.models.cifar_resnet import CifarResNet, PadShortcut
+from augcompress.models.network import Classifier, Normalize, build_classifier
+from augcompress.models.plugin import ModelPlugin
+from augcompress.models.small_cnn import SmallCNN
+from augcompress.models.torchvision_model import TorchvisionModel
+from augcompress.models.weights import load_weights, read_weights
+
+Model = Annotated[
+    CifarResNet | SmallCNN | TorchvisionModel | ModelPlugin, Field(discriminator="kind")
+]
+
+__all__ = [
+    "CifarResNet",
+    "Classifier",
+    "Model",
+    "ModelFacts",
+    "ModelPlugin",
+    "ModelSettings",
+    "Normalize",
+    "PadShortcut",
+    "SmallCNN",
+    "TorchvisionModel",
+    "build_classifier",
+    "load_weights",
+    "read_weights",
+]

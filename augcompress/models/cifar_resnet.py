@@ -1,0 +1,158 @@
+"""The residual networks for small images of He et al. 2015, section 4.2."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from augcompress.models.base import ModelFacts, ModelSettings
+
+Widths = tuple[int, int, int]
+
+
+class CifarResNet(ModelSettings):
+    """ResNet-20 and its kin (He et al. 2015, https://arxiv.org/abs/1512.03385, section 4.2).
+
+    A 3x3 convolution, three stages of `(depth - 2) / 6` basic blocks at 1, 1/2 and 1/4 resolution,
+    global average pooling, one dense layer.  Parameters are named as in Yerlan Idelbayev's public
+    CIFAR-10 checkpoints (https://github.com/akamaster/pytorch_resnet_cifar10), which load as they
+    are.
+    """
+
+    kind: Literal["cifar_resnet"] = "cifar_resnet"
+    depth: int = Field(20, ge=8)
+    """Layers with weights, 6n + 2: 8, 14, 20, 32, 44, 56, 110."""
+    width: float = Field(1.0, gt=0)
+    """Multiplies 16, 32, 64 channels; each is rounded to the nearest multiple of 4, at least 4."""
+    widths: Widths | None = None
+    """Channels of the three stages, in place of `width`; None: 16, 32, 64 times `width`."""
+    option: Literal["A", "B"] = "A"
+    """Shortcut where the shape changes: A subsamples and pads with zero channels (no parameters),
+    B is a strided 1x1 convolution with batch norm."""
+
+    @field_validator("depth")
+    @classmethod
+    def depth_is_6n_plus_2(cls, depth: int) -> int:
+        if depth % 6 != 2:
+            raise ValueError(f"depth {depth} is not 6n + 2; take {max(8, round_depth(depth))}")
+        return depth
+
+    @model_validator(mode="after")
+    def widths_fit(self) -> CifarResNet:
+        if self.widths is None:
+            return self
+        if self.width != 1.0:
+            raise ValueError("give width or widths, not both")
+        if min(self.widths) < 1:
+            raise ValueError("widths must be at least 1")
+        if self.option == "A" and list(self.widths) != sorted(self.widths):
+            raise ValueError("option A only adds channels; let widths grow, or take option B")
+        return self
+
+    def channels(self) -> Widths:
+        """Channels of the three stages."""
+        return self.widths or (
+            scaled_width(16, self.width),
+            scaled_width(32, self.width),
+            scaled_width(64, self.width),
+        )
+
+    def build(self, facts: ModelFacts) -> nn.Module:
+        blocks = (self.depth - 2) // 6
+        return ResNet(blocks, self.channels(), self.option, facts.channels, facts.classes)
+
+
+def round_depth(depth: int) -> int:
+    """The nearest depth of the form 6n + 2."""
+    return 6 * round((depth - 2) / 6) + 2
+
+
+def scaled_width(base: int, width: float) -> int:
+    """`base * width`, rounded to the nearest multiple of 4, at least 4."""
+    return max(4, int(base * width / 4 + 0.5) * 4)
+
+
+class PadShortcut(nn.Module):
+    """Option A: every `stride`-th pixel, and zero channels on both sides; no parameters.
+
+    A module of its own, so that structured pruning sees which channels meet in the addition:
+    output channels `before : before + in` are the input's, the others are zero.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.before = (out_channels - in_channels) // 2
+        self.after = out_channels - in_channels - self.before
+        self.stride = stride
+
+    def forward(self, features: Tensor) -> Tensor:
+        kept = features[:, :, :: self.stride, :: self.stride]
+        return F.pad(kept, (0, 0, 0, 0, self.before, self.after))
+
+    def extra_repr(self) -> str:
+        return f"before={self.before}, after={self.after}, stride={self.stride}"
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int, option: str) -> nn.Module:
+    """The path around a block: identity where the shape stays."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    if option == "A":
+        return PadShortcut(in_channels, out_channels, stride)
+    convolution = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm and a shortcut around them."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, option: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.shortcut = shortcut(in_channels, out_channels, stride, option)
+        self.relu2 = nn.ReLU()
+
+    def forward(self, features: Tensor) -> Tensor:
+        out = self.relu1(self.bn1(self.conv1(features)))
+        out = self.bn2(self.conv2(out))
+        return self.relu2(out + self.shortcut(features))
+
+
+def stage(blocks: int, in_channels: int, out_channels: int, stride: int, option: str) -> nn.Module:
+    """`blocks` basic blocks; the first changes channels and resolution."""
+    first = BasicBlock(in_channels, out_channels, stride, option)
+    rest = [BasicBlock(out_channels, out_channels, 1, option) for _ in range(blocks - 1)]
+    return nn.Sequential(first, *rest)
+
+
+class ResNet(nn.Module):
+    """The network: `conv1 bn1 layer1 layer2 layer3 linear`; He initialisation."""
+
+    def __init__(
+        self, blocks: int, widths: Widths, option: str, channels: int, classes: int
+    ) -> None:
+        super().__init__()
+        first, second, third = widths
+        self.conv1 = nn.Conv2d(channels, first, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.relu = nn.ReLU()
+        self.layer1 = stage(blocks, first, first, 1, option)
+        self.layer2 = stage(blocks, first, second, 2, option)
+        self.layer3 = stage(blocks, second, third, 2, option)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.linear = nn.Linear(third, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.relu(self.bn1(self.conv1(images)))
+        features = self.layer3(self.layer2(self.layer1(features)))
+        return self.linear(self.pool(features).flatten(1))

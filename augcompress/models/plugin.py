@@ -1,0 +1,31 @@
+"""A network of the user's own."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from augcompress.component import Plugin
+from augcompress.errors import AugcompressError
+from augcompress.models.base import ModelFacts, ModelSettings
+
+
+class ModelPlugin(Plugin):
+    """A class of the user's own that maps normalised images `(N,C,H,W)` to logits `(N,classes)`.
+
+    A `torch.nn.Module`, made from `options` and those of `classes`, `channels`, `size` that its
+    constructor takes; or a subclass of `augcompress.models.ModelSettings`, made from `options`.
+    """
+
+    def build(self, facts: ModelFacts) -> nn.Module:
+        if issubclass(self.load(), ModelSettings):
+            network = self.component(ModelSettings).build(facts)
+        else:
+            network = self.module(
+                nn.Module, classes=facts.classes, channels=facts.channels, size=facts.size
+            )
+        if not isinstance(network, nn.Module):
+            raise AugcompressError(
+                f"plugin {self.target}: build gives {type(network).__name__};"
+                " return a torch.nn.Module"
+            )
+        return network

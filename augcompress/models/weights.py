@@ -1,0 +1,166 @@
+"""Existing weights: read from files without running code, and put into a network."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from augcompress.errors import AugcompressError
+from augcompress.models.network import Classifier
+
+State = dict[str, Tensor]
+
+_TORCH_FILES = {".pt", ".pth", ".th"}
+_WRAPPERS = ("state_dict_ema", "state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.")
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+)
+
+
+def read_weights(path: str | Path) -> State:
+    """The tensors of a `.safetensors`, `.pt`, `.pth` or `.th` file, by name, on the CPU.
+
+    A state dict inside `state_dict_ema`, `state_dict` or `model` (in this order) is taken out, the
+    prefixes of DataParallel and torch.compile are taken off.  Raises AugcompressError for a file
+    that holds anything but tensors; nothing in it is executed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AugcompressError(f"weights {path}: no such file; check the path")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix in _TORCH_FILES:
+        return without_prefixes(_tensors(_read_torch(path), path))
+    raise AugcompressError(
+        f"weights {path}: unknown file type {path.suffix!r}; give .safetensors, .pt, .pth or .th"
+    )
+
+
+def _read_safetensors(path: Path) -> State:
+    try:
+        return without_prefixes(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise AugcompressError(
+            f"weights {path}: is no whole safetensors file ({error}); fetch or write it again"
+        ) from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        raise AugcompressError(
+            f"weights {path}: is no plain state dict (a pickled network, or a damaged file), and"
+            " nothing in it was run; save it with torch.save(network.state_dict(), path)"
+        ) from error
+
+
+def _tensors(found: Any, path: Path) -> State:
+    for wrapper in _WRAPPERS:
+        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
+            return _tensors(found[wrapper], path)
+    if not isinstance(found, dict) or not found:
+        raise AugcompressError(
+            f"weights {path}: holds {type(found).__name__}, not a state dict;"
+            " save it with torch.save(network.state_dict(), path)"
+        )
+    wrong = [name for name, value in found.items() if not isinstance(value, Tensor)]
+    if wrong:
+        raise AugcompressError(
+            f"weights {path}: {wrong[0]!r} is no tensor; give a state dict, bare or under"
+            f" {', '.join(_WRAPPERS)}"
+        )
+    return {str(name): value for name, value in found.items()}
+
+
+def without_prefixes(state: State) -> State:
+    """Names without the wrappers' prefixes that all of them carry."""
+    for prefix in _PREFIXES:
+        if state and all(name.startswith(prefix) for name in state):
+            return without_prefixes({name.removeprefix(prefix): state[name] for name in state})
+    return state
+
+
+def load_weights(
+    network: nn.Module,
+    state: State,
+    *,
+    where: str,
+    head: Literal["strict", "replace"] = "replace",
+) -> tuple[str, ...]:
+    """Put `state` into `network` and return the names that stay fresh: those of a head with another
+    class count, none otherwise.
+
+    Our own checkpoints (`normalize.*`, `body.*`) fill a whole Classifier, any other state its body.
+    Counters of batch norm may be missing.  `head="strict"` wants the head to fit, too.
+    Raises AugcompressError, naming `where` and the first three names, when anything does not fit;
+    the network is then as it was.
+    """
+    target = _target(network, state)
+    wanted = target.state_dict()
+    fresh = () if head == "strict" else _other_head(target, wanted, state)
+    wrong = _mismatches({name: wanted[name] for name in wanted if name not in fresh}, state, fresh)
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise AugcompressError(
+            f"{where}: the weights do not fit the network: {', '.join(wrong[:3])}{more};"
+            " choose the model that they were trained with"
+        )
+    target.load_state_dict({k: v for k, v in state.items() if k not in fresh}, strict=False)
+    return fresh
+
+
+def _target(network: nn.Module, state: State) -> nn.Module:
+    own = all(name.startswith(("normalize.", "body.")) for name in state)
+    return network.body if isinstance(network, Classifier) and not own else network
+
+
+def head_name(network: nn.Module) -> str:
+    """The layer that makes the logits: the last dense layer or convolution."""
+    layers = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    ]
+    return layers[-1] if layers else ""
+
+
+def _other_head(network: nn.Module, wanted: State, state: State) -> tuple[str, ...]:
+    """The head's names where `state` has it for another number of classes."""
+    head = head_name(network)
+    names = tuple(n for n in (f"{head}.weight", f"{head}.bias") if n in wanted and n in state)
+    same_inputs = all(wanted[name].shape[1:] == state[name].shape[1:] for name in names)
+    other_classes = all(wanted[name].shape[:1] != state[name].shape[:1] for name in names)
+    return names if same_inputs and other_classes else ()
+
+
+def _mismatches(wanted: State, state: State, fresh: tuple[str, ...]) -> list[str]:
+    """What does not fit, in words: missing, unexpected, and of another shape."""
+    missing = [
+        f"{name} is missing"
+        for name in wanted
+        if name not in state and not name.endswith("num_batches_tracked")
+    ]
+    unexpected = [
+        f"{name} is unknown here" for name in state if name not in wanted and name not in fresh
+    ]
+    shapes = [
+        f"{name} is {tuple(state[name].shape)}, not {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    return shapes + missing + unexpected

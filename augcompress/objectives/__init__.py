@@ -1,0 +1,29 @@
+"""Losses: `Objective` is the room's table of contents and its only registry."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from augcompress.objectives.base import ObjectiveFacts, ObjectiveSettings, Taps, View
+from augcompress.objectives.features import FeatureTaps
+from augcompress.objectives.hint import Hint
+from augcompress.objectives.labels import Labels
+from augcompress.objectives.plugin import ObjectivePlugin
+from augcompress.objectives.soft_targets import SoftTargets
+
+Objective = Annotated[Labels | SoftTargets | Hint | ObjectivePlugin, Field(discriminator="kind")]
+
+__all__ = [
+    "FeatureTaps",
+    "Hint",
+    "Labels",
+    "Objective",
+    "ObjectiveFacts",
+    "ObjectivePlugin",
+    "ObjectiveSettings",
+    "SoftTargets",
+    "Taps",
+    "View",
+]

@@ -1,0 +1,253 @@
+"""What a run leaves behind to be read: measurements, stage results, predictions, verdicts."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from augcompress.errors import AugcompressError
+
+FORMAT_VERSION = 1
+"""Version of `measurements.json` and of what `--json` prints."""
+
+MEASUREMENTS_FILE = "measurements.json"
+PREDICTIONS_FILE = "predictions.npz"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class Measurement(_Record):
+    """A number with its n, its interval and the conditions it was taken under."""
+
+    name: str
+    """The field's name for it: top1, macro_f1, nll, ece, latency_ms, speedup, size_bytes, ..."""
+    value: float
+    """Finite.  Accuracies and drops are fractions, never points."""
+    unit: str = "fraction"
+    better: Literal["higher", "lower"] | None = None
+    """Which way is better; None: neither."""
+    n: int | None = None
+    """How many samples or repeats it stands on; None: exact, nothing was sampled."""
+    low: float | None = None
+    """Lower end of the interval, in the value's unit; None: no interval."""
+    high: float | None = None
+    """Upper end of the interval, in the value's unit; None: no interval."""
+    level: float = 0.95
+    """Confidence level of the interval."""
+    method: str | None = None
+    """How the interval was computed: wilson, bootstrap, ...; None: no interval."""
+    split: str | None = None
+    """train, validation or test; None: no data were involved."""
+    subject: str | None = None
+    """What was measured: a file, relative to the run directory."""
+    baseline: str | None = None
+    """What it was compared with: teacher, previous, float or a file; None: nothing."""
+    conditions: dict[str, Any] = Field(default_factory=dict)
+    """Hardware, threads, batch size, versions; `role`: teacher, float or shipped."""
+
+    @model_validator(mode="after")
+    def interval_has_two_ends_in_order(self) -> Self:
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"{self.name}: an interval needs both low and high")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"{self.name}: low {self.low} is above high {self.high}")
+        return self
+
+    @property
+    def role(self) -> str | None:
+        """teacher, float or shipped; None: the stage's own result."""
+        return self.conditions.get("role")
+
+
+class StageResult(_Record):
+    """What one stage did."""
+
+    name: str
+    status: Literal["done", "cached"]
+    """done: computed now; cached: found in the store."""
+    seconds: float
+    """Wall-clock time that the stage took when it was computed."""
+    artifact: str | None = None
+    """Path of the stage's main file; None: it leaves none."""
+    measurements: list[Measurement] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+    """Sentences for people (duplicates found, versions that differ); not part of `--json`."""
+
+
+class RunResult(_Record):
+    """What `augcompress run` and every stage command return."""
+
+    run_dir: str
+    stages: list[StageResult]
+
+    def to_json(self) -> str:
+        """The one JSON object that `--json` prints."""
+        stages = [stage.model_dump(mode="json", exclude={"notes"}) for stage in self.stages]
+        payload = {"version": FORMAT_VERSION, "run_dir": self.run_dir, "stages": stages}
+        return json.dumps(payload, indent=2, allow_nan=False)
+
+
+class Verdict(_Record):
+    """Whether one limit was reached."""
+
+    limit: str
+    """The limit in words: `test top1: at most 0.01 worse than teacher`."""
+    reached: bool
+    actual: float | None
+    """What was measured, in the measure's unit; None: nothing was."""
+    wanted: float
+    """The bound, in the measure's unit."""
+    unit: str = "fraction"
+    note: str = ""
+    """Why there is no verdict, and what to do; empty when there is one."""
+
+
+def own(measurements: Iterable[Measurement], name: str) -> list[Measurement]:
+    """Measurements called `name` of the stage's own result: no comparison, no teacher's number."""
+    return [
+        found
+        for found in measurements
+        if found.name == name and found.baseline is None and found.role in (None, "shipped")
+    ]
+
+
+def headline(
+    measurements: Iterable[Measurement], splits: tuple[str, ...] = ("test", "validation")
+) -> Measurement | None:
+    """The top-1 accuracy of the stage's own result, on the first of `splits` that has one."""
+    found = own(measurements, "top1")
+    by_split = {one.split: one for one in reversed(found)}
+    return next((by_split[split] for split in splits if split in by_split), None)
+
+
+def write_measurements(path: str | Path, measurements: Iterable[Measurement]) -> None:
+    """Write a `measurements.json`; it holds no time stamp, so equal results are equal bytes."""
+    rows = [one.model_dump(mode="json") for one in measurements]
+    text = json.dumps({"version": FORMAT_VERSION, "measurements": rows}, indent=2, allow_nan=False)
+    Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def read_measurements(path: str | Path) -> list[Measurement]:
+    """Read a `measurements.json`.
+
+    Raises AugcompressError when it is missing, damaged or of another version.
+    """
+    try:
+        payload = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AugcompressError(f"{path}: {error.strerror}; run the stage that writes it") from error
+    except ValueError as error:
+        raise AugcompressError(f"{path}: is no JSON; repeat the stage with --force") from error
+    if not isinstance(payload, dict) or payload.get("version") != FORMAT_VERSION:
+        raise AugcompressError(
+            f"{path}: is no measurements file of version {FORMAT_VERSION}; "
+            "repeat the stage with --force"
+        )
+    return _parse(path, payload.get("measurements"))
+
+
+def _parse(path: str | Path, rows: Any) -> list[Measurement]:
+    try:
+        return [Measurement.model_validate(row) for row in rows or []]
+    except (ValidationError, TypeError) as error:
+        raise AugcompressError(
+            f"{path}: a measurement is damaged; repeat the stage with --force"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A model's class probabilities for samples of known label, in the order of `index`."""
+
+    probabilities: np.ndarray
+    """(samples, classes) float32, rows sum to 1."""
+    labels: np.ndarray
+    """(samples,) int64, the true class."""
+    index: np.ndarray
+    """(samples,) int64, the samples' positions in the data set."""
+
+    def __post_init__(self) -> None:
+        kinds = {"probabilities": np.float32, "labels": np.int64, "index": np.int64}
+        for name, kind in kinds.items():
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=kind))
+        samples = len(self.probabilities)
+        if self.probabilities.ndim != 2 or {self.labels.shape, self.index.shape} != {(samples,)}:
+            raise ValueError(
+                "predictions need (samples, classes), (samples,), (samples,), not "
+                f"{self.probabilities.shape}, {self.labels.shape}, {self.index.shape}"
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write an .npz without pickle or time stamp: equal predictions are equal bytes."""
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            for name in ("probabilities", "labels", "index"):
+                member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+                member.create_system = 3  # the same bytes on every system
+                with archive.open(member, "w", force_zip64=True) as file:
+                    _write_array(file, getattr(self, name))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Predictions:
+        """Read what `save` wrote.
+
+        Raises AugcompressError when the file is missing, damaged or holds something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(arrays["probabilities"], arrays["labels"], arrays["index"])
+        except FileNotFoundError as error:
+            raise AugcompressError(
+                f"{path}: there is no such file; run the stage that writes it"
+            ) from error
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise AugcompressError(
+                f"{path}: is no predictions file ({error}); repeat the stage with --force"
+            ) from error
+
+
+def _write_array(file: IO[bytes], array: np.ndarray) -> None:
+    np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+
+
+class Reporter(Protocol):
+    """What a stage or the loop tells of its progress; `render.ConsoleProgress` shows it."""
+
+    def start(self, title: str, total: int | None, unit: str) -> None:
+        """A piece of work of `total` units begins; None: of unknown length."""
+
+    def advance(self, n: int = 1, **scores: float) -> None:
+        """`n` units more are done; `scores` are the newest values by name."""
+
+    def message(self, text: str) -> None:
+        """One sentence for people."""
+
+    def finish(self) -> None:
+        """The piece of work has ended."""
+
+
+class SilentReporter:
+    """A Reporter that says nothing."""
+
+    def start(self, title: str, total: int | None, unit: str) -> None:
+        pass
+
+    def advance(self, n: int = 1, **scores: float) -> None:
+        pass
+
+    def message(self, text: str) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass

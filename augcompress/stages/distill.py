@@ -1,0 +1,54 @@
+"""distill: a student learns from the labels and from a teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from augcompress.assembly.artifacts import new_network, open_network
+from augcompress.assembly.context import Context
+from augcompress.assembly.fitting import finish, train
+from augcompress.assembly.learners import Lesson
+from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
+from augcompress.spec import require_section
+
+
+def inputs(runner: Runner) -> dict[str, Input]:
+    """Teacher; the student's weights or, where a pruned network learns again, that network."""
+    section = require_section(runner.context.spec, "distill")
+    found = {}
+    if (teacher := runner.teacher()) is not None:
+        found["teacher"] = teacher
+    if section.student is None or runner.target == "distill" and runner.context.source is not None:
+        found["source"] = runner.source("distill")
+    elif section.weights is not None:
+        found["weights"] = runner.file(section.weights)
+    return found
+
+
+def body(context: Context, inputs: Inputs, folder: Path) -> Output:
+    """Open the teacher, make or open the student, train, measure."""
+    section = require_section(context.spec, "distill")
+    teacher_section = context.spec.train_teacher
+    teachers = []
+    if "teacher" in inputs:
+        model = teacher_section.model if teacher_section is not None else None
+        teacher = open_network(context, inputs["teacher"].path, model, "distill.teacher")
+        teachers.append(teacher.module)
+    if "source" in inputs:
+        network = open_network(context, inputs["source"].path, section.student, "distill")
+    else:
+        network = new_network(context, section.student, section.weights, "distill")
+    context.seed_everything("distill")
+    lesson = Lesson(
+        "distill",
+        section.objectives,
+        context.spec.augmentations("distill"),
+        teachers,
+        section.teacher_view,
+        tuple(network.holds()),
+    )
+    notes = train(context, network, lesson, section.training, folder)
+    return finish(context, network, folder, notes)
+
+
+STAGE = Stage("distill", inputs, body, makes="network")

@@ -1,0 +1,59 @@
+"""prune: steps that make the network smaller, each followed by fine-tuning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from augcompress.assembly.artifacts import open_network
+from augcompress.assembly.context import Context
+from augcompress.assembly.fitting import engine_for, finish
+from augcompress.assembly.learners import Lesson
+from augcompress.assembly.shrink import shrink
+from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
+from augcompress.spec import PruneSection, require_section
+
+
+def inputs(runner: Runner) -> dict[str, Input]:
+    """The network to prune, and the teacher where an objective follows one."""
+    section = require_section(runner.context.spec, "prune")
+    found = {"source": runner.source("prune")}
+    if needs_teacher(section) and section.teacher == "train_teacher":
+        if (teacher := runner.teacher()) is not None:
+            found["teacher"] = teacher
+    return found
+
+
+def needs_teacher(section: PruneSection) -> bool:
+    """Does fine-tuning follow a teacher?"""
+    return section.training is not None and any(o.needs_teacher for o in section.objectives)
+
+
+def body(context: Context, inputs: Inputs, folder: Path) -> Output:
+    """Open, shrink, assert the promises on the reopened network, measure."""
+    section = require_section(context.spec, "prune")
+    network = open_network(context, inputs["source"].path, None, "prune")
+    lesson = Lesson(
+        "prune", section.objectives, context.spec.augmentations("prune"), teachers(context, inputs)
+    )
+    engine = engine_for(context, "prune", section.training, folder)
+    network = shrink(context, section, network, lesson, engine, folder)
+    promises = [
+        row for a in network.compressions for row in a.settings.check(network.module, a.history)
+    ]
+    return finish(context, network, folder, [], promises)
+
+
+def teachers(context: Context, inputs: Inputs) -> list:
+    """The recipe's teacher, or the network as it was before pruning; none where none is followed."""
+    section = require_section(context.spec, "prune")
+    if not needs_teacher(section):
+        return []
+    if section.teacher == "unpruned":
+        return [open_network(context, inputs["source"].path, None, "prune.teacher").module]
+    if "teacher" not in inputs:
+        return []
+    model = context.spec.train_teacher.model if context.spec.train_teacher is not None else None
+    return [open_network(context, inputs["teacher"].path, model, "prune.teacher").module]
+
+
+STAGE = Stage("prune", inputs, body, makes="network")

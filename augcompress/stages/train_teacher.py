@@ -1,0 +1,35 @@
+"""train-teacher: the network to learn from, trained, or taken from weights that fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from augcompress.assembly.artifacts import new_network
+from augcompress.assembly.context import Context
+from augcompress.assembly.fitting import finish, train
+from augcompress.assembly.learners import Lesson
+from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
+from augcompress.spec import require_section
+
+
+def inputs(runner: Runner) -> dict[str, Input]:
+    """The weights to start from, where the recipe names some."""
+    weights = require_section(runner.context.spec, "train_teacher").weights
+    return {} if weights is None else {"weights": runner.file(weights)}
+
+
+def body(context: Context, inputs: Inputs, folder: Path) -> Output:
+    """Build, load, train, measure."""
+    section = require_section(context.spec, "train_teacher")
+    network = new_network(context, section.model, section.weights, "train_teacher")
+    notes = context.data_notes(context.data)
+    if section.training is None:
+        return finish(context, network, folder, [*notes, "weights taken as they are"])
+    lesson = Lesson(
+        "train_teacher", section.objectives, context.spec.augmentations("train_teacher")
+    )
+    notes += train(context, network, lesson, section.training, folder)
+    return finish(context, network, folder, notes)
+
+
+STAGE = Stage("train_teacher", inputs, body, makes="network")
