@@ -168,16 +168,15 @@ def _import(location: str) -> ModuleType:
 def key_of(value: Any) -> Any:
     """What of a section decides its result, as JSON data: fields marked NotInKey are left out,
     and a plug-in is its class name, options and the digest of its source."""
-    if isinstance(value, Plugin):
-        name = value.target.rpartition(":")[2]
-        return {"kind": "plugin", "class": name, "options": value.options, "code": value.digest()}
     if isinstance(value, BaseModel):
-        fields = type(value).model_fields
-        return {
+        fields = {
             name: key_of(getattr(value, name))
-            for name, field in fields.items()
+            for name, field in type(value).model_fields.items()
             if not any(isinstance(mark, NotInKey) for mark in field.metadata)
         }
+        if isinstance(value, Plugin):
+            fields |= {"class": value.target.rpartition(":")[2], "code": value.digest()}
+        return fields
     if isinstance(value, list | tuple):
         return [key_of(item) for item in value]
     if isinstance(value, dict):

@@ -73,7 +73,7 @@ def _verdict(limit: Limit, stages: Sequence[StageResult]) -> Verdict:
         note = f"{limit.measure} has no interval; use bound: value, or measure on more samples"
         return _no_verdict(limit, note)
     return Verdict(
-        limit=describe(limit),
+        limit=describe(limit, subject.split),
         reached=_is_reached(limit, actual),
         actual=actual,
         wanted=_wanted(limit),
@@ -81,9 +81,12 @@ def _verdict(limit: Limit, stages: Sequence[StageResult]) -> Verdict:
     )
 
 
-def describe(limit: Limit) -> str:
-    """The limit in words: `top1 on test at most 0.01 worse than teacher (end of interval)`."""
-    split = f" on {limit.split}" if limit.split else ""
+def describe(limit: Limit, split: str | None = None) -> str:
+    """The limit in words: `top1 on test at most 0.01 worse than teacher (end of its interval)`.
+
+    `split` is what it was judged on, where the limit itself names none.
+    """
+    split = f" on {limit.split or split}" if limit.split or split else ""
     end = " (end of its interval)" if limit.bound == "interval" else ""
     if limit.at_most_worse is not None:
         goal = f"at most {limit.at_most_worse:g} worse than {limit.baseline}"
@@ -135,7 +138,7 @@ def _find_subject(limit: Limit, stages: Sequence[StageResult]) -> tuple[int, Mea
         fits = [one for one in fits if one.role in (None, "shipped")]
         fits = [one for one in fits if _is_against(one, compared, stages)]
         if fits:
-            return position, _best_split(fits, shipped_first=True)
+            return position, _best(fits)
     return None
 
 
@@ -174,11 +177,12 @@ def _is_against(one: Measurement, baseline: str | None, stages: Sequence[StageRe
     return one.baseline == baseline or one.baseline in subjects - {None}
 
 
-def _best_split(fits: list[Measurement], *, shipped_first: bool) -> Measurement:
+def _best(fits: list[Measurement]) -> Measurement:
+    """The shipped file's before others, test before validation."""
     order = {"test": 0, "validation": 1}
 
     def rank(one: Measurement) -> tuple[bool, int]:
-        return shipped_first and one.role != "shipped", order.get(one.split or "test", 2)
+        return one.role != "shipped", order.get(one.split or "test", 2)
 
     return min(fits, key=rank)
 

@@ -215,6 +215,8 @@ class Entry:
             make_folder(self.work)
             self._clean()
             yield self.work
+            with contextlib.suppress(OSError):
+                self.work.rmdir()  # nothing was written
 
     def commit(self, record: dict[str, Any]) -> None:
         """Make `work` the entry, inside `writing`; an entry finished meanwhile is kept instead."""

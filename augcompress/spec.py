@@ -36,6 +36,7 @@ ORDER: tuple[StageName, ...] = (
     "export",
     "evaluate",
 )
+SMOKE_IMAGES = 320
 RECIPES = ("recipes", "../recipes")  # inside the wheel, and beside the package in a checkout
 
 
@@ -248,8 +249,10 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.name: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def load(recipe: str | Path, overrides: Iterable[str] = ()) -> tuple[Spec, str]:
-    """Read and validate a recipe; returns it with its text as typed.
+def load(
+    recipe: str | Path, overrides: Iterable[str] = (), *, smoke: bool = False
+) -> tuple[Spec, str]:
+    """Read and validate a recipe; returns it with its text as typed.  `smoke` shrinks everything.
 
     Raises UsageError with `section.field: what is wrong; what to do`.
     """
@@ -267,7 +270,29 @@ def load(recipe: str | Path, overrides: Iterable[str] = ()) -> tuple[Spec, str]:
     raw = json.loads(json.dumps(raw, default=str))
     for override in overrides:
         override_value(raw, override)
+    if smoke:
+        shrink_to_smoke(raw)
     return validate(raw, base=str(path.resolve().parent)), text
+
+
+def shrink_to_smoke(raw: dict[str, Any]) -> None:
+    """A sliver of the data and one epoch everywhere, in place; the run has a name of its own."""
+    raw["name"] = f"{raw.get('name')}-smoke"
+    if isinstance(raw.get("data"), dict):
+        raw["data"]["subset"] = SMOKE_IMAGES
+    for section in ("train_teacher", "distill", "prune"):
+        inside = raw.get(section)
+        if isinstance(inside, dict) and inside.get("training", {}) is not None:
+            training = inside.setdefault("training", {})
+            training |= {"epochs": 1, "batch_size": min(training.get("batch_size", 32), 32)}
+    if isinstance(raw.get("quantize"), dict):
+        raw["quantize"]["max_drop"] = None
+
+
+def recipe_summary(path: Path) -> str:
+    """The first line of a recipe's header."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip()
 
 
 def validate(raw: dict[str, Any], base: str | None = None) -> Spec:

@@ -308,10 +308,14 @@ class _Run:
         line = {"epoch": self.epoch, "losses": means, "validation_top1": score, "lr": rate}
         self.lines.append({**line, "seconds": round(seconds, 3)})
         self.engine.reporter.advance(0, validation=score, **means)
+        self.write_log()
+        self.save()
+
+    def write_log(self) -> None:
+        """One JSON line an epoch."""
         if self.engine.log is not None:
             with write_aside(self.engine.log) as aside:
                 aside.write_text("".join(json.dumps(row) + "\n" for row in self.lines))
-        self.save()
 
     def save(self) -> None:
         """Write the resume state, aside and renamed."""
@@ -347,6 +351,7 @@ class _Run:
         torch.set_rng_state(state["random"].cpu())
         if state["random_cuda"]:
             torch.cuda.set_rng_state_all([s.cpu() for s in state["random_cuda"]])
+        self.write_log()
         self.engine.reporter.message(
             f"resuming {self.engine.where} at epoch {self.epoch + 1}, step {self.step}"
         )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from augcompress.assembly.context import Context
 from augcompress.component import Component
-from augcompress.compressions import PruneStep
+from augcompress.compressions import NetworkCompression, PruneStep, resolve
 from augcompress.errors import AugcompressError
 from augcompress.models import (
     Model,
@@ -36,6 +36,11 @@ class Applied:
     settings: Component
     history: Any
 
+    @property
+    def compression(self) -> NetworkCompression:
+        """The compression itself, also where a plug-in names it."""
+        return resolve(self.settings, NetworkCompression)
+
 
 @dataclass(frozen=True)
 class Network:
@@ -54,7 +59,7 @@ class Network:
 
     def holds(self) -> list[Any]:
         """What earlier compressions want re-applied after every optimiser step."""
-        found = [a.settings.hold(self.module, a.history) for a in self.compressions]  # type: ignore[attr-defined]
+        found = [a.compression.hold(self.module, a.history) for a in self.compressions]
         return [hold for hold in found if hold is not None]
 
 
@@ -124,7 +129,7 @@ def load_network(path: Path) -> Network:
     channels = facts.channels
     module = build_classifier(model, facts, [0.0] * channels, [1.0] * channels)
     for step in steps:
-        module = step.settings.replay(module, step.history)  # type: ignore[attr-defined]
+        module = step.compression.replay(module, step.history)
     load_weights(module, state, where=str(path), head="strict")
     module.eval()
     return Network(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,7 @@ from augcompress.datasets import Batches, Data, DataFacts, Split
 from augcompress.errors import AugcompressError
 from augcompress.models import ModelFacts
 from augcompress.records import Reporter, SilentReporter
-from augcompress.rundir import RunDir
+from augcompress.rundir import RunDir, digest_json
 from augcompress.spec import Spec
 
 EVALUATION_BATCH = 256
@@ -37,6 +38,8 @@ class Context:
     """`--from`: the stage or file that this stage starts from."""
     teacher: str | None = None
     """`--teacher`: a file that stands in for the recipe's teacher."""
+    smoke: bool = False
+    """`--smoke`: splits are measured on their first images only."""
 
     @cached_property
     def data(self) -> Data:
@@ -54,7 +57,7 @@ class Context:
 
     def data_key(self) -> object:
         """What of the data decides a stage's result."""
-        return [self.fingerprint, key_of(self.spec.data)]
+        return [self.fingerprint, key_of(self.spec.data), self.smoke]
 
     @staticmethod
     def data_notes(data: Data) -> list[str]:
@@ -69,6 +72,16 @@ class Context:
             names = ", ".join(data.skipped[:3])
             notes.append(f"data: {len(data.skipped)} unreadable images skipped ({names} …)")
         return notes
+
+    @cached_property
+    def recipe_digest(self) -> str:
+        """Digest of everything in the recipe that decides results."""
+        return digest_json(key_of(self.spec))
+
+    @property
+    def version(self) -> str:
+        """The package's version."""
+        return importlib.metadata.version("augcompress")
 
     @property
     def model_facts(self) -> ModelFacts:
@@ -119,6 +132,7 @@ class Context:
             seed=self.spec.seed,
         )
         seen = 0
+        limit = EVALUATION_BATCH if limit is None and self.smoke else limit
         for batch in batches.epoch(0):
             yield batch
             seen += len(batch)

@@ -44,9 +44,8 @@ class StudentLearner(Learner):
         self.encode = context.data.encode
         self.teachers = tuple(freeze(t, context.device) for t in lesson.teachers)  # no submodules
         wanted = [objective.taps() for objective in lesson.objectives]  # type: ignore[attr-defined]
-        self.student_taps = FeatureTaps(student, [n for taps in wanted for n in taps.student])
-        names = [n for taps in wanted for n in taps.teacher]
-        self.teacher_taps = tuple(FeatureTaps(teacher, names) for teacher in self.teachers)
+        self.student_layers = tuple(name for taps in wanted for name in taps.student)
+        self.teacher_layers = tuple(name for taps in wanted for name in taps.teacher)
         self.augment = build_pipeline(list(lesson.augmentations), context.augmentation_facts)
         facts = self.objective_facts(context)
         self.objectives = nn.ModuleDict(
@@ -69,9 +68,8 @@ class StudentLearner(Learner):
                 )
         example = context.example().to(context.device)
         with torch.no_grad():
-            student = shapes_of(self.student, self.student_taps, example)
-            pairs = zip(self.teachers, self.teacher_taps, strict=True)
-            teachers = [shapes_of(teacher, taps, example) for teacher, taps in pairs]
+            student = shapes_of(self.student, self.student_layers, example)
+            teachers = [shapes_of(t, self.teacher_layers, example) for t in self.teachers]
         return ObjectiveFacts(
             samples=len(context.data.train),
             classes=len(context.data.classes),
@@ -84,18 +82,18 @@ class StudentLearner(Learner):
         clean = batch.scaled()
         with torch.no_grad(), torch.autocast(clean.index.device.type, enabled=False):
             seen = self.encode(self.augment(clean, seed=self.seed, progress=self.progress))
-        logits = self.student(images_of(seen.images())).float()
+        logits, features = observed(self.student, self.student_layers, seen.images())
         same = self.lesson.teacher_view == "same"
-        shown = images_of((seen if same else self.encode(clean)).images())
+        shown = (seen if same else self.encode(clean)).images()
         with torch.no_grad():
-            teacher_logits = [teacher(shown).float() for teacher in self.teachers]
+            taught = [observed(t, self.teacher_layers, shown) for t in self.teachers]
         view = View(
             student_logits=logits,
-            teacher_logits=teacher_logits,
+            teacher_logits=[teacher_logits for teacher_logits, _ in taught],
             targets=seen.targets,
             index=seen.index,
-            student_features=self.student_taps.features(),
-            teacher_features=[taps.features() for taps in self.teacher_taps],
+            student_features=features,
+            teacher_features=[teacher_features for _, teacher_features in taught],
         )
         with torch.autocast(logits.device.type, enabled=False):
             return {
@@ -121,9 +119,20 @@ def freeze(module: nn.Module, device: torch.device) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def shapes_of(network: nn.Module, taps: FeatureTaps, example: Tensor) -> dict[str, tuple[int, ...]]:
-    """Shapes `(N,…)` of the tapped features."""
+def observed(
+    network: nn.Module, layers: Sequence[str], images: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits `(N,classes)` in fp32, and the outputs of the named layers."""
+    with FeatureTaps(network, layers) as taps:
+        logits = network(images_of(images))
+        return logits.float(), taps.take()
+
+
+def shapes_of(
+    network: nn.Module, layers: Sequence[str], example: Tensor
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of the named layers' outputs, without the batch."""
     was_training = network.training
-    network.eval()(example)
+    _, features = observed(network.eval(), layers, example)
     network.train(was_training)
-    return {name: tuple(value.shape) for name, value in taps.features().items()}
+    return {name: tuple(value.shape[1:]) for name, value in features.items()}

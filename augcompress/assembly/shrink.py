@@ -25,7 +25,7 @@ from augcompress.assembly.context import Context
 from augcompress.assembly.learners import Lesson, StudentLearner
 from augcompress.assembly.scoring import accuracy_scorer
 from augcompress.batch import Batch
-from augcompress.compressions import Probe
+from augcompress.compressions import NetworkCompression, Probe, resolve
 from augcompress.spec import PruneSection
 from augcompress.training import Engine, fit
 
@@ -41,7 +41,8 @@ def shrink(
     """
     probe = make_probe(context, engine)
     original_cost = probe.cost(network.module)
-    for position, step in enumerate(section.steps):
+    for position, settings in enumerate(section.steps):
+        step = resolve(settings, NetworkCompression)
         for turn in range(step.rounds):
             place = folder / "state" / f"step-{position}-round-{turn}"
             if (place / DESCRIPTION).exists():
@@ -56,7 +57,7 @@ def shrink(
             if section.training is not None:
                 tune(context, prepared, network, lesson, section, replace(engine, state=place))
             module, history = prepared.convert()
-            network = network.changed(module.cpu().eval(), Applied(step, history))
+            network = network.changed(module.cpu().eval(), Applied(settings, history))
             save_network(network, place)
     return network
 
@@ -84,7 +85,7 @@ def make_probe(context: Context, engine: Engine) -> Probe:
     def cost(network: nn.Module) -> float:
         device = next(network.parameters()).device
         with torch.no_grad():
-            return measures.macs(network, example[:1].to(device), subject=None).value
+            return float(measures.count_macs(network, example.to(device)))
 
     score: Callable[[nn.Module], float] = accuracy_scorer(context, engine)
     return Probe(

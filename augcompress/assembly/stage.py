@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -18,12 +19,13 @@ from augcompress.records import (
     PREDICTIONS_FILE,
     Measurement,
     Predictions,
+    RunResult,
     StageResult,
     read_measurements,
     write_measurements,
 )
-from augcompress.rundir import Entry, digest_file, digest_json
-from augcompress.spec import StageName, require_section
+from augcompress.rundir import RECORD_FILE, Entry, digest_file, digest_json
+from augcompress.spec import ORDER, StageName, require_section
 from augcompress.training import resolve_precision
 
 LIBRARIES = ("augcompress", "torch", "torchvision", "onnx", "onnxruntime", "torch-pruning")
@@ -104,6 +106,7 @@ class Runner:
     def result(self, name: str, entry: Entry, status: Any, seconds: float) -> StageResult:
         """Link the entry into the run directory and read what it measured."""
         record = entry.record()
+        self.drop_stale(name, entry)
         folder = self.context.run.link(entry, name)
         artifact = record["artifact"]
         notes = list(record["notes"])
@@ -117,6 +120,17 @@ class Runner:
             measurements=read_measurements(folder / MEASUREMENTS_FILE),
             notes=notes,
         )
+
+    def is_done(self, name: StageName) -> bool:
+        """Is the stage in the store?  Its inputs must be there."""
+        section = require_section(self.context.spec, name)
+        return self.entry(name, section, self.stages[name].inputs(self)).done
+
+    def drop_stale(self, name: str, entry: Entry) -> None:
+        """Unlink later stages that another result of this one led to; the store keeps them."""
+        linked = self.context.run.stage(name) / RECORD_FILE
+        if linked.exists() and linked.read_bytes() != (entry.path / RECORD_FILE).read_bytes():
+            self.context.run.remove_stale(ORDER[ORDER.index(name) :])  # type: ignore[arg-type]
 
     def entry(self, name: StageName, section: Any, inputs: Inputs) -> Entry:
         """The store's place for this stage with these settings and inputs."""
@@ -253,3 +267,26 @@ def version_note(then: Mapping[str, str]) -> str | None:
     now = environment()
     differ = [f"{k} {then[k]} (now {now.get(k)})" for k in then if then[k] != now.get(k)]
     return f"made with {', '.join(differ)}; --force redoes it" if differ else None
+
+
+def read_run(folder: Path) -> RunResult:
+    """What a run directory holds, read back.
+
+    Raises AugcompressError when the folder is no run.
+    """
+    records = {name: folder / name / RECORD_FILE for name in ORDER}
+    found = {name: json.loads(path.read_text()) for name, path in records.items() if path.exists()}
+    if not found:
+        raise AugcompressError(f"{folder}: no stage has finished here; see: augcompress runs list")
+    stages = [
+        StageResult(
+            name=name,
+            status="cached",
+            seconds=record["seconds"],
+            artifact=str(folder / name / record["artifact"]) if record["artifact"] else None,
+            measurements=read_measurements(folder / name / MEASUREMENTS_FILE),
+            notes=record["notes"],
+        )
+        for name, record in found.items()
+    ]
+    return RunResult(run_dir=str(folder), stages=stages)

@@ -27,8 +27,8 @@ def affine_matrices(angle: Tensor, shift: Tensor, scale: Tensor, shear: Tensor) 
     """
     angle, slope = angle.deg2rad(), shear.deg2rad().tan()
     cos, sin = angle.cos() / scale, angle.sin() / scale
-    linear = torch.stack((cos - slope * sin * -1, sin + slope * cos, -sin, cos), dim=1)
-    return torch.cat((linear.view(-1, 2, 2), linear.new_zeros(len(shift), 2, 1)), dim=2)
+    linear = torch.stack((cos - slope * sin, sin + slope * cos, -sin, cos), dim=1).view(-1, 2, 2)
+    return torch.cat((linear, -(linear * shift[:, None]).sum(2, keepdim=True)), dim=2)
 
 
 def _above_zero(limits: tuple[float, float]) -> tuple[float, float]:

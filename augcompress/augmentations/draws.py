@@ -46,8 +46,9 @@ def operation_word(position: int, view: int = 0) -> int:
 def log_gamma_draw(normal: Tensor, uniform: Tensor, boost: Tensor, alpha: float) -> Tensor:
     """Logarithm of a Gamma(alpha, 1) variable (Marsaglia & Tsang 2000, doi:10.1145/358407.358414).
 
-    `normal`, `uniform` `(N, attempts)`: the first accepted attempt counts.  `boost` `(N,)`, uniform,
-    carries Gamma(alpha + 1) down to alpha; in logarithms, so that a small alpha does not underflow.
+    `normal`, `uniform` `(N, attempts)`: the first accepted attempt counts.  `boost` `(N,)`,
+    uniform, carries Gamma(alpha + 1) down to alpha; in logarithms, so that a small alpha does not
+    underflow.
     """
     shape = alpha + 2 / 3
     cubed = (1 + normal / math.sqrt(9 * shape)) ** 3
@@ -74,6 +75,14 @@ class Draws:
         self._index = index.long()
         self._ready = self._index.new_empty((len(index), 0))
         self._blocks = 0
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the numbers are."""
+        return self._index.device
 
     def words(self, count: int) -> Tensor:
         """The next `count` words of each sample: int64 `(N, count)` in 0..2^32-1."""

@@ -30,13 +30,17 @@ def compose(earlier: Tensor, later: Tensor) -> Tensor:
     return product + shift
 
 
-def source_coordinates(matrices: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Column and row in the input, each `(N,H,W)`, that every output pixel is taken from."""
+def source_coordinates(
+    matrices: Tensor, size: tuple[int, int], *, whole: bool
+) -> tuple[Tensor, Tensor]:
+    """Column and row in the input that every output pixel is taken from, to broadcast: `(N,H,W)`
+    both, or, where `whole` says that the axes are not mixed, `(N,1,W)` and `(N,H,1)`."""
     height, width = size
     x = torch.arange(width, device=matrices.device) - (width - 1) / 2
     y = torch.arange(height, device=matrices.device)[:, None] - (height - 1) / 2
     a, b, c, d, e, f = matrices.flatten(1)[..., None, None].unbind(1)  # each (N, 1, 1)
-    return a * x + (b * y + (c + (width - 1) / 2)), d * x + (e * y + (f + (height - 1) / 2))
+    column, row = a * x + (c + (width - 1) / 2), e * y + (f + (height - 1) / 2)
+    return (column, row) if whole else (column + b * y, row + d * x)
 
 
 def bring_inside(position: Tensor, length: int, filling: Filling) -> Tensor:
@@ -45,38 +49,60 @@ def bring_inside(position: Tensor, length: int, filling: Filling) -> Tensor:
         return position.clamp(0, length - 1)
     period = max(2 * (length - 1), 1)
     position = position.abs() % period
-    return torch.minimum(position, period - position).clamp_max(length - 1)
+    return torch.minimum(position, period - position).clamp_max_(length - 1)
 
 
-def take(images: Tensor, column: Tensor, row: Tensor, filling: Filling) -> Tensor:
-    """The pixels of `(N,C,H,W)` at whole coordinates `(N,H,W)`: copies, no arithmetic."""
-    height, width = images.shape[-2:]
-    column_in, row_in = bring_inside(column, width, filling), bring_inside(row, height, filling)
-    places = (row_in * width + column_in).flatten(1)[:, None]  # (N, 1, H*W)
-    pixels = images.flatten(2).gather(2, places.expand(-1, images.shape[1], -1))
-    pixels = pixels.view(*images.shape[:2], *column.shape[1:])
+def readable(images: Tensor, filling: Filling) -> Tensor:
+    """`(N,C,H*W)` pixels; a constant filling is one more pixel at the end."""
+    pixels = images.flatten(2)
     if filling is None or isinstance(filling, str):
         return pixels
-    outside = ((column_in != column) | (row_in != row))[:, None]
-    return torch.where(outside, images.new_tensor(filling).view(-1, 1, 1), pixels)
+    colour = images.new_tensor(filling).view(1, -1, 1).expand(len(images), images.shape[1], 1)
+    return torch.cat((pixels, colour), dim=2)
+
+
+def places_of(column: Tensor, row: Tensor, size: tuple[int, int], filling: Filling) -> Tensor:
+    """Where in `readable` the whole coordinates are found: int32 `(N,H,W)`."""
+    column_in = bring_inside(column, size[1], filling)
+    row_in = bring_inside(row, size[0], filling)
+    places = row_in * size[1] + column_in
+    if filling is None or isinstance(filling, str):
+        return places
+    return places.masked_fill_((column_in != column) | (row_in != row), size[0] * size[1])
+
+
+def take(pixels: Tensor, places: Tensor) -> Tensor:
+    """`(N,C,H,W)` pixels of `readable` at `places` `(N,H,W)`: copies, no arithmetic."""
+    index = places.long().flatten(1)[:, None].expand(-1, pixels.shape[1], -1)
+    return pixels.gather(2, index).view(*pixels.shape[:2], *places.shape[1:])
+
+
+def copied(images: Tensor, column: Tensor, row: Tensor, filling: Filling) -> Tensor:
+    """`(N,C,H,W)` at whole coordinates, given as floats that broadcast to `(N,H,W)`."""
+    size = (images.shape[-2], images.shape[-1])
+    places = places_of(column.round().int(), row.round().int(), size, filling)
+    return take(readable(images, filling), places)
 
 
 def bilinear(images: Tensor, column: Tensor, row: Tensor, filling: Filling) -> Tensor:
     """`(N,C,H,W)` at fractional coordinates `(N,H,W)`; at whole ones the pixels themselves."""
+    pixels, size = readable(images, filling), (images.shape[-2], images.shape[-1])
     left, top = column.floor(), row.floor()
     across = (column - left)[:, None].to(images.dtype)
     down = (row - top)[:, None].to(images.dtype)
-    left, top = left.long(), top.long()
-    upper = take(images, left, top, filling).lerp(take(images, left + 1, top, filling), across)
-    top = top + 1
-    lower = take(images, left, top, filling).lerp(take(images, left + 1, top, filling), across)
-    return upper.lerp(lower, down).clamp_(0, 1)
+    left, top = left.int(), top.int()
+    corners = [
+        take(pixels, places_of(left + right, top + below, size, filling))
+        for below in (0, 1)
+        for right in (0, 1)
+    ]
+    upper, lower = corners[0].lerp_(corners[1], across), corners[2].lerp_(corners[3], across)
+    return upper.lerp_(lower, down).clamp_(0, 1)
 
 
 def resample(images: Tensor, matrices: Tensor, filling: Filling, *, whole: bool) -> Tensor:
     """`(N,C,H,W)` moved by `(N,2,3)`: pixel copies where all matrices are `whole` (flips, whole
     shifts), else bilinear without a low-pass filter (as torchvision's `affine`)."""
-    column, row = source_coordinates(matrices, (images.shape[-2], images.shape[-1]))
-    if whole:
-        return take(images, column.round().long(), row.round().long(), filling)
-    return bilinear(images, column, row, filling)
+    size = (images.shape[-2], images.shape[-1])
+    column, row = source_coordinates(matrices, size, whole=whole)
+    return (copied if whole else bilinear)(images, column, row, filling)

@@ -21,7 +21,9 @@ def mirrors(draws: Draws) -> Tensor:
 class HorizontalFlip(GeometricAugmentation):
     """Swap left and right (Krizhevsky et al. 2012, doi:10.1145/3065386)."""
 
-    label_safety: ClassVar[str] = "digits, letters, traffic signs: anything that reads one way round"
+    label_safety: ClassVar[str] = (
+        "digits, letters, traffic signs: anything that reads one way round"
+    )
 
     kind: Literal["horizontal_flip"] = "horizontal_flip"
     probability: float = Field(0.5, ge=0, le=1)

@@ -13,7 +13,8 @@ from augcompress.component import Plugin
 class AugmentationPlugin(Plugin):
     """A subclass of `augcompress.augmentations.Augmentation` from a file of the user's.
 
-    `probability` and everything else go into `options`; a `GeometricWorker` is fused like any other.
+    `probability` and everything else go into `options`; a `GeometricWorker` is fused like
+    any other.
     """
 
     label_safety: ClassVar[str] = "what the class itself says"

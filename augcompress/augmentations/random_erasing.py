@@ -18,9 +18,9 @@ _ATTEMPTS = 10
 def rectangle_sizes(
     uniform: Tensor, size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
 ) -> Tensor:
-    """Height and width in pixels, `(N,2)`: the first of the attempts that is smaller than the
-    image; 0 where none is.  `uniform` `(N, 2, attempts)` draws area (evenly) and height/width (evenly
-    in its logarithm)."""
+    """Height and width in pixels, `(N,2)`: the first attempt that is smaller than the image; 0
+    where none is.  `uniform` `(N, 2, attempts)` draws the area, evenly, and height/width, evenly in
+    its logarithm."""
     area = (scale[0] + (scale[1] - scale[0]) * uniform[:, 0]) * size[0] * size[1]
     low, high = math.log(ratio[0]), math.log(ratio[1])
     aspect = (low + (high - low) * uniform[:, 1]).exp()
@@ -32,7 +32,7 @@ def rectangle_sizes(
 
 
 def rectangles(uniform: Tensor, sides: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks `(N,1,H,W)`, true inside a rectangle of `sides` `(N,2)`, placed by `uniform` `(N,2)`."""
+    """Masks `(N,1,H,W)`, true inside a rectangle of `sides` `(N,2)` placed by `uniform` `(N,2)`."""
     rows, columns = (
         _spans(uniform[:, axis], sides[:, axis], length) for axis, length in enumerate(size)
     )
@@ -60,8 +60,9 @@ def _a_share(limits: tuple[float, float]) -> tuple[float, float]:
 class RandomErasing(Augmentation):
     """Overwrite a rectangle (Zhong et al. 2017, arXiv:1708.04896).
 
-    The height-to-width ratio is drawn evenly in its logarithm, as torchvision does, so that upright
-    and lying rectangles are equally likely.  Ten attempts are made to fit one; else nothing happens.
+    The height-to-width ratio is drawn evenly in its logarithm, as torchvision does, so that
+    upright and lying rectangles are equally likely.  Ten attempts are made to fit one; else nothing
+    happens.
     """
 
     label_safety: ClassVar[str] = "classes that hang on one small detail, which may be covered"

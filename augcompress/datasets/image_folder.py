@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field, PositiveInt, model_validator
 
 from augcompress.component import FilePath, NotInKey
@@ -16,7 +15,14 @@ from augcompress.datasets.drawing import FIXED_SEED, stratified
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.images import direct, load_image
 from augcompress.datasets.listing import Listing, list_folder, list_manifest
-from augcompress.datasets.splits import FileSplit, MemorySplit, Split, content_key, in_threads
+from augcompress.datasets.splits import (
+    FileSplit,
+    MemorySplit,
+    Split,
+    content_key,
+    decode,
+    in_threads,
+)
 from augcompress.errors import AugcompressError
 
 CROPPED_FROM = 96
@@ -116,7 +122,7 @@ class ImageFolder(DatasetSettings):
         height, width = self._size()
         channels = 1 if self.mode == "L" else 3
         if len(files) * height * width * channels < self.in_memory_mb << 20:
-            return MemorySplit.whole(_decode(files, (channels, height, width), resizing), labels)
+            return MemorySplit.whole(decode(files, resizing), labels)
         return FileSplit(files, labels, np.arange(len(files)), file_hashes(files), resizing)
 
     def _parts(self, listing: Listing) -> tuple[np.ndarray, np.ndarray]:
@@ -130,16 +136,6 @@ class ImageFolder(DatasetSettings):
                 f"data.test: {self.test} of {len(labels)} images leaves none to test; add images"
             )
         return train, test
-
-
-def _decode(
-    files: list[Path], shape: tuple[int, int, int], resizing: dict[str, Any]
-) -> torch.Tensor:
-    images = torch.empty((len(files), *shape), dtype=torch.uint8)
-    decoded = in_threads(lambda file: load_image(file, resizing), files)
-    for place, image in enumerate(decoded):
-        images[place] = torch.from_numpy(image.copy()).permute(2, 0, 1)
-    return images
 
 
 def _unreadable(files: list[Path], resizing: dict[str, Any]) -> list[int]:

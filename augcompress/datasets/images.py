@@ -36,13 +36,15 @@ def direct(size: tuple[int, int], mode: str, interpolation: str = "bilinear") ->
     return {"resize": list(size), "crop": None, "interpolation": interpolation, "mode": mode}
 
 
-def load_image(source: str | Path | bytes, resizing: dict[str, Any]) -> np.ndarray:
+def load_image(
+    source: str | Path | bytes, resizing: dict[str, Any], *, advice: str = "give another file"
+) -> np.ndarray:
     """A decoded and resized image, uint8 `(H,W,C)`.
 
     `resizing` is a data set's: `resize` an int (shorter side), `[H,W]` or None; then a centre
     `crop` (`[H,W]`, an int, or None); `interpolation`; `mode` RGB or L.  An image that already has
     the final size is not resampled.  EXIF orientation is applied; transparency goes over white.
-    Raises AugcompressError, naming the file, when it is no readable image.
+    Raises AugcompressError, with the file's name and `advice`, when it is no readable image.
     """
     name = "image" if isinstance(source, bytes) else str(source)
     try:
@@ -51,10 +53,7 @@ def load_image(source: str | Path | bytes, resizing: dict[str, Any]) -> np.ndarr
             pixels = np.asarray(_fit(_in_mode(upright, resizing["mode"]), resizing))
     except UNREADABLE as error:
         reason = str(error).replace("\n", " ")
-        raise AugcompressError(
-            f"{name}: not a readable image ({reason}); replace or remove it,"
-            " or set data.corrupt: skip"
-        ) from error
+        raise AugcompressError(f"{name}: not a readable image ({reason}); {advice}") from error
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 

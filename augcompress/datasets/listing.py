@@ -61,7 +61,7 @@ def list_folder(root: Path) -> Listing:
     """
     if not root.is_dir():
         raise AugcompressError(f"data.root: {root}: no such folder; check the path")
-    parts = [part for part in PARTS if (root / part).is_dir()]
+    parts: list[str | None] = [part for part in PARTS if (root / part).is_dir()]
     if len(parts) == 1:
         absent = next(part for part in PARTS if part not in parts)
         raise AugcompressError(f"data.root: {root} has {parts[0]}/ but no {absent}/; add it")

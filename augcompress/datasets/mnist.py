@@ -137,7 +137,7 @@ def read_idx(file: Path) -> np.ndarray:
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise AugcompressError(f"{file}: not an IDX file of bytes; download it again")
     start = 4 + 4 * content[3]
-    shape = np.frombuffer(content[4:start], dtype=">u4").astype(int).tolist()
+    shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
     if len(content) - start != math.prod(shape):
         raise AugcompressError(f"{file}: cut short or damaged; download it again")
     return np.frombuffer(bytearray(content[start:]), dtype=np.uint8).reshape(shape)

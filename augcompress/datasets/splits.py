@@ -20,6 +20,7 @@ from augcompress.datasets.hashing import content_hash, digest_of
 from augcompress.datasets.images import load_image
 
 _CHUNK = 2048
+_ADVICE = "replace or remove it, or set data.corrupt: skip"
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -124,12 +125,7 @@ class FileSplit:
 
     def fetch(self, positions: np.ndarray) -> Tensor:
         files = [self.files[row] for row in self.index[positions]]
-        images = list(in_threads(lambda file: load_image(file, self.resizing), files))
-        if not images:
-            height, width = self.resizing["crop"] or self.resizing["resize"]
-            channels = 1 if self.resizing["mode"] == "L" else 3
-            return torch.empty((0, channels, height, width), dtype=torch.uint8)
-        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+        return decode(files, self.resizing)
 
     def take(self, positions: np.ndarray) -> FileSplit:
         return replace(self, index=self.index[positions])
@@ -140,6 +136,20 @@ class FileSplit:
 
     def hashes(self) -> list[str]:
         return [self.all_hashes[row] for row in self.index]
+
+
+def decode(files: Sequence[Path], resizing: dict[str, Any]) -> Tensor:
+    """All these images, uint8 `(N,C,H,W)`.  Raises AugcompressError naming an unreadable one."""
+    height, width = resizing["crop"] or resizing["resize"]
+    channels = 1 if resizing["mode"] == "L" else 3
+    images = np.empty((len(files), channels, height, width), dtype=np.uint8)
+
+    def place(row: int) -> None:
+        images[row] = load_image(files[row], resizing, advice=_ADVICE).transpose(2, 0, 1)
+
+    for _ in in_threads(place, range(len(files))):
+        pass  # the images are in place; an error surfaces here
+    return torch.from_numpy(images)
 
 
 def content_key(hashes: Sequence[str], resizing: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ _SMALL_STEMS: dict[str, str | None] = {
     "regnet": None,
 }
 _OURS = {"weights", "progress", "num_classes", "aux_logits"}
-_WITH_AUXILIARY_HEADS = {"googlenet", "inception_v3"}
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 
 
 class TorchvisionModel(ModelSettings):
@@ -77,10 +77,7 @@ class TorchvisionModel(ModelSettings):
         return self
 
     def build(self, facts: ModelFacts) -> nn.Module:
-        arguments = {**size_arguments(self.name, facts), **self.options}
-        if self.name in _WITH_AUXILIARY_HEADS:
-            rgb = self.pretrained and facts.channels == 3
-            arguments = {"aux_logits": False, "transform_input": rgb, **arguments}
+        arguments = {**own_arguments(self.name, facts, self.pretrained), **self.options}
         network = self._create(num_classes=facts.classes, **arguments)
         fit_first_convolution(network, facts.channels, small=self.stem == "small")
         if self.stem == "small" and (pooling := _SMALL_STEMS[family(self.name) or ""]):
@@ -92,16 +89,24 @@ class TorchvisionModel(ModelSettings):
     def _create(self, **arguments: Any) -> nn.Module:
         try:
             return torchvision.models.get_model(self.name, progress=False, **arguments)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, NotImplementedError) as error:
             raise AugcompressError(
                 f"model torchvision {self.name}: {str(error).splitlines()[0]};"
                 " mend its options or the image size"
             ) from error
 
     def _load_pretrained(self, network: nn.Module, arguments: dict[str, Any]) -> None:
+        state = self._pretrained_state(arguments)
+        name, convolution = first_convolution(network)
+        filters = state[f"{name}.weight"]
+        state[f"{name}.weight"] = fitted_filters(filters, convolution.weight.detach())
+        load_weights(network, state, where=f"model torchvision {self.name}")
+
+    def _pretrained_state(self, arguments: dict[str, Any]) -> dict[str, Tensor]:
         where = f"model torchvision {self.name}"
+        kept = {k: v for k, v in arguments.items() if k not in ("aux_logits", "init_weights")}
         try:
-            state = self._create(weights="DEFAULT", **arguments).state_dict()
+            state = self._create(weights="DEFAULT", **kept).state_dict()
         except OSError as error:
             raise AugcompressError(
                 f"{where}: pretrained weights cannot be downloaded ({error}); set pretrained: false"
@@ -112,10 +117,7 @@ class TorchvisionModel(ModelSettings):
                 f"{where}: pretrained weights do not fit options {self.options};"
                 " remove the options or set pretrained: false"
             ) from error
-        name, convolution = first_convolution(network)
-        filters = state[f"{name}.weight"]
-        state[f"{name}.weight"] = fitted_filters(filters, convolution.weight.detach())
-        load_weights(network, state, where=where)
+        return {name: value for name, value in state.items() if not name.startswith(_AUXILIARY)}
 
 
 def family(name: str) -> str | None:
@@ -123,11 +125,16 @@ def family(name: str) -> str | None:
     return next((prefix for prefix in _SMALL_STEMS if name.startswith(prefix)), None)
 
 
-def size_arguments(name: str, facts: ModelFacts) -> dict[str, Any]:
-    """What the few designs that are made for one image size must be told."""
+def own_arguments(name: str, facts: ModelFacts, pretrained: bool) -> dict[str, Any]:
+    """What a few designs must be told: the image size, or to leave out their auxiliary heads."""
     if name.startswith("vit_"):
         return {"image_size": facts.size[0]}
-    return {"input_size": facts.size} if name.startswith("maxvit") else {}
+    if name.startswith("maxvit"):
+        return {"input_size": facts.size}
+    if name in ("googlenet", "inception_v3"):
+        rgb = pretrained and facts.channels == 3
+        return {"aux_logits": False, "init_weights": not pretrained, "transform_input": rgb}
+    return {}
 
 
 def first_convolution(network: nn.Module) -> tuple[str, nn.Conv2d]:
@@ -148,7 +155,8 @@ def fit_first_convolution(network: nn.Module, channels: int, *, small: bool) -> 
     if (channels, kernel, padding) == (old.in_channels, old.kernel_size[0], old.padding[0]):
         return
     bias = old.bias is not None
-    new = nn.Conv2d(channels, old.out_channels, kernel, old.stride, padding, bias=bias)
+    stride = old.stride[0]
+    new = nn.Conv2d(channels, old.out_channels, kernel, stride, padding, bias=bias)
     nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
     network.set_submodule(name, new)
 

@@ -80,5 +80,6 @@ class HintLoss(nn.Module):
             )
         student = view.student_features[self.settings.student_layer]
         teacher = view.teacher_features[0][self.settings.teacher_layer].detach()
-        student, teacher = same_size(student, teacher)
-        return hint_loss(self.regressor(student), teacher.to(student.dtype))
+        precision = self.regressor.weight.dtype  # features are half precision under autocast
+        student, teacher = same_size(student.to(precision), teacher.to(precision))
+        return hint_loss(self.regressor(student), teacher)

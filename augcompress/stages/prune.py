@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augcompress.assembly.artifacts import open_network
+from augcompress.assembly.artifacts import WEIGHTS, load_network, open_network, save_network
 from augcompress.assembly.context import Context
 from augcompress.assembly.fitting import engine_for, finish
 from augcompress.assembly.learners import Lesson
-from augcompress.assembly.shrink import shrink
+from augcompress.assembly.shrink import make_probe, shrink
 from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
 from augcompress.spec import PruneSection, require_section
 
@@ -37,10 +37,15 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     )
     engine = engine_for(context, "prune", section.training, folder)
     network = shrink(context, section, network, lesson, engine, folder)
+    save_network(network, folder)
+    reopened = load_network(folder / WEIGHTS)
+    probe = make_probe(context, engine)
     promises = [
-        row for a in network.compressions for row in a.settings.check(network.module, a.history)
+        row
+        for applied in reopened.compressions[-1:]  # the last round: earlier targets are met by it
+        for row in applied.compression.check(reopened.module, applied.history, probe)
     ]
-    return finish(context, network, folder, [], promises)
+    return finish(context, reopened, folder, [], promises)
 
 
 def teachers(context: Context, inputs: Inputs) -> list:

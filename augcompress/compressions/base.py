@@ -1,0 +1,157 @@
+"""What every compression is: prepare, (calibrate or train), convert; or pack on the graph."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import onnx
+from pydantic import Field
+from torch import Tensor, nn
+
+from augcompress.batch import Batch
+from augcompress.component import Component, Section
+from augcompress.errors import AugcompressError
+from augcompress.records import Measurement
+
+History = dict[str, Any]
+"""What a conversion changed, as JSON data: enough to rebuild the architecture."""
+
+Calibration = Callable[[], Iterator[np.ndarray]]
+"""Batches of images `(N,C,H,W)` to calibrate on, from the start at each call: uint8 0-255 or float
+in [0,1]."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a compression may ask of the world, as functions given by the stage."""
+
+    example: Tensor
+    """`(2,C,H,W)` in [0,1], on the network's device; two, so that nothing is specialised to one."""
+    batches: Callable[[], Iterator[Batch]]
+    """Batches of the training split, the same ones at each call."""
+    loss: Callable[[nn.Module, Batch], Tensor]
+    """The stage's loss, a scalar."""
+    score: Callable[[nn.Module], float]
+    """Accuracy on the validation split, higher is better."""
+    cost: Callable[[nn.Module], float]
+    """MACs for one image."""
+
+
+class Prepared(Protocol):
+    """A network on its way: trained or calibrated between `prepare` and `convert`."""
+
+    network: nn.Module
+    """To be trained or calibrated."""
+    calibration: bool
+    """Does it only need forward passes, no training?"""
+
+    def after_step(self) -> None:
+        """Call after each optimiser step: keeps masks."""
+
+    def convert(self) -> tuple[nn.Module, History]:
+        """The compressed network, with the outputs of the prepared one, and what was changed."""
+
+
+class NetworkCompression(Component, ABC):
+    """A compression of the torch network; its artefact is a checkpoint."""
+
+    level: ClassVar[Literal["network", "graph"]] = "network"
+    rounds: int = Field(1, ge=1)
+    """Rounds of compressing and fine-tuning; each is committed by itself, and targets count from
+    the original network."""
+
+    @abstractmethod
+    def prepare(
+        self, network: nn.Module, probe: Probe, *, round: int = 0, original_cost: float
+    ) -> Prepared:
+        """A copy of `network` made ready for round `round` (from 0).
+
+        `original_cost` is the cost of the network before the first round.
+        """
+
+    @abstractmethod
+    def replay(self, network: nn.Module, history: History) -> nn.Module:
+        """Give a fresh network the converted one's architecture; its weights are loaded next."""
+
+    @abstractmethod
+    def check(
+        self, network: nn.Module, history: History, probe: Probe | None = None
+    ) -> list[Measurement]:
+        """The promise, measured on the reopened network (with `probe`, its cost as well).
+
+        Raises LimitError when it is not kept.
+        """
+
+    def hold(self, network: nn.Module, history: History) -> Callable[[], None] | None:
+        """What a later stage that trains `network` must call after each optimiser step."""
+        return None
+
+
+class GraphCompression(Component, ABC):
+    """A compression of the exported ONNX graph; its artefact is an `.onnx`."""
+
+    level: ClassVar[Literal["network", "graph"]] = "graph"
+
+    @abstractmethod
+    def pack(
+        self, graph: onnx.ModelProto, notes: dict[str, Any], calibration: Calibration
+    ) -> onnx.ModelProto:
+        """The compressed graph; `graph` is not modified.
+
+        `notes` holds what the network face learned (ranges, scales); what was decided here is added
+        under the component's kind.
+        """
+
+    @abstractmethod
+    def check(self, graph: onnx.ModelProto) -> list[Measurement]:
+        """The promise, measured on the reopened graph.
+
+        Raises LimitError when it is not kept.
+        """
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Does a glob match a dotted name, or its end from some dot on (`linear`, `layer1.*.conv1`)?"""
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}")
+
+
+class Layers(Section):
+    """Which layers a step works on: globs of names, or names of types (`Linear`)."""
+
+    include: tuple[str, ...] = ("*",)
+    """Layers to take."""
+    exclude: tuple[str, ...] = ()
+    """Layers to leave out of those."""
+
+    def choose(
+        self, network: nn.Module, types: tuple[type[nn.Module], ...]
+    ) -> dict[str, nn.Module]:
+        """The chosen layers of these types, by name.
+
+        Raises AugcompressError when a pattern matches nothing, or nothing is left.
+        """
+        layers = {name: one for name, one in network.named_modules() if isinstance(one, types)}
+        included = _union(layers, self.include)
+        excluded = _union(layers, self.exclude)
+        chosen = {name: one for name, one in layers.items() if name in included - excluded}
+        if not chosen:
+            raise AugcompressError("layers: no layer is left; exclude fewer")
+        return chosen
+
+
+def _union(layers: dict[str, nn.Module], patterns: tuple[str, ...]) -> set[str]:
+    found: set[str] = set()
+    for pattern in patterns:
+        hits = {
+            n for n, one in layers.items() if matches(n, pattern) or type(one).__name__ == pattern
+        }
+        if not hits:
+            known = ", ".join(list(layers)[:4])
+            raise AugcompressError(f"layers: {pattern} matches no layer; names are like {known}")
+        found |= hits
+    return found

@@ -1,0 +1,76 @@
+"""How often a classifier is right, and how often two agree."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from augcompress.measures.intervals import LEVEL, wilson
+from augcompress.records import Measurement
+
+
+def hits(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """`(samples,)` booleans: is the label among the k most probable classes?
+
+    A tie with the label counts against it when the other class comes first.
+    """
+    row = np.arange(len(labels))
+    own = probabilities[row, labels][:, None]
+    earlier = np.arange(probabilities.shape[1])[None, :] < labels[:, None]
+    ahead = (probabilities > own) | ((probabilities == own) & earlier)
+    return (ahead.sum(axis=1) < k) & ~np.isnan(own[:, 0])
+
+
+def top_k(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    k: int = 1,
+    split: str | None = None,
+    subject: str | None = None,
+) -> Measurement:
+    """Share of samples whose label is among the k most probable classes, with Wilson's interval.
+
+    `probabilities` is `(samples, classes)` (logits do as well), `labels` `(samples,)` int.
+    """
+    right = hits(np.asarray(probabilities), np.asarray(labels), k)
+    return share(f"top{k}", right, split=split, subject=subject)
+
+
+def agreement(
+    outputs: np.ndarray,
+    others: np.ndarray,
+    split: str | None = None,
+    subject: str | None = None,
+    baseline: str | None = None,
+) -> Measurement:
+    """Share of samples on which two models choose the same class, with Wilson's interval.
+
+    Both are `(samples, classes)`, probabilities or logits, of the same samples in the same order.
+    """
+    same = np.asarray(outputs).argmax(axis=1) == np.asarray(others).argmax(axis=1)
+    return share("agreement", same, split=split, subject=subject, baseline=baseline)
+
+
+def share(
+    name: str,
+    successes: np.ndarray,
+    *,
+    split: str | None = None,
+    subject: str | None = None,
+    baseline: str | None = None,
+) -> Measurement:
+    """A share of `(samples,)` booleans as a measurement; higher is better."""
+    count, n = int(successes.sum()), len(successes)
+    low, high = wilson(count, n)
+    return Measurement(
+        name=name,
+        value=count / n if n else 0.0,
+        better="higher",
+        n=n,
+        low=low,
+        high=high,
+        level=LEVEL,
+        method="wilson",
+        split=split,
+        subject=subject,
+        baseline=baseline,
+    )

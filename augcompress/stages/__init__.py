@@ -1,0 +1,67 @@
+"""The verbs.  `STAGES` is the table of contents; `run` carries out several in order."""
+
+from __future__ import annotations
+
+from augcompress.assembly.context import Context
+from augcompress.assembly.stage import Runner, Stage, check_source_is_used
+from augcompress.errors import UsageError
+from augcompress.records import RunResult
+from augcompress.spec import ORDER, StageName
+from augcompress.stages import (
+    augment,
+    distill,
+    evaluate,
+    export,
+    prune,
+    quantize,
+    train_teacher,
+)
+
+STAGES: dict[str, Stage] = {
+    stage.STAGE.name: stage.STAGE
+    for stage in (augment, train_teacher, distill, prune, quantize, export, evaluate)
+}
+__all__ = ["STAGES", "planned", "run", "run_stage"]
+
+
+def run(context: Context, until: StageName | None = None) -> RunResult:
+    """All stages of the recipe's pipeline, in order, or up to `until`.
+
+    Raises UsageError when `until` is no stage of the pipeline.
+    """
+    stages = context.spec.stages()
+    if until is not None and until not in stages:
+        raise UsageError(f"--until {until}: is not in this recipe's pipeline: {', '.join(stages)}")
+    wanted = stages if until is None else stages[: stages.index(until) + 1]
+    runner = Runner(context, STAGES, first_with_source(stages))
+    check_source_is_used(runner)
+    context.run.remove_stale([name for name in ORDER if name not in stages])
+    return RunResult(run_dir=str(context.run.path), stages=[runner.perform(n) for n in wanted])
+
+
+def first_with_source(stages: tuple[StageName, ...]) -> str:
+    """The stage of a pipeline that `--from` speaks of: the first that starts from a network."""
+    starts = [name for name in stages if name not in ("augment", "train_teacher")]
+    fresh = "train_teacher" in stages
+    return "train_teacher" if fresh or not starts else starts[0]
+
+
+def run_stage(context: Context, name: StageName) -> RunResult:
+    """One stage; what it needs of earlier ones must be there."""
+    runner = Runner(context, STAGES, name)
+    check_source_is_used(runner)
+    return RunResult(run_dir=str(context.run.path), stages=[runner.perform(name)])
+
+
+def planned(context: Context) -> list[dict[str, str]]:
+    """The pipeline's stages and whether the store has them; does nothing.
+
+    What follows an unfinished stage is not there either: its inputs are not known yet.
+    """
+    runner = Runner(context, STAGES, "")
+    rows: list[dict[str, str]] = []
+    for name in context.spec.stages():
+        pending = any(row["status"] == "to do" for row in rows if STAGES[row["name"]].makes)
+        done = not pending and runner.is_done(name)
+        rows.append({"name": name, "status": "cached" if done else "to do"})
+    return rows

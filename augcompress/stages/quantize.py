@@ -1,0 +1,65 @@
+"""quantize: the network as a graph of smaller numbers, checked on the reopened file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from augcompress import measures
+from augcompress.assembly.artifacts import GRAPH, Network, open_network
+from augcompress.assembly.context import Context
+from augcompress.assembly.delivery import calibration, check_parity, graph_of, read_graph
+from augcompress.assembly.scoring import accuracy, graph_answer, network_answer, predict
+from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
+from augcompress.compressions import GraphCompression, resolve
+from augcompress.errors import LimitError
+from augcompress.exporters import save
+from augcompress.records import Measurement
+from augcompress.rundir import write_aside
+from augcompress.spec import require_section
+
+
+def inputs(runner: Runner) -> dict[str, Input]:
+    """The float network."""
+    return {"source": runner.source("quantize")}
+
+
+def body(context: Context, inputs: Inputs, folder: Path) -> Output:
+    """Export, pack step by step, reopen, check promises, parity and accuracy."""
+    section = require_section(context.spec, "quantize")
+    settings = context.spec.export.targets[0]
+    network = open_network(context, inputs["source"].path, None, "quantize")
+    graph = graph_of(context, network, settings)
+    notes: dict = {}
+    steps = [resolve(step, GraphCompression) for step in section.steps]
+    for step in steps:
+        context.reporter.message(f"{step.kind}: calibrating")
+        graph = step.pack(graph, notes, lambda: calibration(context))
+    with write_aside(folder / GRAPH) as aside:
+        save(graph, aside)
+    reopened = read_graph(folder / GRAPH)
+    rows = [row for step in steps for row in step.check(reopened)]
+    rows += check_parity(context, folder / GRAPH, network, settings, quantized=True)
+    rows.append(measures.size_bytes(folder / GRAPH, subject=GRAPH))
+    found = predict(graph_answer(folder / GRAPH), context, "validation")
+    scores = accuracy(found, "validation", GRAPH)
+    check_drop(context, network, scores[0], section.max_drop)
+    return Output(GRAPH, scores + rows, found, [f"{name}: {told}" for name, told in notes.items()])
+
+
+def check_drop(
+    context: Context, network: Network, score: Measurement, max_drop: float | None
+) -> None:
+    """Raises LimitError when the graph lost more validation top-1 than allowed."""
+    if max_drop is None:
+        return
+    whole = predict(network_answer(network.module, context.device), context, "validation")
+    before = accuracy(whole, "validation", "float")[0]
+    if before.value - score.value > max_drop:
+        raise LimitError(
+            f"quantize.max_drop: validation top-1 fell from {before.value:.4f} to {score.value:.4f}"
+            f" (n={score.n}), more than {max_drop}; exclude layers, calibrate on more samples, or"
+            " raise the limit"
+        )
+
+
+STAGE = Stage("quantize", inputs, body, makes="graph")

@@ -1,0 +1,170 @@
+"""What holds for every member of the room's union."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from augcompress.augmentations import AnyAugmentation, build_pipeline
+from augcompress.batch import Batch, Progress
+from augcompress.component import ALLOW_PLUGINS
+
+PLUGIN = f"{Path(__file__).with_name('inverting_plugin.py')}:Inverting"
+ALWAYS = {
+    "random_crop": {"padding": 3},
+    "horizontal_flip": {},
+    "affine": {"degrees": 30, "shear": 10, "fill": "mean"},
+    "color_jitter": {},
+    "random_erasing": {},
+    "mixup": {"alpha": 1.0},
+    "plugin": {"target": PLUGIN},
+}
+MIXING = {"mixup"}
+MEMBERS = {m.model_fields["kind"].default: m for m in get_args(get_args(AnyAugmentation)[0])}
+NOW = Progress(epoch=3)
+
+
+@pytest.fixture(params=sorted(MEMBERS))
+def kind(request, monkeypatch) -> str:
+    monkeypatch.setenv(ALLOW_PLUGINS, "1")
+    return request.param
+
+
+def setting(kind: str, probability: float = 1.0):
+    chance = {"probability": probability}
+    more = {"options": chance} if kind == "plugin" else chance
+    return TypeAdapter(AnyAugmentation).validate_python({"kind": kind, **ALWAYS[kind], **more})
+
+
+def rows(batch: Batch, wanted) -> Batch:
+    return Batch(batch.inputs[wanted], batch.targets[wanted], batch.index[wanted])
+
+
+def test_the_table_above_covers_the_union():
+    assert set(ALWAYS) == set(MEMBERS)
+
+
+def test_same_words_same_output_whatever_the_batch(kind, make_batch, make_facts):
+    if kind in MIXING:
+        pytest.skip("mixing looks at the rest of the batch; see test_mixup")
+    pipeline, batch = build_pipeline([setting(kind, 0.7)], make_facts()), make_batch()
+    whole = pipeline(batch, seed=1, progress=NOW)
+    for part in ([0, 1, 2, 3, 4], [5], [11, 6, 8, 7, 9, 10]):
+        alone = pipeline(rows(batch, part), seed=1, progress=NOW)
+        torch.testing.assert_close(alone.inputs, whole.inputs[part], rtol=0, atol=1e-6)
+        assert torch.equal(alone.targets, whole.targets[part])
+
+
+def test_mixing_does_not_depend_on_the_order_in_the_batch(kind, make_batch, make_facts):
+    pipeline, batch = build_pipeline([setting(kind)], make_facts()), make_batch()
+    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
+    straight = pipeline(batch, seed=1, progress=NOW)
+    shuffled = pipeline(rows(batch, order), seed=1, progress=NOW)
+    torch.testing.assert_close(shuffled.inputs, straight.inputs[order], rtol=0, atol=1e-6)
+    torch.testing.assert_close(shuffled.targets, straight.targets[order])
+
+
+def test_repeats_exactly_and_changes_with_seed_epoch_and_view(kind, make_batch, make_facts):
+    pipeline, batch = build_pipeline([setting(kind, 0.5)], make_facts()), make_batch(64)
+    first = pipeline(batch, seed=1, progress=NOW).inputs
+    assert torch.equal(first, pipeline(batch, seed=1, progress=NOW).inputs)
+    assert not torch.equal(first, pipeline(batch, seed=2, progress=NOW).inputs)
+    assert not torch.equal(first, pipeline(batch, seed=1, progress=Progress(epoch=4)).inputs)
+    assert not torch.equal(first, pipeline(batch, seed=1, progress=NOW, view=1).inputs)
+
+
+def test_probability_zero_is_the_identity_bit_for_bit(kind, make_batch, make_facts):
+    batch = make_batch()
+    result = build_pipeline([setting(kind, 0.0)], make_facts())(batch, seed=1, progress=NOW)
+    assert torch.equal(result.inputs, batch.inputs)
+    assert torch.equal(result.targets, batch.targets)
+
+
+def test_some_samples_change_at_probability_one(kind, make_batch, make_facts):
+    batch = make_batch()
+    result = build_pipeline([setting(kind)], make_facts())(batch, seed=1, progress=NOW)
+    changed = (result.inputs != batch.inputs).flatten(1).any(1)
+    assert changed.float().mean() > 0.7
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(16, 12), (9, 20), (8, 8), (1, 1)])
+@pytest.mark.parametrize("count", [1, 7])
+def test_shape_dtype_range_and_targets(kind, channels, size, count, make_batch, make_facts):
+    batch = make_batch(count, channels, size)
+    pipeline = build_pipeline([setting(kind)], make_facts(channels, size))
+    result = pipeline(batch, seed=1, progress=NOW)
+    assert result.inputs.shape == batch.inputs.shape
+    assert result.inputs.dtype == torch.float32
+    assert result.inputs.min() >= 0
+    assert result.inputs.max() <= 1
+    torch.testing.assert_close(result.targets.sum(1), torch.ones(count))
+    assert torch.equal(result.index, batch.index)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_keeps_other_float_types(kind, dtype, make_batch, make_facts):
+    batch = make_batch()
+    batch = batch.with_images(batch.images().to(dtype))
+    result = build_pipeline([setting(kind)], make_facts())(batch, seed=1, progress=NOW)
+    assert result.inputs.dtype == dtype
+
+
+def test_the_input_is_not_modified(kind, make_batch, make_facts):
+    batch = make_batch()
+    images, targets = batch.inputs.clone(), batch.targets.clone()
+    build_pipeline([setting(kind)], make_facts())(batch, seed=1, progress=NOW)
+    assert torch.equal(batch.inputs, images)
+    assert torch.equal(batch.targets, targets)
+
+
+def test_works_without_labels(kind, make_batch, make_facts):
+    batch = make_batch()
+    unlabelled = Batch(batch.inputs, None, batch.index)
+    pipeline = build_pipeline([setting(kind)], make_facts())
+    result = pipeline(unlabelled, seed=1, progress=NOW)
+    assert result.targets is None
+    assert torch.equal(result.inputs, pipeline(batch, seed=1, progress=NOW).inputs)
+
+
+def test_leaves_torchs_random_state_alone(kind, make_batch, make_facts):
+    before = torch.get_rng_state()
+    build_pipeline([setting(kind)], make_facts())(make_batch(), seed=1, progress=NOW)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_says_for_which_data_its_labels_are_not_safe(kind):
+    assert len(MEMBERS[kind].label_safety) > 10
+    assert MEMBERS[kind].__doc__
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_draws_the_same(kind, make_batch, make_facts):
+    pipeline, batch = build_pipeline([setting(kind)], make_facts()), make_batch(64)
+    here = pipeline(batch, seed=1, progress=NOW)
+    there = pipeline(batch.to("cuda"), seed=1, progress=NOW).to("cpu")
+    torch.testing.assert_close(there.inputs, here.inputs, rtol=0, atol=1e-4)
+    torch.testing.assert_close(there.targets, here.targets, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong, match",
+    [
+        ({"kind": "nothing"}, "does not match any of the expected tags"),
+        ({"kind": "mixup", "alpha": 0}, "greater than 0"),
+        ({"kind": "mixup", "alpa": 1}, "Extra inputs"),
+        ({"kind": "random_crop", "fill": 2}, "less than or equal to 1"),
+        ({"kind": "horizontal_flip", "probability": 1.5}, "less than or equal to 1"),
+        ({"kind": "affine", "scale": [1.1, 0.9]}, "write the lower end first"),
+        ({"kind": "affine", "scale": [0, 1]}, "a zoom must be above 0"),
+        ({"kind": "random_erasing", "ratio": [0, 1]}, "ratio must be above 0"),
+        ({"kind": "random_erasing", "scale": [0.1, 2]}, "a share of the image"),
+    ],
+)
+def test_wrong_settings_are_refused_when_read(wrong, match):
+    with pytest.raises(ValidationError, match=match):
+        TypeAdapter(AnyAugmentation).validate_python(wrong)

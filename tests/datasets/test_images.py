@@ -1,0 +1,105 @@
+"""From file to array."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from datasets_sources import pixels
+from PIL import Image
+
+from augcompress.datasets.images import direct, load_image
+from augcompress.errors import AugcompressError
+
+AS_IS = direct((4, 6), "RGB")
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def test_image_of_the_final_size_is_not_resampled(tmp_path):
+    array = pixels(1, 4, 6, 3)[0]
+    (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(array)))
+    cropped = {**AS_IS, "resize": 9, "crop": [4, 6]}
+    for resizing in (AS_IS, cropped):
+        np.testing.assert_array_equal(load_image(tmp_path / "a.png", resizing), array)
+
+
+def test_shorter_side_then_centre_crop():
+    array = np.zeros((8, 16, 3), np.uint8)
+    array[:, 4:12] = 200
+    found = load_image(
+        encoded(Image.fromarray(array)),
+        {"resize": 4, "crop": [4, 4], "interpolation": "nearest", "mode": "RGB"},
+    )
+    np.testing.assert_array_equal(found, np.full((4, 4, 3), 200))
+
+
+def test_direct_resize_gives_the_size():
+    found = load_image(encoded(Image.fromarray(pixels(1, 9, 5, 3)[0])), direct((4, 6), "L"))
+    assert found.shape == (4, 6, 1)
+
+
+def test_resizing_without_a_size_leaves_the_image():
+    resizing = {"resize": None, "crop": None, "interpolation": "bilinear", "mode": "RGB"}
+    assert load_image(encoded(Image.new("RGB", (5, 3))), resizing).shape == (3, 5, 3)
+
+
+def test_transparency_goes_over_white():
+    clear = Image.new("RGBA", (6, 4), (255, 0, 0, 0))
+    assert load_image(encoded(clear), AS_IS).min() == 255
+    half = Image.new("LA", (6, 4), (0, 128))
+    assert set(load_image(encoded(half), AS_IS).flatten()) == {127}
+
+
+def test_palette_is_looked_up_with_its_transparent_entry_over_white():
+    image = Image.new("P", (6, 4), 1)
+    image.putpalette([9, 9, 9, 10, 20, 30])
+    assert load_image(encoded(image), AS_IS)[0, 0].tolist() == [10, 20, 30]
+    assert load_image(encoded(image, transparency=1), AS_IS)[0, 0].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_sixteen_bits_become_eight(mode):
+    deep = Image.fromarray(np.full((4, 6), 0xAB12, np.uint16))
+    assert set(load_image(encoded(deep), direct((4, 6), mode)).flatten()) == {0xAB}
+
+
+def test_bilevel_and_cmyk():
+    assert load_image(encoded(Image.new("1", (6, 4), 1)), AS_IS).min() == 255
+    cyan = encoded(Image.new("CMYK", (6, 4), (255, 0, 0, 0)), "TIFF")
+    assert load_image(cyan, AS_IS)[0, 0].tolist() == [0, 255, 255]
+
+
+def test_exif_orientation_is_applied():
+    array = np.zeros((6, 4, 3), np.uint8)
+    array[0] = 255  # the stored top row; turned by 90° clockwise it is the right column
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = load_image(encoded(Image.fromarray(array), exif=exif.tobytes()), AS_IS)
+    assert found[:, -1].min() == 255
+    assert found[:, :-1].max() == 0
+
+
+@pytest.mark.parametrize("broken", [b"", b"text", b"\x89PNG\r\n\x1a\nrubbish"])
+def test_broken_image_is_named(tmp_path, broken):
+    (tmp_path / "bad.png").write_bytes(broken)
+    with pytest.raises(AugcompressError, match=r"bad\.png: not a readable image"):
+        load_image(tmp_path / "bad.png", AS_IS)
+
+
+def test_truncated_and_missing_images_are_named(tmp_path):
+    whole = encoded(Image.fromarray(pixels(1, 64, 64, 3)[0]), "JPEG")
+    with pytest.raises(AugcompressError, match=r"image: not a readable image .*truncated"):
+        load_image(whole[: len(whole) // 2], AS_IS)
+    with pytest.raises(AugcompressError, match=r"none\.png: not a readable image"):
+        load_image(tmp_path / "none.png", AS_IS)
+
+
+def test_floating_point_image_is_refused():
+    with pytest.raises(AugcompressError, match="no agreed range"):
+        load_image(encoded(Image.new("F", (6, 4)), "TIFF"), AS_IS)

@@ -1,0 +1,180 @@
+"""Each objective against numbers worked out by plain arithmetic, and its known minimum."""
+
+from __future__ import annotations
+
+from math import exp, log, sqrt
+
+import pytest
+import torch
+
+from augcompress.errors import AugcompressError
+from augcompress.objectives import Hint, Labels, ObjectiveFacts, SoftTargets, View
+
+STUDENT = [[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]]
+TEACHER = [[0.0, 3.0, 1.0], [1.0, 0.5, 2.0]]
+OTHER = [[2.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
+TARGETS = [[0.0, 1.0, 0.0], [0.25, 0.0, 0.75]]
+FACTS = ObjectiveFacts(samples=2, classes=3)
+
+
+def softmax(row, temperature=1.0):
+    powers = [exp(value / temperature) for value in row]
+    return [power / sum(powers) for power in powers]
+
+
+def divergence(target, found):
+    return sum(t * log(t / f) for t, f in zip(target, found, strict=True) if t > 0)
+
+
+def view(teachers=(TEACHER,), targets=TARGETS, student=STUDENT) -> View:
+    return View(
+        student_logits=torch.tensor(student, dtype=torch.float64, requires_grad=True),
+        teacher_logits=[torch.tensor(each, dtype=torch.float64) for each in teachers],
+        targets=None if targets is None else torch.tensor(targets, dtype=torch.float64),
+        index=torch.arange(2),
+    )
+
+
+def cross_entropy(targets, weights=(1, 1, 1)):
+    terms = [
+        -w * t * log(f)
+        for row, target in zip(STUDENT, targets, strict=True)
+        for t, f, w in zip(target, softmax(row), weights, strict=True)
+    ]
+    return sum(terms) / 2
+
+
+def test_labels():
+    assert Labels().build(FACTS)(view()).item() == pytest.approx(cross_entropy(TARGETS))
+
+
+def test_labels_smoothed():
+    smooth = [[0.9 * value + 0.1 / 3 for value in row] for row in TARGETS]
+    found = Labels(label_smoothing=0.1).build(FACTS)(view())
+    assert found.item() == pytest.approx(cross_entropy(smooth))
+
+
+def test_labels_weighted_are_divided_by_the_batch_size():
+    found = Labels(class_weights=(1, 2, 4)).build(FACTS)(view())
+    assert found.item() == pytest.approx(cross_entropy(TARGETS, (1, 2, 4)))
+
+
+def test_labels_take_half_precision_targets():
+    seen = view()
+    half = View(seen.student_logits.float(), [], seen.targets.half(), seen.index)
+    assert Labels().build(FACTS)(half).item() == pytest.approx(cross_entropy(TARGETS), rel=1e-5)
+
+
+def test_labels_are_least_at_the_labels():
+    logs = [[log(0.2), log(0.3), log(0.5)], [log(0.6), log(0.3), log(0.1)]]
+    seen = view(targets=[[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]], student=logs)
+    Labels().build(FACTS)(seen).backward()
+    assert seen.student_logits.grad.abs().max() < 1e-12
+
+
+def test_labels_refuse_what_does_not_fit():
+    with pytest.raises(AugcompressError, match="2 entries for 3 classes"):
+        Labels(class_weights=(1, 2)).build(FACTS)
+    with pytest.raises(AugcompressError, match="the batch has no labels"):
+        Labels().build(FACTS)(view(targets=None))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_soft_targets(temperature):
+    pairs = zip(TEACHER, STUDENT, strict=True)
+    parts = [divergence(softmax(t, temperature), softmax(s, temperature)) for t, s in pairs]
+    found = SoftTargets(temperature=temperature).build(FACTS)(view())
+    assert found.item() == pytest.approx(temperature**2 * sum(parts) / 2)
+
+
+@pytest.mark.parametrize("shares", [None, (3.0, 1.0)])
+def test_soft_targets_of_two_teachers_are_averaged(shares):
+    first, second = (0.5, 0.5) if shares is None else (0.75, 0.25)
+    parts = []
+    for one, two, student in zip(TEACHER, OTHER, STUDENT, strict=True):
+        both = zip(softmax(one, 2), softmax(two, 2), strict=True)
+        parts.append(divergence([first * a + second * b for a, b in both], softmax(student, 2)))
+    found = SoftTargets(temperature=2, teacher_weights=shares).build(FACTS)(view((TEACHER, OTHER)))
+    assert found.item() == pytest.approx(4 * sum(parts) / 2)
+
+
+def standardized(row):
+    mean = sum(row) / len(row)
+    deviation = sqrt(sum((value - mean) ** 2 for value in row) / (len(row) - 1))
+    return [(value - mean) / deviation for value in row]
+
+
+def test_soft_targets_standardized():
+    pairs = zip(TEACHER, STUDENT, strict=True)
+    parts = [divergence(softmax(standardized(t), 2), softmax(standardized(s), 2)) for t, s in pairs]
+    found = SoftTargets(temperature=2, standardize=True).build(FACTS)(view())
+    assert found.item() == pytest.approx(4 * sum(parts) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_soft_targets_vanish_where_the_student_is_the_teacher(standardize):
+    seen = view(student=TEACHER)
+    loss = SoftTargets(standardize=standardize).build(FACTS)(seen)
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-12)
+    assert seen.student_logits.grad.abs().max() < 1e-12
+
+
+def test_standardized_soft_targets_ignore_scale_and_shift():
+    stretched = [[3 * value + 7 for value in row] for row in TEACHER]
+    loss = SoftTargets(standardize=True).build(FACTS)(view(student=stretched))
+    assert loss.item() == pytest.approx(0, abs=1e-10)
+
+
+def test_soft_targets_want_one_share_per_teacher():
+    with pytest.raises(AugcompressError, match="2 entries for 1 teachers"):
+        SoftTargets(teacher_weights=(1, 2)).build(FACTS)(view())
+
+
+def hint(student, teacher):
+    facts = ObjectiveFacts(2, 3, {"a": student.shape[1:]}, {"b": teacher.shape[1:]})
+    seen = View(
+        student_logits=torch.zeros(len(student), 3),
+        teacher_logits=[],
+        targets=None,
+        index=torch.arange(len(student)),
+        student_features={"a": student},
+        teacher_features=[{"b": teacher}],
+    )
+    return Hint(student_layer="a", teacher_layer="b").build(facts), seen
+
+
+def test_hint():
+    loss, seen = hint(torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[[[0.0, 1.0]], [[4.0, 4.0]]]]))
+    loss.regressor.weight.data = torch.tensor([2.0, 3.0]).view(2, 1, 1, 1)
+    loss.regressor.bias.data = torch.tensor([0.0, 1.0])
+    # regressed: 2, 4 and 4, 7; differences: 2, 3 and 0, 3
+    assert loss(seen).item() == pytest.approx((4 + 9 + 0 + 9) / 4)
+
+
+def test_hint_pools_the_larger_map():
+    loss, seen = hint(torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]]), torch.tensor([[[[1.0]]]]))
+    loss.regressor.weight.data.fill_(1)
+    loss.regressor.bias.data.zero_()
+    assert loss(seen).item() == pytest.approx((4 - 1) ** 2)
+
+
+def test_hint_vanishes_where_the_regressed_student_is_the_teacher():
+    features = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    loss, seen = hint(features, features.clone())
+    loss.regressor.weight.data = torch.eye(3).view(3, 3, 1, 1)
+    loss.regressor.bias.data.zero_()
+    assert loss(seen).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_hint_takes_features_of_mixed_precision():
+    features = torch.ones(2, 3, 4, 4, dtype=torch.bfloat16)
+    loss, seen = hint(features, features.half())
+    assert loss(seen).dtype == torch.float32
+
+
+@pytest.mark.parametrize("shape", [(), (8,)])
+def test_hint_wants_feature_maps(shape):
+    facts = ObjectiveFacts(2, 3, {"a": (3, 4, 4)}, {"b": shape})
+    with pytest.raises(AugcompressError, match="teacher_layer b has shape"):
+        Hint(student_layer="a", teacher_layer="b").build(facts)
