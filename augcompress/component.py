@@ -8,9 +8,10 @@ import importlib.util
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
@@ -165,6 +166,15 @@ def _import(location: str) -> ModuleType:
         raise AugcompressError(f"plugin {location}: cannot be imported: {error}") from error
 
 
+def _is_marked(metadata: Iterable[Any], annotation: Any) -> bool:
+    """Is NotInKey on a field, or on a member of its union (`FilePath | None`)?"""
+    if any(isinstance(mark, NotInKey) for mark in metadata):
+        return True
+    return any(
+        _is_marked(getattr(inner, "__metadata__", ()), inner) for inner in get_args(annotation)
+    )
+
+
 def key_of(value: Any) -> Any:
     """What of a section decides its result, as JSON data: fields marked NotInKey are left out,
     and a plug-in is its class name, options and the digest of its source."""
@@ -172,7 +182,7 @@ def key_of(value: Any) -> Any:
         fields = {
             name: key_of(getattr(value, name))
             for name, field in type(value).model_fields.items()
-            if not any(isinstance(mark, NotInKey) for mark in field.metadata)
+            if not _is_marked(field.metadata, field.annotation)
         }
         if isinstance(value, Plugin):
             fields |= {"class": value.target.rpartition(":")[2], "code": value.digest()}

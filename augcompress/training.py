@@ -220,8 +220,15 @@ def fit(
     while run.epoch < training.epochs:
         run.one_epoch()
     engine.reporter.finish()
-    learner.load_state_dict(run.best_state)
+    put_state(learner, run.best_state)
     return FitResult(training.epochs, run.best_epoch, run.best_score, run.seconds)
+
+
+def put_state(module: nn.Module, values: dict[str, Tensor]) -> None:
+    """Load values by name; the versions that some layers keep beside them come from `module`."""
+    state = module.state_dict()
+    state.update(values)
+    module.load_state_dict(state)
 
 
 class _Run:
@@ -342,7 +349,7 @@ class _Run:
         if path is None or not path.exists():
             return
         state = torch.load(path, map_location=self.engine.device, weights_only=True)
-        self.learner.load_state_dict(state["learner"])
+        put_state(self.learner, state["learner"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best_state = state["best_state"]
         self.epoch, self.step, self.best_epoch = state["counts"]

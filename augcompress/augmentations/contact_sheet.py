@@ -109,22 +109,20 @@ def label_text(target: Tensor, class_names: Sequence[str]) -> str:
     """The classes of a soft target `(classes,)` with their shares, largest first, two at most."""
     shares, classes = target.topk(min(2, len(target)))
     if shares[0] >= 0.995:
-        return class_names[classes[0]]
-    parts = [
-        f"{share:.0%} {class_names[which]}" for share, which in zip(shares, classes, strict=True)
-    ]
-    return " + ".join(parts)
+        return class_names[int(classes[0])]
+    pairs = zip(shares.tolist(), classes.tolist(), strict=True)
+    return " + ".join(f"{share:.0%} {class_names[which]}" for share, which in pairs)
 
 
 def draw_sheet(rows: Sequence[Row]) -> Image.Image:
     """Rows of tiles with their titles on the left."""
     tiles = [_tiles(row.batch.images()) for row in rows]
     width, height = tiles[0][0].size
-    pitch = height + _CAPTION + _GAP
     across = _LABEL_WIDTH + len(tiles[0]) * (width + _GAP) + _GAP
-    sheet = Image.new("RGB", (across, len(rows) * pitch + 2 * _GAP), _PAPER)
+    heights = [height + 2 * _GAP + _CAPTION * any(row.captions) for row in rows]
+    sheet = Image.new("RGB", (across, sum(heights) + 2 * _GAP), _PAPER)
     for number, (row, pictures) in enumerate(zip(rows, tiles, strict=True)):
-        _draw_row(sheet, row, pictures, 2 * _GAP + number * pitch)
+        _draw_row(sheet, row, pictures, 2 * _GAP + sum(heights[:number]))
     return sheet
 
 

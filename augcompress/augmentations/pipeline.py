@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -36,7 +37,8 @@ class FusedGeometry(nn.Module):
 
     def matrices(self, draws: Sequence[Draws], size: tuple[int, int]) -> Tensor:
         """`(N,2,3)` inverse matrices of all steps together."""
-        pairs = zip(self.workers, draws, strict=True)
+        workers = cast(Iterable[GeometricWorker], self.workers)
+        pairs = zip(workers, draws, strict=True)
         return reduce(compose, (worker.matrices(own, size) for worker, own in pairs))
 
     def forward(

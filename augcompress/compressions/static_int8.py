@@ -180,6 +180,7 @@ def quantize(
     )
     with contextlib.redirect_stdout(io.StringIO()):
         quantizer.quantize_model()
+        quantizer.model.topological_sort()
     return _clean(quantizer.model.model, graph)
 
 
