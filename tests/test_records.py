@@ -24,9 +24,7 @@ from augcompress.records import (
     write_measurements,
 )
 
-KEYS = (
-    "name value unit better n low high level method split subject baseline conditions"
-).split()
+KEYS = ("name value unit better n low high level method split subject baseline conditions").split()
 
 
 def top1(value: float, split: str = "test", **rest) -> Measurement:

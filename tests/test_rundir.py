@@ -265,7 +265,7 @@ def test_missing_rights_are_said_with_the_path(entry):
 def test_other_errors_pass_as_they_are(entry):
     with pytest.raises(KeyError, match="a bug"):
         fail_writing(entry, KeyError("a bug"))
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, RUF100 - it has no message to match
+    with pytest.raises(KeyboardInterrupt, match="ctrl-c"):
         fail_writing_again(entry)
     assert names(entry.work) == ["model.safetensors", "state"]
 
@@ -274,7 +274,7 @@ def fail_writing_again(entry: Entry) -> None:
     with entry.writing() as folder:
         assert names(folder) == ["state"]
         (folder / "model.safetensors").write_text("half")
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("ctrl-c")
 
 
 def forbid(*_args, **_settings):

@@ -1,0 +1,383 @@
+"""What people and scripts see."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from augcompress import render
+from augcompress.errors import AugcompressError
+from augcompress.records import Measurement, RunResult, SilentReporter, StageResult, Verdict
+from augcompress.render import (
+    ConsoleProgress,
+    NullProgress,
+    Renderer,
+    bytes_text,
+    count_text,
+    duration_text,
+    score_text,
+    value_text,
+)
+from augcompress.rundir import RunSummary
+
+
+def top1(value: float, split: str, role: str | None = None, n: int = 10_000) -> Measurement:
+    return Measurement(
+        name="top1",
+        value=value,
+        better="higher",
+        n=n,
+        low=value - 0.003,
+        high=min(1.0, value + 0.003),
+        method="wilson",
+        split=split,
+        subject="model.onnx",
+        conditions={"role": role} if role else {},
+    )
+
+
+def fact(name: str, value: float, unit: str, role: str | None = None, **rest) -> Measurement:
+    conditions = {"role": role} if role else {}
+    return Measurement(name=name, value=value, unit=unit, conditions=conditions, **rest)
+
+
+def costs(parameters: float, macs: float) -> list[Measurement]:
+    return [
+        fact("parameters", parameters, "parameters"),
+        fact("macs", macs, "macs"),
+        fact("size_bytes", 4 * parameters, "bytes"),
+    ]
+
+
+SHIPPED = "runs/fashion-mnist/export/model.onnx"
+SHIPPED_FACTS = [
+    top1(0.9311, "test", "shipped"),
+    top1(0.9389, "test", "teacher"),
+    fact("size_bytes", 81_234, "bytes", "shipped"),
+    fact("size_bytes", 5.1e6, "bytes", "teacher", subject="train_teacher/model.onnx"),
+    fact("latency_ms", 0.213, "ms", "shipped", n=100, low=0.20, high=0.22),
+    fact("speedup", 4.21, "ratio", n=100, low=4.0, high=4.4, baseline="train_teacher/model.onnx"),
+    fact("speedup", 1.91, "ratio", n=100, low=1.8, high=2.0, baseline="float"),
+    fact("agreement", 0.991, "fraction", "shipped", n=500, low=0.98, high=0.995, baseline="float"),
+]
+RESULT = RunResult(
+    run_dir="runs/fashion-mnist",
+    stages=[
+        StageResult(
+            name="train_teacher",
+            status="done",
+            seconds=1234,
+            artifact="runs/fashion-mnist/train_teacher/model.safetensors",
+            measurements=[top1(0.9972, "validation"), *costs(1.274e6, 40.6e6)],
+            notes=["12 images are in train and in test"],
+        ),
+        StageResult(
+            name="distill",
+            status="cached",
+            seconds=0,
+            measurements=[top1(0.9721, "validation", n=144), *costs(270_000, 12.5e6)],
+        ),
+        StageResult(
+            name="export",
+            status="done",
+            seconds=3.2,
+            artifact=SHIPPED,
+            measurements=SHIPPED_FACTS,
+        ),
+    ],
+)
+VERDICTS = [
+    Verdict(limit="top1 at most 0.01 worse than teacher", reached=True, actual=0.0078, wanted=0.01),
+    Verdict(limit="speedup against teacher at least 5", reached=False, actual=4.21, wanted=5),
+    Verdict(limit="nll at most 1", reached=False, actual=None, wanted=1, note="was not measured"),
+]
+
+
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def rows(text: str) -> dict[str, str]:
+    """Lines by their first word, blanks collapsed."""
+    return {line.split()[0]: " ".join(line.split()) for line in text.splitlines() if line.strip()}
+
+
+def test_result_fits_80_columns_with_one_line_a_stage(capsys):
+    Renderer().result(RESULT, VERDICTS)
+    text = capsys.readouterr().out
+    assert max(len(line) for line in text.splitlines()) <= 80
+    found = rows(text)
+    assert found["train_teacher"] == (
+        "train_teacher done 21 min val 99.7 % (99.4–100, n=10000) 5.1 MB 1.27M/40.6M"
+    )
+    assert found["distill"] == ("distill cached val 97.2 % (96.9–97.5, n=144) 1.08 MB 270k/12.5M")
+    assert found["export"].startswith("export done 3.2 s test 93.1 % (92.8–93.4, n=10000) 81.2 kB")
+    assert "top-1 accuracy with its 95 % interval" in text
+
+
+def test_widest_score_still_takes_one_line(capsys):
+    widest = StageResult(
+        name="train_teacher",
+        status="done",
+        seconds=5900,
+        measurements=[top1(0.9999, "test", n=60_000), *costs(11.27e6, 40.6e6)],
+    )
+    Renderer().result(RunResult(run_dir="runs/a", stages=[widest]))
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if line.startswith("train_teacher")]
+    assert "n=60000" in line
+    assert "11.3M/40.6M" in line
+
+
+def test_shipped_file_is_set_against_the_teacher(capsys):
+    Renderer().result(RESULT)
+    text = " ".join(capsys.readouterr().out.split())
+    for words in (
+        f"The shipped file: {SHIPPED}",
+        "Top-1 on test 93.1 % (92.8–93.4, n=10000)",
+        "Against the teacher 0.8 points below it: 93.9 % (93.6–94.2, n=10000)",
+        "Size 81.2 kB; the teacher's 5.1 MB is 62.8 times that",
+        "Speed against the teacher 4.21 times as fast (4–4.4, n=100)",
+        "Speed against float 1.91 times as fast (1.8–2, n=100)",
+        "Agreement with float 99.1 % (98.0–99.5, n=500)",
+    ):
+        assert words in text
+
+
+def test_nothing_shipped_shows_no_second_table(capsys):
+    Renderer().result(RunResult(run_dir="runs/a", stages=RESULT.stages[:2]))
+    assert "shipped file" not in capsys.readouterr().out
+
+
+def test_verdicts_say_reached_and_missed(capsys):
+    Renderer().verdicts(VERDICTS)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "reached top1 at most 0.01 worse than teacher 0.0078" in lines
+    assert "MISSED speedup against teacher at least 5 4.21" in lines
+    assert "MISSED nll at most 1: was not measured –" in lines
+
+
+def test_notes_go_to_standard_error(capsys):
+    Renderer().result(RESULT)
+    captured = capsys.readouterr()
+    assert captured.err == "train_teacher: 12 images are in train and in test\n"
+    assert "12 images" not in captured.out
+
+
+def test_json_is_one_object_and_everything_else_goes_to_standard_error(capsys):
+    Renderer(json=True).result(RESULT, VERDICTS)
+    captured = capsys.readouterr()
+    assert captured.out == RESULT.to_json() + "\n"
+    assert json.loads(captured.out)["stages"][2]["artifact"] == SHIPPED
+    assert "MISSED" in captured.err
+
+
+def test_quiet_prints_the_last_artefact_only(capsys):
+    Renderer(quiet=True).result(RESULT, VERDICTS)
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == (SHIPPED + "\n", "")
+
+
+def test_quiet_prints_nothing_without_artefact(capsys):
+    Renderer(quiet=True).result(RunResult(run_dir="runs/a", stages=[RESULT.stages[1]]))
+    assert capsys.readouterr().out == ""
+
+
+def test_verbose_prints_every_measurement(capsys):
+    Renderer(verbose=True).result(RESULT)
+    text = capsys.readouterr().out
+    assert "speedup vs float" in text
+    assert text.count("macs") == 2
+
+
+def test_a_long_path_is_never_wrapped(capsys):
+    artifact = "runs/" + "a" * 120 + "/model.onnx"
+    stage = StageResult(
+        name="export", status="done", seconds=1, artifact=artifact, measurements=SHIPPED_FACTS
+    )
+    Renderer().result(RunResult(run_dir="runs/" + "a" * 120, stages=[stage]))
+    assert artifact in capsys.readouterr().out
+
+
+def test_verdicts_as_json(capsys):
+    Renderer(json=True).verdicts(VERDICTS)
+    payload = json.loads(capsys.readouterr().out)
+    assert list(payload) == ["version", "limits"]
+    assert list(payload["limits"][0]) == ["limit", "reached", "actual", "wanted", "unit", "note"]
+
+
+SUMMARY = RunSummary("digits", ["train_teacher", "export"], top1(0.9, "test"), 123_456, 1.7e9)
+
+
+def test_runs_as_table_json_and_names(capsys):
+    Renderer().runs([SUMMARY])
+    text = capsys.readouterr().out
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "123 kB" in text
+    Renderer(json=True).runs([SUMMARY])
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert list(run) == ["name", "stages", "top1", "size_bytes", "modified"]
+    Renderer(quiet=True).runs([SUMMARY])
+    assert capsys.readouterr().out == "digits\n"
+
+
+def test_no_runs_say_what_to_do(capsys):
+    Renderer().runs([])
+    assert "start one with: augcompress run" in capsys.readouterr().err
+
+
+def test_any_table(capsys):
+    Renderer().table("Recipes", ("Name", "Images"), [("digits [small]", 1797), ("cifar", None)])
+    assert rows(capsys.readouterr().out)["digits"] == "digits [small] 1797"
+    Renderer(json=True).table("Recipes", ("Name", "Images"), [("digits", 1797)])
+    payload = json.loads(capsys.readouterr().out)
+    assert payload == {
+        "version": 1,
+        "title": "Recipes",
+        "rows": [{"Name": "digits", "Images": 1797}],
+    }
+
+
+def test_error_is_one_line_on_standard_error_in_every_mode(capsys):
+    for settings in ({}, {"json": True}, {"quiet": True}):
+        Renderer(**settings).error(AugcompressError("data[0]: is\nwrong; " + "mend it " * 20))
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("error: data[0]: is wrong; mend it")
+        assert captured.err.count("\n") == 1
+
+
+def test_error_is_red_on_a_terminal(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="standard")
+    Renderer(err=console).error("a: b; c")
+    assert "\x1b[1;31merror:" in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (bytes_text(830), "830 B"),
+        (bytes_text(47_200), "47.2 kB"),
+        (bytes_text(999_600), "1 MB"),
+        (bytes_text(11.24e6), "11.2 MB"),
+        (bytes_text(3.5e9), "3.5 GB"),
+        (count_text(270_000), "270k"),
+        (count_text(1_274_000), "1.27M"),
+        (count_text(0), "0"),
+        (duration_text(0.04), "0.0 s"),
+        (duration_text(12.3), "12 s"),
+        (duration_text(250), "4 min"),
+        (duration_text(9000), "2.5 h"),
+        (value_text(fact("max_abs_difference", 1.5e-7, "", n=8)), "1.5e-07 (n=8)"),
+        (value_text(fact("top1", 0.0, "fraction")), "0 %"),
+        (score_text(top1(0.972, "validation", n=144)), "val 97.2 % (96.9–97.5, n=144)"),
+    ],
+)
+def test_numbers_for_people(text, wanted):
+    assert text == wanted
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves: `clock[0]` seconds."""
+    now = [100.0]
+    monkeypatch.setattr(render.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_plain_progress_prints_a_line_every_five_seconds(capsys, clock):
+    progress = ConsoleProgress()
+    progress.start("distill", 100, "batch")
+    for _ in range(50):
+        clock[0] += 0.2
+        progress.advance(1, loss=0.5, validation=0.972)
+    progress.message("a sentence")
+    progress.finish()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "distill: 25/100 batches, 5 batches/s, 15 s left, validation 97.2 %",
+        "distill: 50/100 batches, 5 batches/s, 10 s left, validation 97.2 %",
+        "a sentence",
+        "distill: 50/100 batches in 10 s, validation 97.2 %",
+    ]
+
+
+def test_plain_progress_of_unknown_length(capsys, clock):
+    progress = ConsoleProgress()
+    progress.start("hash", None, "image")
+    clock[0] += 6
+    progress.advance(12)
+    clock[0] += 6
+    progress.advance(12)
+    progress.finish()
+    assert capsys.readouterr().err.splitlines()[-1] == "hash: 24 images in 12 s"
+
+
+def test_resumed_work_does_not_count_towards_the_speed(capsys, clock):
+    progress = ConsoleProgress()
+    progress.start("distill", 1000, "batch")
+    progress.advance(900)
+    clock[0] += 10
+    progress.advance(10)
+    assert "910/1000 batches, 1 batches/s, 90 s left" in capsys.readouterr().err
+
+
+def test_verbose_progress_shows_every_score(capsys, clock):
+    progress = ConsoleProgress(verbose=True)
+    progress.start("distill", 10, "batch")
+    clock[0] += 5
+    progress.advance(1, loss=0.25, validation=0.9)
+    assert "loss 0.25, validation 90.0 %" in capsys.readouterr().err
+
+
+def terminal() -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+
+
+def test_progress_on_a_terminal_is_a_bar_that_goes_away():
+    console = terminal()
+    progress = ConsoleProgress(console)
+    progress.start("distill", 100, "batch")
+    progress.advance(1, validation=0.972)
+    progress.advance(49)
+    progress.message("a [red] sentence")
+    progress.finish()
+    text = console.file.getvalue()
+    assert "━" in text
+    assert "validation 97.2 %" in text
+    assert "a [red] sentence\n" in text
+    assert text.rstrip().endswith("validation 97.2 %")
+    assert "50/100 batches in" in text.splitlines()[-1]
+
+
+def test_an_error_takes_the_bar_away_and_shows_the_cursor():
+    console = terminal()
+    renderer = Renderer(err=console)
+    renderer.reporter().start("distill", 100, "batch")
+    renderer.error("a: b; c")
+    text = console.file.getvalue()
+    assert "\x1b[?25h" in text
+    assert text.endswith("error: a: b; c\n")
+
+
+def test_progress_that_was_not_started_says_nothing(capsys):
+    progress = ConsoleProgress()
+    progress.advance(1)
+    progress.finish()
+    assert capsys.readouterr().err == ""
+
+
+def test_quiet_reports_nothing(capsys):
+    reporter = Renderer(quiet=True).reporter()
+    reporter.start("distill", 1, "batch")
+    reporter.advance(1)
+    reporter.finish()
+    assert isinstance(reporter, NullProgress)
+    assert isinstance(reporter, SilentReporter)
+    assert capsys.readouterr().err == ""
