@@ -1,4 +1,4 @@
-"""The command line: each command parses, calls and renders.  Bodies import late: help loads no torch."""
+"""The command line: commands parse, call and render; they import late, so help loads no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +37,7 @@ INTERRUPTED, BUG = 130, 70
 ISSUES = "please report it with the text above, the recipe and the output of: augcompress doctor"
 
 
-class Device(str, Enum):
+class Device(StrEnum):
     """Where networks are trained."""
 
     auto = "auto"
@@ -72,15 +72,13 @@ class Options:
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Every stage on a sliver of the data, in a minute.")
     ] = False
-    force: Annotated[
-        bool, typer.Option("--force", help="Redo what is already done.")
-    ] = False
+    force: Annotated[bool, typer.Option("--force", help="Redo what is already done.")] = False
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Validate, say what would be done, stop.")
     ] = False
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object on standard output.")
-    ] = False
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = (
+        False
+    )
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Only the artefact's path on standard output.")
     ] = False
@@ -99,7 +97,9 @@ def shared(function: Callable[..., None]) -> Callable[..., None]:
         inspect.Parameter(
             item.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=item.default if item.default is not dataclasses.MISSING else inspect.Parameter.empty,
+            default=item.default
+            if item.default is not dataclasses.MISSING
+            else inspect.Parameter.empty,
             annotation=hints[item.name],
         )
         for item in dataclasses.fields(Options)

@@ -1,4 +1,4 @@
-"""Components: frozen settings that know how to build their worker, and the one door for plug-ins."""
+"""Components: frozen settings that build their worker, and the one door for plug-ins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class NotInKey:
-    """Marks a field that does not change a stage's result (a path, a limit): left out of the key."""
+    """Marks a field that does not change a stage's result (a path, say): left out of the key."""
 
 
 def expand_path(text: str, base: str | None) -> str:
@@ -156,7 +156,8 @@ def _import(location: str) -> ModuleType:
         if name in sys.modules:
             return sys.modules[name]
         found = importlib.util.spec_from_file_location(name, path)
-        assert found is not None and found.loader is not None
+        assert found is not None
+        assert found.loader is not None
         module = importlib.util.module_from_spec(found)
         sys.modules[name] = module
         found.loader.exec_module(module)

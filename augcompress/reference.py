@@ -1,4 +1,4 @@
-"""The reference, generated from the settings classes: what `explain` prints and docs/reference.md holds."""
+"""The reference, generated from the settings classes: for `explain` and for docs/reference.md."""
 
 from __future__ import annotations
 
@@ -122,7 +122,12 @@ def type_name(annotation: Any) -> str:
 
 def markdown() -> str:
     """The whole reference as one page."""
-    lines = ["# Reference", "", "Generated from the settings classes by `python -m tests.reference`.", ""]
+    lines = [
+        "# Reference",
+        "",
+        "Generated from the settings classes by `python -m tests.reference`.",
+        "",
+    ]
     for room in {**sections(), **ROOMS}:
         lines += [f"## {room}", ""]
         for title, rows in explain_room(room):
@@ -130,7 +135,9 @@ def markdown() -> str:
             lines += [f"### `{name}`", "", summary, ""]
             if rows:
                 lines += ["| field | type and default | meaning |", "|---|---|---|"]
-                lines += ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows]
+                lines += [
+                    "| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows
+                ]
                 lines.append("")
     return "\n".join(lines)
 

@@ -405,7 +405,7 @@ def _latency_rows(
 
 def _speed_rows(every: Sequence[Measurement]) -> list[tuple[str, str]]:
     words = {"teacher": "Speed against the teacher", "float": "Speed against float"}
-    rows = {}
+    rows: dict[str, str] = {}
     for one in every:
         against = _role_of(one.baseline, every)
         if one.name == "speedup" and against in words and one.role in (None, "shipped"):
@@ -414,7 +414,7 @@ def _speed_rows(every: Sequence[Measurement]) -> list[tuple[str, str]]:
 
 
 def _parity_rows(every: Sequence[Measurement]) -> list[tuple[str, str]]:
-    rows = {}
+    rows: dict[str, str] = {}
     for one in every:
         if one.name.startswith(_PARITY) and one.role in (None, "shipped"):
             against = f" with {one.baseline}" if one.baseline else ""

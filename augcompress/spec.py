@@ -64,7 +64,7 @@ class TrainTeacherSection(Section):
     model: Model
     """Architecture."""
     weights: FilePath | None = None
-    """Start from these weights (`.safetensors`, `.pt`, `.pth`, `.th`; read without running code)."""
+    """Start from these weights (.safetensors, .pt, .pth, .th; read without running code)."""
     training: Training | None = Training()
     """How to train; None (`training: null`) takes `weights` as they are."""
     objectives: tuple[Objective, ...] = (Labels(),)
@@ -106,7 +106,7 @@ class PruneSection(Section):
     objectives: tuple[Objective, ...] = (Labels(),)
     """Losses of the fine-tuning."""
     teacher: Literal["train_teacher", "unpruned"] = "train_teacher"
-    """Whom objectives with a teacher follow: the recipe's teacher, or the network before pruning."""
+    """Whom objectives with a teacher follow: the recipe's, or the network before pruning."""
     training: Training | None = Training(epochs=3)
     """Fine-tuning after each round; None prunes only."""
     augment: tuple[AnyAugmentation, ...] | None = None
@@ -119,7 +119,7 @@ class QuantizeSection(Section):
     steps: tuple[QuantizeStep, ...] = Field(min_length=1)
     """Graph compressions, in order."""
     max_drop: float | None = Field(0.05, ge=0, le=1)
-    """Largest loss of validation top-1 against the float network, as a fraction; None allows any."""
+    """Largest fall of validation top-1 below the float network, a fraction; None allows any."""
 
 
 class ExportSection(Section):
@@ -197,7 +197,7 @@ class Spec(Section):
 
     @model_validator(mode="after")
     def pipeline_names_sections_once(self) -> Spec:
-        """Each stage at most once, each with its section, and the network level before the graph's."""
+        """Each stage at most once, with its section, and the network level before the graph's."""
         stages = self.stages()
         for stage in stages:
             if stages.count(stage) > 1:
@@ -346,7 +346,9 @@ def _explain(problem: Any, raw: dict[str, Any]) -> str:
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
         owner = _model_at(Spec, parts[:-1], raw)
-        return f"{where}: unknown key{_nearest(str(parts[-1]), owner.model_fields if owner else ())}"
+        return (
+            f"{where}: unknown key{_nearest(str(parts[-1]), owner.model_fields if owner else ())}"
+        )
     if kind == "union_tag_invalid":
         known = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
         return f"{where}.kind: unknown {context['tag']!r}{_nearest(context['tag'], known)}"

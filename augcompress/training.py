@@ -1,4 +1,4 @@
-"""The one training loop: teacher, student, fine-tuning and quantisation-aware training all use `fit`."""
+"""The one training loop: teacher, student, fine-tuning and QAT all use `fit`."""
 
 from __future__ import annotations
 
@@ -141,6 +141,9 @@ class Engine:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
 
+CPU = Engine(torch.device("cpu"))
+
+
 class Learner(nn.Module):
     """What `fit` trains: students and the objectives' own modules in, named losses out.
 
@@ -201,7 +204,10 @@ def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]
 
 
 def fit(
-    learner: Learner, batches: EpochBatches, training: Training, engine: Engine = Engine(torch.device("cpu"))
+    learner: Learner,
+    batches: EpochBatches,
+    training: Training,
+    engine: Engine = CPU,
 ) -> FitResult:
     """Train `learner` and leave it with the weights of its best epoch on validation.
 
@@ -297,8 +303,9 @@ class _Run:
         for name, total in self.sums.items():
             if not math.isfinite(float(total)):
                 raise AugcompressError(
-                    f"{self.engine.where}: loss {name} is not finite in epoch {self.epoch + 1}, by step"
-                    f" {self.step}; lower training.optimizer.lr or set training.gradient_clip: 1"
+                    f"{self.engine.where}: loss {name} is not finite in epoch {self.epoch + 1}, by"
+                    f" step {self.step}; lower training.optimizer.lr or set"
+                    " training.gradient_clip: 1"
                 )
 
     def finish_epoch(self, seconds: float) -> None:

@@ -111,11 +111,11 @@ def test_loss_goes_by_the_measures_direction():
 
 
 def test_interval_of_a_loss_is_newcombes():
-    ours = number("top1", 0.56 / 0.7, n=70, low=0.6918, high=0.8767)  # 56 of 70
-    theirs = number("top1", 48 / 80, n=80, low=0.4905, high=0.7003)  # 48 of 80
+    ours = number("top1", 56 / 70, n=70, low=0.69183, high=0.87695)  # 56 of 70
+    theirs = number("top1", 48 / 80, n=80, low=0.49045, high=0.70039)  # 48 of 80
     # Newcombe 1998, example (a), method 10: 0.2 with 0.0524 to 0.3339
-    assert loss_bound(theirs, ours) == pytest.approx(0.3339, abs=2e-4)
-    assert -loss_bound(ours, theirs) == pytest.approx(0.0524, abs=2e-4)
+    assert loss_bound(theirs, ours) == pytest.approx(0.3339, abs=5e-5)
+    assert -loss_bound(ours, theirs) == pytest.approx(0.0524, abs=5e-5)
 
 
 def test_interval_of_a_loss_can_fail_where_the_value_passes():

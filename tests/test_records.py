@@ -24,7 +24,21 @@ from augcompress.records import (
     write_measurements,
 )
 
-KEYS = ("name value unit better n low high level method split subject baseline conditions").split()
+KEYS = [
+    "name",
+    "value",
+    "unit",
+    "better",
+    "n",
+    "low",
+    "high",
+    "level",
+    "method",
+    "split",
+    "subject",
+    "baseline",
+    "conditions",
+]
 
 
 def top1(value: float, split: str = "test", **rest) -> Measurement:

@@ -1,4 +1,4 @@
-"""Artefacts on disk: a network as weights plus the description that rebuilds it, or an ONNX graph."""
+"""Networks on disk: weights, and the description that rebuilds the network around them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ VERSION = 1
 class Applied:
     """A compression that a network went through, with what it changed."""
 
-    settings: Component
+    settings: Any
+    """A member of the union PruneStep."""
     history: Any
 
     @property
@@ -47,7 +48,8 @@ class Network:
     """A network with everything needed to rebuild it from its weights."""
 
     module: nn.Module
-    model: Component
+    model: Any
+    """A member of the union Model."""
     facts: ModelFacts
     classes: tuple[str, ...]
     resizing: dict[str, Any]
@@ -63,7 +65,7 @@ class Network:
         return [hold for hold in found if hold is not None]
 
 
-def new_network(context: Context, model: Component, weights: str | None, where: str) -> Network:
+def new_network(context: Context, model: Any, weights: str | None, where: str) -> Network:
     """A fresh network for the data at hand, from `weights` where given."""
     context.seed_everything(where)
     data = context.data
@@ -113,7 +115,7 @@ def load_network(path: Path) -> Network:
     where = path.with_name(DESCRIPTION)
     try:
         told = json.loads(where.read_text(encoding="utf-8"))
-        model = TypeAdapter(Model).validate_python(told["model"])
+        model: Any = TypeAdapter(Model).validate_python(told["model"])
         size = told["facts"]["size"]
         facts = ModelFacts(told["facts"]["classes"], told["facts"]["channels"], (size[0], size[1]))
         steps = [
@@ -127,14 +129,12 @@ def load_network(path: Path) -> Network:
             f" {WEIGHTS} with its {DESCRIPTION} beside it"
         ) from error
     channels = facts.channels
-    module = build_classifier(model, facts, [0.0] * channels, [1.0] * channels)
+    module: nn.Module = build_classifier(model, facts, [0.0] * channels, [1.0] * channels)
     for step in steps:
         module = step.compression.replay(module, step.history)
     load_weights(module, state, where=str(path), head="strict")
     module.eval()
-    return Network(
-        module, model, facts, tuple(told["classes"]), told["resizing"], tuple(steps)
-    )
+    return Network(module, model, facts, tuple(told["classes"]), told["resizing"], tuple(steps))
 
 
 def open_network(context: Context, path: Path, model: Component | None, where: str) -> Network:
@@ -143,14 +143,18 @@ def open_network(context: Context, path: Path, model: Component | None, where: s
     Raises AugcompressError when the file is a graph, or foreign without a model to put it into.
     """
     if path.suffix == ".onnx":
-        raise AugcompressError(f"{where}: {path.name} is a graph and cannot be trained; give weights")
+        raise AugcompressError(
+            f"{where}: {path.name} is a graph and cannot be trained; give weights"
+        )
     if path.with_name(DESCRIPTION).exists() and path.name == WEIGHTS:
         network = load_network(path)
     elif model is not None:
         network = new_network(context, model, str(path), where)
     else:
-        raise AugcompressError(f"{where}: {path} has no {DESCRIPTION} beside it and the recipe"
-                               " names no model for it; add one")
+        raise AugcompressError(
+            f"{where}: {path} has no {DESCRIPTION} beside it and the recipe"
+            " names no model for it; add one"
+        )
     if len(network.classes) != len(context.data.classes):
         raise AugcompressError(
             f"{where}: {path.name} knows {len(network.classes)} classes and the data has"

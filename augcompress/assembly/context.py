@@ -86,7 +86,7 @@ class Context:
     @property
     def model_facts(self) -> ModelFacts:
         """What a model must fit."""
-        return ModelFacts(len(self.data.classes), self.data.channels, tuple(self.data.size))
+        return ModelFacts(len(self.data.classes), self.data.channels, self.data.size)
 
     @property
     def augmentation_facts(self) -> AugmentationFacts:
@@ -96,7 +96,7 @@ class Context:
             samples=len(data.train),
             classes=len(data.classes),
             channels=data.channels,
-            size=tuple(data.size),
+            size=data.size,
             mean=tuple(data.mean),
             seed=self.spec.seed,
         )

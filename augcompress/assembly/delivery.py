@@ -1,4 +1,4 @@
-"""From a network to the shipped file: graph, parity, metadata, comparison with teacher and float."""
+"""From a network to the shipped file: graph, parity, metadata, comparison with its baselines."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def check_parity(
     return [with_role(row.model_copy(update=update), "shipped") for row in rows]
 
 
-def open_baselines(context: Context, inputs: Inputs, settings: OnnxExporter, folder: Path) -> list[Baseline]:
+def open_baselines(
+    context: Context, inputs: Inputs, settings: OnnxExporter, folder: Path
+) -> list[Baseline]:
     """Teacher and float network, exported side by side with the same settings."""
     section = context.spec.train_teacher
     model = section.model if section is not None else None
@@ -96,7 +98,9 @@ def score_shipped(context: Context, file: Path) -> tuple[list[Measurement], Pred
     return [*rows, with_role(measures.size_bytes(file, subject=file.name), "shipped")], found
 
 
-def compare(context: Context, file: Path, shipped: Predictions, baseline: Baseline) -> list[Measurement]:
+def compare(
+    context: Context, file: Path, shipped: Predictions, baseline: Baseline
+) -> list[Measurement]:
     """Accuracy, cost and speed of a baseline on the same images, and the ratio to it."""
     role = baseline.role
     found = predict(graph_answer(baseline.file), context, "test")
@@ -124,7 +128,9 @@ def compare(context: Context, file: Path, shipped: Predictions, baseline: Baseli
     ]
 
 
-def metadata(context: Context, network_classes: tuple[str, ...], rows: list[Measurement]) -> dict[str, str]:
+def metadata(
+    context: Context, network_classes: tuple[str, ...], rows: list[Measurement]
+) -> dict[str, str]:
     """What the file says of itself; no paths."""
     top1 = next(row for row in rows if row.name == "top1")
     accuracy_text: dict[str, Any] = {
@@ -153,6 +159,11 @@ def read_graph(path: Path) -> onnx.ModelProto:
     try:
         graph = onnx.load(path)
         onnx.checker.check_model(graph)
-    except (OSError, ValueError, onnx.checker.ValidationError, onnx.onnx_cpp2py_export.checker.ValidationError) as error:
+    except (
+        OSError,
+        ValueError,
+        onnx.checker.ValidationError,
+        onnx.onnx_cpp2py_export.checker.ValidationError,
+    ) as error:
         raise AugcompressError(f"{path}: is no ONNX file that can be read: {error}") from error
     return graph

@@ -34,7 +34,9 @@ def train(
     learner = StudentLearner(network.module, lesson, context, accuracy_scorer(context, engine))
     batches = context.training_batches(training.batch_size)
     result = fit(learner, batches, training, engine)
-    return [f"best epoch {result.best_epoch} of {result.epochs} (on validation), {engine.precision}"]
+    return [
+        f"best epoch {result.best_epoch} of {result.epochs} (on validation), {engine.precision}"
+    ]
 
 
 def finish(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,6 @@ from augcompress.assembly.artifacts import images_of
 from augcompress.assembly.context import Context
 from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
-from augcompress.component import Component
 from augcompress.errors import AugcompressError
 from augcompress.objectives import FeatureTaps, ObjectiveFacts, View
 from augcompress.training import Learner
@@ -23,8 +23,8 @@ class Lesson:
     """What a student learns from: a stage's objectives, augmentations and teachers."""
 
     where: str
-    objectives: Sequence[Component]
-    augmentations: Sequence[Component]
+    objectives: Sequence[Any]
+    augmentations: Sequence[Any]
     teachers: Sequence[nn.Module] = ()
     teacher_view: str = "same"
     after_step: Sequence[Callable[[], None]] = ()
@@ -34,7 +34,11 @@ class StudentLearner(Learner):
     """One student under any objectives; without teachers it is plain training."""
 
     def __init__(
-        self, student: nn.Module, lesson: Lesson, context: Context, score: Callable[[nn.Module], float]
+        self,
+        student: nn.Module,
+        lesson: Lesson,
+        context: Context,
+        score: Callable[[nn.Module], float],
     ) -> None:
         super().__init__()
         student.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -43,14 +47,14 @@ class StudentLearner(Learner):
         self.progress = Progress()
         self.encode = context.data.encode
         self.teachers = tuple(freeze(t, context.device) for t in lesson.teachers)  # no submodules
-        wanted = [objective.taps() for objective in lesson.objectives]  # type: ignore[attr-defined]
+        wanted = [objective.taps() for objective in lesson.objectives]
         self.student_layers = tuple(name for taps in wanted for name in taps.student)
         self.teacher_layers = tuple(name for taps in wanted for name in taps.teacher)
         self.augment = build_pipeline(list(lesson.augmentations), context.augmentation_facts)
         facts = self.objective_facts(context)
         self.objectives = nn.ModuleDict(
             {
-                f"{position}_{objective.kind}": objective.build(facts)  # type: ignore[attr-defined]
+                f"{position}_{objective.kind}": objective.build(facts)
                 for position, objective in enumerate(lesson.objectives)
             }
         ).to(context.device)
@@ -97,7 +101,7 @@ class StudentLearner(Learner):
         )
         with torch.autocast(logits.device.type, enabled=False):
             return {
-                name: objective.weight * self.objectives[f"{i}_{name}"](view)  # type: ignore[attr-defined]
+                name: objective.weight * self.objectives[f"{i}_{name}"](view)
                 for i, (name, objective) in enumerate((o.kind, o) for o in self.lesson.objectives)
             }
 

@@ -33,7 +33,12 @@ PROBE_BATCH = 64
 
 
 def shrink(
-    context: Context, section: PruneSection, network: Network, lesson: Lesson, engine: Engine, folder: Path
+    context: Context,
+    section: PruneSection,
+    network: Network,
+    lesson: Lesson,
+    engine: Engine,
+    folder: Path,
 ) -> Network:
     """Take `network` through all rounds of all steps; finished rounds are read back, not repeated.
 
@@ -48,9 +53,7 @@ def shrink(
             if (place / DESCRIPTION).exists():
                 network = load_network(place / WEIGHTS)
                 continue
-            context.reporter.message(
-                f"{step.kind}: round {turn + 1} of {step.rounds}"
-            )
+            context.reporter.message(f"{step.kind}: round {turn + 1} of {step.rounds}")
             context.seed_everything(f"{lesson.where}-{position}-{turn}")
             network.module.to(context.device)
             prepared = step.prepare(network.module, probe, round=turn, original_cost=original_cost)
@@ -63,10 +66,16 @@ def shrink(
 
 
 def tune(
-    context: Context, prepared: Any, network: Network, lesson: Lesson, section: PruneSection, engine: Engine
+    context: Context,
+    prepared: Any,
+    network: Network,
+    lesson: Lesson,
+    section: PruneSection,
+    engine: Engine,
 ) -> None:
     """Fine-tune a prepared network; what it promised is held after every step."""
-    assert section.training is not None and engine.state is not None
+    assert section.training is not None
+    assert engine.state is not None
     engine.state.mkdir(parents=True, exist_ok=True)
     held = replace(lesson, after_step=(prepared.after_step, *network.holds()))
     learner = StudentLearner(prepared.network, held, context, accuracy_scorer(context, engine))

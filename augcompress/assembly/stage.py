@@ -1,4 +1,4 @@
-"""How any stage is carried out: inputs found, key made, done once, committed whole, linked into the run."""
+"""How any stage is carried out: inputs found, key made, done once, committed whole, linked."""
 
 from __future__ import annotations
 
@@ -144,7 +144,9 @@ class Runner:
             "data": context.data_key(),
             "seed": context.spec.seed,
             "augment": key_of(context.spec.augmentations(name)) if training else None,
-            "precision": resolve_precision(training.precision, context.device) if training else None,
+            "precision": resolve_precision(training.precision, context.device)
+            if training
+            else None,
         }
         if name == "quantize":
             key["export"] = key_of(context.spec.export)
@@ -163,8 +165,8 @@ class Runner:
         if not entry.done:
             command = name.replace("_", "-")
             raise AugcompressError(
-                f"{self.target}: needs the result of {name} with these settings, which is not there;"
-                f" run: augcompress {command} --recipe {context.recipe}"
+                f"{self.target}: needs the result of {name} with these settings, which is not"
+                f" there; run: augcompress {command} --recipe {context.recipe}"
             )
         record = entry.record()
         return Input(entry.path / record["artifact"], record["artifact_digest"], name)
@@ -210,7 +212,7 @@ class Runner:
         return None
 
     def file(self, given: str) -> Input:
-        """A file from the command line or the recipe, with a description beside it where it has one.
+        """A file from the command line or the recipe, with the description beside it, if any.
 
         Raises AugcompressError when there is none.
         """

@@ -1,10 +1,5 @@
 """Exporters: files for runtimes, each reopened and compared with its network."""
 
-from typing import Annotated
-
-from pydantic import Field
-
-from augcompress.component import Plugin
 from augcompress.exporters.onnx_exporter import (
     OnnxExporter,
     check_float,
@@ -17,7 +12,7 @@ from augcompress.exporters.onnx_exporter import (
     to_graph,
 )
 
-Exporter = Annotated[OnnxExporter | Plugin, Field(discriminator="kind")]
+Exporter = OnnxExporter  # a union discriminated by `kind` as soon as there are two
 
 __all__ = [
     "Exporter",

@@ -1,4 +1,4 @@
-"""augment: the contact sheet of the recipe's augmentations, and augmented copies where asked for."""
+"""augment: the contact sheet of the recipe's augmentations; augmented copies where asked for."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
 
 
 def write_copies(context: Context, copies: int, folder: Path) -> int:
-    """Each training image `copies` times, augmented as in epochs 0, 1, …; labels as they are soft."""
+    """Each training image `copies` times, augmented as in epochs 0, 1, …; returns the count."""
     pipeline = build_pipeline(list(context.spec.augment.pipeline), context.augmentation_facts)
     data = context.data
     batches = Batches(
@@ -57,7 +57,7 @@ def write_copies(context: Context, copies: int, folder: Path) -> int:
         for batch in batches.epoch(0):
             seen = pipeline(batch.scaled(), seed=context.spec.seed, progress=Progress(epoch=copy))
             images.append(seen.images().mul(255).round().byte().numpy())
-            targets.append(seen.targets.numpy())  # type: ignore[union-attr]
+            targets.append(seen.targets.numpy())
             context.reporter.advance(1)
     context.reporter.finish()
     test = data.test.fetch(np.arange(len(data.test))).numpy()

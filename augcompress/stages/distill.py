@@ -18,7 +18,9 @@ def inputs(runner: Runner) -> dict[str, Input]:
     found = {}
     if (teacher := runner.teacher()) is not None:
         found["teacher"] = teacher
-    if section.student is None or runner.target == "distill" and runner.context.source is not None:
+    if section.student is None or (
+        runner.target == "distill" and runner.context.source is not None
+    ):
         found["source"] = runner.source("distill")
     elif section.weights is not None:
         found["weights"] = runner.file(section.weights)

@@ -1,4 +1,4 @@
-"""export: the file to ship, verified on real images, measured on test, dressed with what it knows."""
+"""export: the file to ship, verified on real images, measured on test, dressed in metadata."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ def inputs(runner: Runner) -> dict[str, Input]:
     """The network to prune, and the teacher where an objective follows one."""
     section = require_section(runner.context.spec, "prune")
     found = {"source": runner.source("prune")}
-    if needs_teacher(section) and section.teacher == "train_teacher":
-        if (teacher := runner.teacher()) is not None:
-            found["teacher"] = teacher
+    follows = needs_teacher(section) and section.teacher == "train_teacher"
+    if follows and (teacher := runner.teacher()) is not None:
+        found["teacher"] = teacher
     return found
 
 
@@ -49,7 +49,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
 
 
 def teachers(context: Context, inputs: Inputs) -> list:
-    """The recipe's teacher, or the network as it was before pruning; none where none is followed."""
+    """The recipe's teacher, the network before pruning, or none where none is followed."""
     section = require_section(context.spec, "prune")
     if not needs_teacher(section):
         return []

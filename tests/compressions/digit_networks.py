@@ -55,5 +55,3 @@ def fresh(option: str = "A", depth: int = 8) -> nn.Module:
     torch.manual_seed(0)
     facts = ModelFacts(channels=1, classes=10, size=(8, 8))
     return build_classifier(CifarResNet(depth=depth, option=option), facts, [0.3], [0.4])
-
-

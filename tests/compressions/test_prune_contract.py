@@ -103,7 +103,7 @@ def test_pruning_by_importance_keeps_accuracy_after_fine_tuning(step, network, p
     prepared = prune(step, network, probe)
     train(prepared.network, epochs=2, after_step=prepared.after_step)
     converted, _ = prepared.convert()
-    assert probe.score(converted) > 0.9
+    assert probe.score(converted) > probe.score(network) - 0.1
 
 
 def test_rounds_resumed_from_an_artefact_equal_uninterrupted_ones(

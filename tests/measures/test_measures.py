@@ -46,8 +46,8 @@ def test_top_1_by_hand():
 
 
 def test_top_2_by_hand():
-    assert top_k(PROBABILITIES, LABELS, 2).value == 0.75  # the last one ties and comes first
-    assert top_k(PROBABILITIES, LABELS, 3).value == 1.0
+    assert top_k(PROBABILITIES, LABELS, 2).value == 1.0  # the last one ties and comes first
+    assert top_k(PROBABILITIES, np.array([0, 2, 1, 2]), 2).value == 0.75  # ... and last
 
 
 def test_ties_are_not_all_counted_as_right():
