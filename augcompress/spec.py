@@ -52,7 +52,7 @@ class AugmentSection(Section):
 
     pipeline: tuple[AnyAugmentation, ...] = ()
     """Augmentations in order; every training stage uses them unless it has its own `augment`."""
-    columns: int = Field(10, ge=1, le=32)
+    columns: int = Field(8, ge=1, le=32)
     """Images in a row of the contact sheet."""
     offline: Offline | None = None
     """Write augmented copies too; None writes the contact sheet only."""
@@ -335,8 +335,8 @@ def override_value(raw: dict[str, Any], override: str) -> None:
             place[key] = value
         else:
             place = place.setdefault(key, {}) if isinstance(place, dict) else place[key]
-            if place is None:
-                raise UsageError(f"--set {where}: is null in the recipe; set it as a whole")
+            if place is None or (place == {} and parts[depth + 1].isdigit()):
+                raise UsageError(f"--set {where}: the recipe has no such list; set it as a whole")
 
 
 def _explain(problem: Any, raw: dict[str, Any]) -> str:

@@ -46,9 +46,13 @@ class Context:
         """The data set, decoded; stages that are already done never ask for it."""
         self.reporter.message(f"reading data: {self.spec.data.kind}")
         data = self.spec.data.build(DataFacts(seed=self.spec.seed))
-        for note in self.data_notes(data):
+        for note in data_notes(data):
             self.reporter.message(note)
         return data
+
+    def data_notes(self) -> list[str]:
+        """What a user should know of the data, in sentences."""
+        return data_notes(self.data)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -58,20 +62,6 @@ class Context:
     def data_key(self) -> object:
         """What of the data decides a stage's result."""
         return [self.fingerprint, key_of(self.spec.data), self.smoke]
-
-    @staticmethod
-    def data_notes(data: Data) -> list[str]:
-        """What a user should know of the data, in sentences."""
-        notes = []
-        if data.duplicates:
-            notes.append(
-                f"data: {data.duplicates} test images stand in the training split too (exact"
-                " duplicates); test accuracy may be too good"
-            )
-        if data.skipped:
-            names = ", ".join(data.skipped[:3])
-            notes.append(f"data: {len(data.skipped)} unreadable images skipped ({names} …)")
-        return notes
 
     @cached_property
     def recipe_digest(self) -> str:
@@ -157,3 +147,14 @@ class Context:
         if not path.is_file():
             raise AugcompressError(f"{given}: no such file; check the path")
         return path
+
+
+def data_notes(data: Data) -> list[str]:
+    """Sizes of the splits, images that stand in train and test, images left out."""
+    sizes = f"{len(data.train)} train, {len(data.validation)} validation, {len(data.test)} test"
+    same = f"{data.duplicates} exact duplicates" if data.duplicates else "no exact duplicates"
+    notes = [f"data: {sizes} images, {len(data.classes)} classes; {same} between train and test"]
+    if data.skipped:
+        names = ", ".join(data.skipped[:3])
+        notes.append(f"data: {len(data.skipped)} unreadable images skipped: {names}")
+    return notes

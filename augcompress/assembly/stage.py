@@ -130,7 +130,7 @@ class Runner:
         """Unlink later stages that another result of this one led to; the store keeps them."""
         linked = self.context.run.stage(name) / RECORD_FILE
         if linked.exists() and linked.read_bytes() != (entry.path / RECORD_FILE).read_bytes():
-            self.context.run.remove_stale(ORDER[ORDER.index(name) :])  # type: ignore[arg-type]
+            self.context.run.remove_stale(ORDER[ORDER.index(name) :])
 
     def entry(self, name: StageName, section: Any, inputs: Inputs) -> Entry:
         """The store's place for this stage with these settings and inputs."""

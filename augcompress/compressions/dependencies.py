@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch_pruning as tp
@@ -33,6 +34,7 @@ def sizes_of(network: nn.Module) -> dict[str, dict[str, int]]:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
+    """In evaluation mode for a while; every layer gets its own mode back."""
     modes = {layer: layer.training for layer in network.modules()}
     network.eval()
     try:
@@ -163,17 +165,17 @@ def resize(layer: nn.Module, sizes: dict[str, int]) -> None:
     """Give a layer other channel counts and zeros for weights."""
     for key, size in sizes.items():
         setattr(layer, key, size)
+    shape = _weight_shape(layer)
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        tensor = getattr(layer, name, None)
+        if isinstance(tensor, Tensor):
+            zeros = tensor.new_zeros(shape if name == "weight" else shape[:1])
+            setattr(layer, name, nn.Parameter(zeros) if isinstance(tensor, nn.Parameter) else zeros)
+
+
+def _weight_shape(layer: Any) -> tuple[int, ...]:
     if isinstance(layer, BATCH_NORMS):
-        shape, width = (layer.num_features,), layer.num_features
-    elif isinstance(layer, nn.Linear):
-        shape, width = (layer.out_features, layer.in_features), layer.out_features
-    else:
-        shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
-        width = layer.out_channels
-    if layer.weight is not None:
-        layer.weight = nn.Parameter(layer.weight.new_zeros(shape))
-    if layer.bias is not None:
-        layer.bias = nn.Parameter(layer.bias.new_zeros(width))
-    for name in ("running_mean", "running_var"):
-        if getattr(layer, name, None) is not None:
-            setattr(layer, name, getattr(layer, name).new_zeros(width))
+        return (layer.num_features,)
+    if isinstance(layer, nn.Linear):
+        return (layer.out_features, layer.in_features)
+    return (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)

@@ -32,7 +32,7 @@ by itself; quantising additions as well measured 6 % slower on a ResNet-20."""
 INTEGER_KERNELS = {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat"}
 CHUNK = 32  # images per calibration run: bounds the memory that activations take
 
-_METHODS = {
+_METHODS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
     "minmax": (CalibrationMethod.MinMax, {}),
     # With the default of 128 bins for 128 levels the search over thresholds has no choice.
     "entropy": (CalibrationMethod.Entropy, {"num_bins": 512, "num_quantized_bins": 128}),

@@ -53,7 +53,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
         for baseline in baselines:
             context.reporter.message(f"export: comparing with the {baseline.role}'s fp32 file")
             rows += compare(context, folder / GRAPH, found, baseline)
-    return Output(GRAPH, scores + rows, found, context.data_notes(context.data))
+    return Output(GRAPH, scores + rows, found, context.data_notes())
 
 
 def write_draft(

@@ -43,7 +43,14 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     found = predict(graph_answer(folder / GRAPH), context, "validation")
     scores = accuracy(found, "validation", GRAPH)
     check_drop(context, network, scores[0], section.max_drop)
-    return Output(GRAPH, scores + rows, found, [f"{name}: {told}" for name, told in notes.items()])
+    return Output(
+        GRAPH, scores + rows, found, [told_as_text(kind, told) for kind, told in notes.items()]
+    )
+
+
+def told_as_text(kind: str, told: dict) -> str:
+    """What a step decided, in words: `static_int8: reduce_range false, samples 512`."""
+    return f"{kind}: " + ", ".join(f"{name} {str(value).lower()}" for name, value in told.items())
 
 
 def check_drop(

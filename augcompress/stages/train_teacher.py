@@ -22,13 +22,12 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     """Build, load, train, measure."""
     section = require_section(context.spec, "train_teacher")
     network = new_network(context, section.model, section.weights, "train_teacher")
-    notes = context.data_notes(context.data)
     if section.training is None:
-        return finish(context, network, folder, [*notes, "weights taken as they are"])
+        return finish(context, network, folder, ["weights taken as they are"])
     lesson = Lesson(
         "train_teacher", section.objectives, context.spec.augmentations("train_teacher")
     )
-    notes += train(context, network, lesson, section.training, folder)
+    notes = train(context, network, lesson, section.training, folder)
     return finish(context, network, folder, notes)
 
 
