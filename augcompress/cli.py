@@ -364,6 +364,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = app(standalone_mode=False)
+        if status == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
+            raise KeyboardInterrupt
     except AugcompressError as error:
         fail(str(error))
         sys.exit(error.exit_code)
@@ -384,6 +386,7 @@ def main() -> None:
 
 def fail(message: str) -> None:
     """One line on standard error."""
+    message = " ".join(message.split())
     if sys.stderr.isatty():
         message = typer.style("error: ", fg="red", bold=True) + message
     else:

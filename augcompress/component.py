@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import os
 import re
 import sys
@@ -87,12 +86,7 @@ class Plugin(Component):
         Raises AugcompressError without permission, or when there is no such file or class.
         """
         location, _, name = self.target.rpartition(":")
-        if os.environ.get(ALLOW_PLUGINS, "") in ("", "0"):
-            raise AugcompressError(
-                f"plugin {self.target}: runs code from a file; if you trust it, add --allow-plugins"
-                f" or set {ALLOW_PLUGINS}=1"
-            )
-        found = getattr(_import(location), name, None)
+        found = getattr(self._imported(location), name, None)
         if not isinstance(found, type):
             raise AugcompressError(f"plugin {self.target}: the module has no class {name}")
         return found
@@ -134,37 +128,48 @@ class Plugin(Component):
     def digest(self) -> str:
         """SHA-256 of the plug-in's source file, for the stage's key."""
         location, _, _ = self.target.rpartition(":")
-        file = location if location.endswith(".py") else _import_if_allowed(location)
+        by_name = not location.endswith(".py")
+        file = (self._imported(location).__file__ or "") if by_name else location
         try:
             return hashlib.sha256(Path(file).read_bytes()).hexdigest()
         except OSError as error:
             raise AugcompressError(f"plugin {self.target}: {error.strerror}: {file}") from error
 
-
-def _import_if_allowed(module: str) -> str:
-    if os.environ.get(ALLOW_PLUGINS, "") in ("", "0"):
-        return ""
-    return _import(module).__file__ or ""
+    def _imported(self, location: str) -> ModuleType:
+        if os.environ.get(ALLOW_PLUGINS, "") in ("", "0"):
+            raise AugcompressError(
+                f"plugin {self.target}: runs code from a file; if you trust it, add --allow-plugins"
+                f" or set {ALLOW_PLUGINS}=1"
+            )
+        return _import(location)
 
 
 def _import(location: str) -> ModuleType:
     try:
         if not location.endswith(".py"):
             return importlib.import_module(location)
-        path = Path(location).resolve()
-        name = f"augcompress_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-        if name in sys.modules:
-            return sys.modules[name]
-        found = importlib.util.spec_from_file_location(name, path)
-        assert found is not None
-        assert found.loader is not None
-        module = importlib.util.module_from_spec(found)
-        sys.modules[name] = module
-        found.loader.exec_module(module)
-        return module
-    except (ImportError, OSError, SyntaxError) as error:
-        sys.modules.pop(location, None)
-        raise AugcompressError(f"plugin {location}: cannot be imported: {error}") from error
+        return _import_file(Path(location).resolve())
+    except Exception as error:  # the user's code may raise anything
+        raise AugcompressError(
+            f"plugin {location}: cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    """The module in a file; when the file has changed, another one than before."""
+    source = path.read_bytes()
+    name = f"augcompress_plugin_{hashlib.sha256(str(path).encode() + source).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module
+    try:
+        exec(compile(source, path, "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def _is_marked(metadata: Iterable[Any], annotation: Any) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from augcompress.batch import Batch, Progress
 from augcompress.component import Component, Section
 from augcompress.errors import AugcompressError
+from augcompress.processes import ALONE, Processes
 from augcompress.records import Reporter, SilentReporter
 from augcompress.rundir import write_aside
 
@@ -134,7 +135,10 @@ class Engine:
     log: Path | None = None
     """JSON lines, one an epoch."""
     save_every_s: float = 60.0
-    """Seconds between two states inside an epoch; the end of an epoch always writes one."""
+    """Seconds between two states inside an epoch; the end of an epoch always writes one.  Several
+    processes have no common clock and write at the end of epochs only."""
+    processes: Processes = ALONE
+    """Who trains along; the first process scores and writes."""
 
     def autocast(self) -> AbstractContextManager:
         """Mixed precision for the forward pass."""
@@ -245,6 +249,7 @@ class _Run:
     ) -> None:
         self.learner, self.batches, self.training, self.engine = learner, batches, training, engine
         learner.to(engine.device)
+        self.together = engine.processes.wrap(learner)  # state and hooks stay the learner's own
         groups = decay_groups(learner, training.optimizer.weight_decay)
         self.optimizer = training.optimizer.build(groups)
         self.epoch = self.step = 0  # finished epochs, finished steps of the running epoch
@@ -263,7 +268,8 @@ class _Run:
             self.step += 1
             if self.step % FETCH_EVERY == 0:
                 self.check_finite()
-            if time.monotonic() - self.saved_at > self.engine.save_every_s:
+            alone = self.engine.processes.world == 1
+            if alone and time.monotonic() - self.saved_at > self.engine.save_every_s:
                 self.save()
             self.engine.reporter.advance(1)
         self.check_finite()
@@ -277,7 +283,7 @@ class _Run:
             done = progress.fraction + 0.5 / self.total_steps  # the middle of this step
             group["lr"] = self.training.optimizer.lr * self.training.schedule.factor(done)
         with self.engine.autocast():
-            losses = self.learner(batch)
+            losses = self.together(batch)
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -312,7 +318,8 @@ class _Run:
         """Score, keep the best, log, save."""
         means = {name: float(total) / len(self.batches) for name, total in self.sums.items()}
         self.learner.eval()
-        score = self.learner.score()
+        self.engine.processes.align(self.learner)  # running statistics are each process's own
+        score = self.engine.processes.first(self.learner.score, self.engine.device)
         self.epoch, self.step, self.sums = self.epoch + 1, 0, {}
         if score > self.best_score:
             self.best_epoch, self.best_score = self.epoch, score
@@ -327,7 +334,7 @@ class _Run:
 
     def write_log(self) -> None:
         """One JSON line an epoch."""
-        if self.engine.log is not None:
+        if self.engine.log is not None and self.engine.processes.leads:
             with write_aside(self.engine.log) as aside:
                 aside.write_text("".join(json.dumps(row) + "\n" for row in self.lines))
 
@@ -335,6 +342,9 @@ class _Run:
         """Write the resume state, aside and renamed."""
         self.saved_at = time.monotonic()
         if self.engine.state is None:
+            return
+        random = self.engine.processes.gather(torch.get_rng_state()[None].to(self.engine.device))
+        if not self.engine.processes.leads:
             return
         state = {
             "learner": self.learner.state_dict(),
@@ -344,7 +354,7 @@ class _Run:
             "scores": [self.best_score, self.seconds],
             "sums": self.sums,
             "lines": json.dumps(self.lines),
-            "random": torch.get_rng_state(),
+            "random": random,
             "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
         with write_aside(self.engine.state / "fit.pt") as aside:
@@ -362,7 +372,9 @@ class _Run:
         self.epoch, self.step, self.best_epoch = state["counts"]
         self.best_score, self.seconds = state["scores"]
         self.sums, self.lines = state["sums"], json.loads(state["lines"])
-        torch.set_rng_state(state["random"].cpu())
+        random = state["random"].cpu()  # a row a process
+        row = self.engine.processes.rank % len(random)
+        torch.set_rng_state(random[row].clone())  # torch reads a view from its storage's start
         if state["random_cuda"]:
             torch.cuda.set_rng_state_all([s.cpu() for s in state["random_cuda"]])
         self.write_log()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from augcompress.assembly.context import Context
 from augcompress.component import Component
-from augcompress.compressions import NetworkCompression, PruneStep, resolve
+from augcompress.compressions import NetworkCompression, Notes, PruneStep, resolve
 from augcompress.errors import AugcompressError
 from augcompress.models import (
     Model,
@@ -59,20 +60,42 @@ class Network:
         """After one more compression."""
         return replace(self, module=module, compressions=(*self.compressions, applied))
 
+    def notes(self) -> Notes:
+        """What the compressions left for graph steps, by their kind, then by named point."""
+        found: Notes = {}
+        for applied in self.compressions:
+            told = applied.compression.notes(self.module, applied.history)
+            if told:
+                found.setdefault(applied.compression.kind, {}).update(told)
+        return found
+
+    def marked(self) -> Network:
+        """A copy for graph steps: named points in place of what the graph's numbers will do."""
+        module = copy.deepcopy(self.module)
+        for applied in self.compressions:
+            module = applied.compression.marked(module, applied.history)
+        return replace(self, module=module)
+
     def holds(self) -> list[Any]:
         """What earlier compressions want re-applied after every optimiser step."""
         found = [a.compression.hold(self.module, a.history) for a in self.compressions]
         return [hold for hold in found if hold is not None]
 
 
-def new_network(context: Context, model: Any, weights: str | None, where: str) -> Network:
+def new_network(
+    context: Context,
+    model: Any,
+    weights: str | None,
+    where: str,
+    head: Literal["strict", "replace"] = "replace",
+) -> Network:
     """A fresh network for the data at hand, from `weights` where given."""
     context.seed_everything(where)
     data = context.data
     facts = context.model_facts
     module = build_classifier(model, facts, data.mean, data.std)
     if weights is not None:
-        fresh = load_weights(module, read_weights(weights), where=f"{where}.weights")
+        fresh = load_weights(module, read_weights(weights), where=f"{where}.weights", head=head)
         if fresh:
             context.reporter.message(
                 f"{where}: the head has another class count than the weights and starts fresh"
@@ -137,8 +160,15 @@ def load_network(path: Path) -> Network:
     return Network(module, model, facts, tuple(told["classes"]), told["resizing"], tuple(steps))
 
 
-def open_network(context: Context, path: Path, model: Component | None, where: str) -> Network:
-    """A network from one of our checkpoints, or from foreign weights for `model`.
+def open_network(
+    context: Context,
+    path: Path,
+    model: Component | None,
+    where: str,
+    head: Literal["strict", "replace"] = "strict",
+) -> Network:
+    """A network from one of our checkpoints, or from foreign weights for `model`, whose head may
+    have other classes only where it is trained next (`head="replace"`).
 
     Raises AugcompressError when the file is a graph, or foreign without a model to put it into.
     """
@@ -149,7 +179,7 @@ def open_network(context: Context, path: Path, model: Component | None, where: s
     if path.with_name(DESCRIPTION).exists() and path.name == WEIGHTS:
         network = load_network(path)
     elif model is not None:
-        network = new_network(context, model, str(path), where)
+        network = new_network(context, model, str(path), where, head)
     else:
         raise AugcompressError(
             f"{where}: {path} has no {DESCRIPTION} beside it and the recipe"

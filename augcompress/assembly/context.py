@@ -16,6 +16,7 @@ from augcompress.component import key_of
 from augcompress.datasets import Batches, Data, DataFacts, Split
 from augcompress.errors import AugcompressError
 from augcompress.models import ModelFacts
+from augcompress.processes import ALONE, Processes
 from augcompress.records import Reporter, SilentReporter
 from augcompress.rundir import RunDir, digest_json
 from augcompress.spec import Spec
@@ -38,6 +39,8 @@ class Context:
     """`--from`: the stage or file that this stage starts from."""
     teacher: str | None = None
     """`--teacher`: a file that stands in for the recipe's teacher."""
+    processes: Processes = ALONE
+    """Who trains along."""
     smoke: bool = False
     """`--smoke`: splits are measured on their first images only."""
 
@@ -101,8 +104,9 @@ class Context:
             raise AugcompressError(f"data: the {name} split is empty; give it images")
         return split
 
-    def training_batches(self, batch_size: int) -> Batches:
-        """Shuffled training batches; the incomplete last one is dropped."""
+    def training_batches(self, batch_size: int, processes: Processes = ALONE) -> Batches:
+        """Shuffled training batches, or this process's share of each; the incomplete last one is
+        dropped.  Probes and calibration see whole batches in every process."""
         return Batches(
             self.split("train"),
             len(self.data.classes),
@@ -110,6 +114,8 @@ class Context:
             shuffle=True,
             seed=self.spec.seed,
             drop_last=True,
+            rank=processes.rank,
+            world=processes.world,
         )
 
     def evaluation_batches(self, split: str, limit: int | None = None) -> Iterator[Batch]:

@@ -44,7 +44,7 @@ class StudentLearner(Learner):
         student.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.student = student
         self.lesson, self.seed, self._score = lesson, context.spec.seed, score
-        self.progress = Progress()
+        self.progress, self.gather = Progress(), context.processes.gather
         self.encode = context.data.encode
         self.teachers = tuple(freeze(t, context.device) for t in lesson.teachers)  # no submodules
         wanted = [objective.taps() for objective in lesson.objectives]
@@ -98,6 +98,7 @@ class StudentLearner(Learner):
             index=seen.index,
             student_features=features,
             teacher_features=[teacher_features for _, teacher_features in taught],
+            gather=self.gather,
         )
         with torch.autocast(logits.device.type, enabled=False):
             return {

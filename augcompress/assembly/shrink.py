@@ -26,10 +26,12 @@ from augcompress.assembly.learners import Lesson, StudentLearner
 from augcompress.assembly.scoring import accuracy_scorer
 from augcompress.batch import Batch
 from augcompress.compressions import NetworkCompression, Probe, resolve
+from augcompress.rundir import write_aside
 from augcompress.spec import PruneSection
 from augcompress.training import Engine, fit
 
 PROBE_BATCH = 64
+LOG = "log.jsonl"
 
 
 def shrink(
@@ -58,11 +60,21 @@ def shrink(
             network.module.to(context.device)
             prepared = step.prepare(network.module, probe, round=turn, original_cost=original_cost)
             if section.training is not None:
-                tune(context, prepared, network, lesson, section, replace(engine, state=place))
+                own = replace(engine, state=place, log=place / LOG)
+                tune(context, prepared, network, lesson, section, own)
             module, history = prepared.convert()
             network = network.changed(module.cpu().eval(), Applied(settings, history))
             save_network(network, place)
+    join_logs(folder)
     return network
+
+
+def join_logs(folder: Path) -> None:
+    """The rounds' logs, one below the other."""
+    logs = sorted((folder / "state").glob(f"step-*/{LOG}"), key=lambda path: path.stat().st_mtime_ns)
+    if logs:
+        with write_aside(folder / LOG) as aside:
+            aside.write_text("".join(path.read_text() for path in logs))
 
 
 def tune(
@@ -79,12 +91,14 @@ def tune(
     engine.state.mkdir(parents=True, exist_ok=True)
     held = replace(lesson, after_step=(prepared.after_step, *network.holds()))
     learner = StudentLearner(prepared.network, held, context, accuracy_scorer(context, engine))
-    fit(learner, context.training_batches(section.training.batch_size), section.training, engine)
+    batches = context.training_batches(section.training.batch_size, context.processes)
+    fit(learner, batches, section.training, engine)
 
 
 def make_probe(context: Context, engine: Engine) -> Probe:
     """The world as a compression may ask for it."""
     example = context.example()
+    size = min(PROBE_BATCH, len(context.data.train))
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
         moved = batch.to(engine.device).scaled()
@@ -99,7 +113,7 @@ def make_probe(context: Context, engine: Engine) -> Probe:
     score: Callable[[nn.Module], float] = accuracy_scorer(context, engine)
     return Probe(
         example=example.to(engine.device),
-        batches=lambda: context.training_batches(PROBE_BATCH).epoch(0),
+        batches=lambda: context.training_batches(size).epoch(0),
         loss=loss,
         score=score,
         cost=cost,

@@ -130,7 +130,7 @@ class Runner:
         """Unlink later stages that another result of this one led to; the store keeps them."""
         linked = self.context.run.stage(name) / RECORD_FILE
         if linked.exists() and linked.read_bytes() != (entry.path / RECORD_FILE).read_bytes():
-            self.context.run.remove_stale(ORDER[ORDER.index(name) :])
+            self.context.run.remove_stale(self.after(name))
 
     def entry(self, name: StageName, section: Any, inputs: Inputs) -> Entry:
         """The store's place for this stage with these settings and inputs."""
@@ -178,8 +178,9 @@ class Runner:
         """
         given = self.context.source
         if given is not None and name == self.target:
-            if given.replace("-", "_") in self.stages:
-                return self.artifact_of(given.replace("-", "_"))  # type: ignore[arg-type]
+            if (stage := given.replace("-", "_")) in self.stages:
+                self.check_comes_before(stage, name)
+                return self.artifact_of(stage)  # type: ignore[arg-type]
             return self.file(given)
         for earlier in reversed(self.before(name)):
             if self.stages[earlier].makes is not None:
@@ -189,10 +190,24 @@ class Runner:
             " --from FILE"
         )
 
+    def check_comes_before(self, given: str, name: StageName) -> None:
+        """Raises UsageError when `--from` names a stage that `name` cannot start from."""
+        if self.stages[given].makes is None and given != "export":
+            raise UsageError(f"--from {given}: leaves no network or graph; name another stage")
+        if given not in self.before(name):
+            raise UsageError(f"--from {given}: does not come before {name} in the pipeline")
+
     def before(self, name: StageName) -> tuple[StageName, ...]:
         """The pipeline's stages ahead of this one."""
         stages = self.context.spec.stages()
         return stages[: stages.index(name)] if name in stages else stages
+
+    def after(self, name: str) -> list[str]:
+        """The stages that may have been fed by this one; what augment draws feeds none."""
+        stages = self.context.spec.stages()
+        if name == "augment" or name not in stages:
+            return []
+        return [*stages[stages.index(name) + 1 :], "evaluate"]  # type: ignore[arg-type]
 
     def teacher(self) -> Input | None:
         """The recipe's teacher: `--teacher`, or the stage train_teacher; None without either."""

@@ -9,6 +9,7 @@ from augcompress.compressions.base import (
     GraphCompression,
     History,
     NetworkCompression,
+    Notes,
     Prepared,
     Probe,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "History",
     "Magnitude",
     "NetworkCompression",
+    "Notes",
     "Prepared",
     "Probe",
     "PruneStep",

@@ -21,6 +21,10 @@ from augcompress.records import Measurement
 History = dict[str, Any]
 """What a conversion changed, as JSON data: enough to rebuild the architecture."""
 
+Notes = dict[str, dict[str, Any]]
+"""What a graph step may know beside the graph: by the kind of the component that left it, then by
+named point (`augcompress.points`): the name of a tensor in the graph."""
+
 Calibration = Callable[[], Iterator[np.ndarray]]
 """Batches of images `(N,C,H,W)` to calibrate on, from the start at each call: uint8 0-255 or float
 in [0,1]."""
@@ -91,6 +95,23 @@ class NetworkCompression(Component, ABC):
         """What a later stage that trains `network` must call after each optimiser step."""
         return None
 
+    def marked(self, network: nn.Module, history: History) -> nn.Module:
+        """`network` as graph steps want it: where a graph face will do the work, what imitates it
+        in training is replaced by a named point, in place.  A float export keeps the imitation."""
+        return network
+
+    def notes(self, network: nn.Module, history: History) -> dict[str, Any]:
+        """What the graph face needs, by named point, read from `network` before `marked`: a stage
+        after `convert` may have trained it on."""
+        return {}
+
+    def check_file(self, graph: onnx.ModelProto, history: History) -> list[Measurement]:
+        """The promise that holds in the reopened float file as well.
+
+        Raises LimitError when it is not kept.
+        """
+        return []
+
 
 class GraphCompression(Component, ABC):
     """A compression of the exported ONNX graph; its artefact is an `.onnx`."""
@@ -99,12 +120,12 @@ class GraphCompression(Component, ABC):
 
     @abstractmethod
     def pack(
-        self, graph: onnx.ModelProto, notes: dict[str, Any], calibration: Calibration
+        self, graph: onnx.ModelProto, notes: Notes, calibration: Calibration
     ) -> onnx.ModelProto:
-        """The compressed graph; `graph` is not modified.
+        """The compressed graph; `graph` is not modified, and its named points keep their names.
 
-        `notes` holds what the network face learned (ranges, scales); what was decided here is added
-        under the component's kind.
+        `notes` holds what network faces learned (ranges, scales); what was decided here is added
+        under the component's own kind.
         """
 
     @abstractmethod

@@ -40,6 +40,11 @@ class Batches:
                 f"training.batch_size: {batch_size} is more than the {len(split)} samples;"
                 " make it smaller"
             )
+        if drop_last and batch_size % world:
+            raise AugcompressError(
+                f"training.batch_size: {batch_size} cannot be shared out evenly to {world}"
+                " processes; make it a multiple"
+            )
         self.split = split
         self.classes = classes
         self.batch_size = batch_size

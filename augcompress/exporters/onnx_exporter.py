@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from augcompress.component import Component
 from augcompress.errors import AugcompressError, LimitError
+from augcompress.points import DOMAIN, OPERATOR
 from augcompress.records import Measurement
 
 INPUT = "input"
@@ -107,6 +108,7 @@ def to_graph(network: nn.Module, example: Tensor, settings: OnnxExporter) -> onn
             f"export: asked for opset {settings.opset}, the exporter wrote {opset}; set that one"
         )
     strip(graph)
+    name_points(graph)
     rename(graph)
     graph.producer_name, graph.producer_version = "augcompress", ""
     onnx.checker.check_model(graph)
@@ -194,6 +196,43 @@ def rename(graph: onnx.ModelProto) -> None:
         layer = next((layers[name] for name in node.input if name in layers), None)
         node.name = layer if layer and layer not in used else f"{node.op_type}_{position}"
         used.add(node.name)
+
+
+def name_points(graph: onnx.ModelProto) -> None:
+    """Name each marked tensor after its point and take the marks out, in place.
+
+    An Identity stays where the tensor is the graph's input or output, or another point already.
+    Raises AugcompressError when two points have one name.
+    """
+    inner = graph.graph
+    taken = {one.name for one in (*inner.input, *inner.output, *inner.initializer)}
+    for node in [one for one in inner.node if one.domain == DOMAIN and one.op_type == OPERATOR]:
+        source, marked = node.input[0], node.output[0]
+        name = node.attribute[0].s.decode()
+        made = {output for one in inner.node for output in one.output}
+        if name in (taken | made) - {source}:
+            raise AugcompressError(f"export: two tensors are called {name}; rename a point")
+        place = list(inner.node).index(node)
+        inner.node.remove(node)
+        if source in taken:
+            inner.node.insert(place, onnx.helper.make_node("Identity", [source], [name]))
+            place += 1
+        else:
+            _rewire(inner, source, name)
+        if marked in taken:
+            inner.node.insert(place, onnx.helper.make_node("Identity", [name], [marked]))
+        else:
+            _rewire(inner, marked, name)
+        taken.add(name)
+    kept = [one for one in graph.opset_import if one.domain != DOMAIN]
+    del graph.opset_import[:]
+    graph.opset_import.extend(kept)
+
+
+def _rewire(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
 
 
 def dress(graph: onnx.ModelProto, metadata: Mapping[str, str]) -> onnx.ModelProto:

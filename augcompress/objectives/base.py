@@ -50,7 +50,8 @@ class View:
     teacher_features: list[dict[str, Tensor]] = field(default_factory=list)
     """The tapped layers of each teacher, by name."""
     gather: Callable[[Tensor], Tensor] = identity
-    """The tensors of all processes, one below the other."""
+    """The tensors of all processes, one below the other: of any tensor that grows with the batch
+    (`index` too).  A memory bank must be written with gathered rows, or it differs by process."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def run(context: Context, until: StageName | None = None) -> RunResult:
     wanted = stages if until is None else stages[: stages.index(until) + 1]
     runner = Runner(context, STAGES, first_with_source(stages))
     check_source_is_used(runner)
-    context.run.remove_stale([name for name in ORDER if name not in stages])
+    context.run.remove_stale([s for s in ORDER if s not in stages and s != "evaluate"])
     return RunResult(run_dir=str(context.run.path), stages=[runner.perform(n) for n in wanted])
 
 

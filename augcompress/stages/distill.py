@@ -37,7 +37,9 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
         teacher = open_network(context, inputs["teacher"].path, model, "distill.teacher")
         teachers.append(teacher.module)
     if "source" in inputs:
-        network = open_network(context, inputs["source"].path, section.student, "distill")
+        network = open_network(
+            context, inputs["source"].path, section.student, "distill", "replace"
+        )
     else:
         network = new_network(context, section.student, section.weights, "distill")
     context.seed_everything("distill")

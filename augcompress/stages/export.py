@@ -82,7 +82,14 @@ def verify(
         return []
     quantized = inputs["source"].path.suffix == ".onnx"
     network = float_network(context, inputs, baselines)
-    return check_parity(context, draft, network, settings, quantized=quantized)
+    rows = check_parity(context, draft, network, settings, quantized=quantized)
+    if quantized:
+        return rows
+    return rows + [
+        row
+        for applied in network.compressions
+        for row in applied.compression.check_file(read_graph(draft), applied.history)
+    ]
 
 
 STAGE = Stage("export", inputs, body, makes=None)

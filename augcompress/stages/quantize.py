@@ -28,8 +28,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     section = require_section(context.spec, "quantize")
     settings = context.spec.export.targets[0]
     network = open_network(context, inputs["source"].path, None, "quantize")
-    graph = graph_of(context, network, settings)
-    notes: dict = {}
+    notes, graph = network.notes(), graph_of(context, network.marked(), settings)
     steps = [resolve(step, GraphCompression) for step in section.steps]
     for step in steps:
         context.reporter.message(f"{step.kind}: calibrating")
@@ -43,9 +42,8 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     found = predict(graph_answer(folder / GRAPH), context, "validation")
     scores = accuracy(found, "validation", GRAPH)
     check_drop(context, network, scores[0], section.max_drop)
-    return Output(
-        GRAPH, scores + rows, found, [told_as_text(kind, told) for kind, told in notes.items()]
-    )
+    decided = [told_as_text(s.kind, notes[s.kind]) for s in steps if s.kind in notes]
+    return Output(GRAPH, scores + rows, found, decided)
 
 
 def told_as_text(kind: str, told: dict) -> str:

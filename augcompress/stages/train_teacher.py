@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from augcompress.assembly.artifacts import new_network
 from augcompress.assembly.context import Context
@@ -21,7 +22,8 @@ def inputs(runner: Runner) -> dict[str, Input]:
 def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     """Build, load, train, measure."""
     section = require_section(context.spec, "train_teacher")
-    network = new_network(context, section.model, section.weights, "train_teacher")
+    head: Literal["strict", "replace"] = "strict" if section.training is None else "replace"
+    network = new_network(context, section.model, section.weights, "train_teacher", head)
     if section.training is None:
         return finish(context, network, folder, ["weights taken as they are"])
     lesson = Lesson(

@@ -1,0 +1,51 @@
+"""One thread, so that processes of the end-to-end tests compute the same bits; and a finished run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded
+
+import pytest
+import torch
+
+from augcompress.component import ALLOW_PLUGINS
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch, tmp_path_factory):
+    """No test inherits the permission to run plug-ins or a cache, or leaves them behind."""
+    monkeypatch.setenv(ALLOW_PLUGINS, "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A folder with `tiny.yaml` and its finished run; not to be written to."""
+    from end_to_end import done, write_recipe
+
+    folder = tmp_path_factory.mktemp("finished")
+    write_recipe(folder)
+    with contextlib.chdir(folder):
+        done("run", "-r", "tiny.yaml")
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def mine(finished, tmp_path, monkeypatch):
+    """A copy of the finished run to work on; the working directory."""
+    folder = tmp_path / "mine"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(folder)
+    return folder

@@ -1,0 +1,180 @@
+"""The command line beside the stages: help, plan, recipes, prediction, runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from end_to_end import STAGES, artifacts, done, invoke, write_recipe
+from PIL import Image
+
+from augcompress.datasets import DataFacts, Digits
+from augcompress.records import Predictions
+
+RUN = Path("runs/tiny")
+HELP = """
+import contextlib, io, sys
+import typer
+from augcompress.cli import app
+
+def walk(command, path):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        status = command.main([*path, "--help"], prog_name="augcompress", standalone_mode=False)
+    heavy = sorted({"torch", "numpy", "onnxruntime", "onnx", "pydantic"} & set(sys.modules))
+    print("|".join([" ".join(path), str(status or 0), str(len(out.getvalue())), ",".join(heavy)]))
+
+def names(group, path=()):
+    yield path
+    for name, child in getattr(group, "commands", {}).items():
+        yield from names(child, (*path, name))
+
+root = typer.main.get_command(app)
+for path in names(root):
+    walk(root, path)
+"""
+
+
+def test_help_of_every_command_loads_nothing_heavy():
+    found = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, timeout=300)
+    assert found.returncode == 0, found.stderr
+    rows = list(csv.reader(found.stdout.splitlines(), delimiter="|"))
+    known = {row[0] for row in rows}
+    stages = {stage.replace("_", "-") for stage in STAGES}
+    assert known >= {"", "run", "evaluate", "predict", "recipes", "init", "explain", *stages}
+    assert known >= {"schema", "doctor", "runs", "runs list", "runs show", "runs clean"}
+    for path, status, length, heavy in rows:
+        assert (status, heavy) == ("0", ""), path
+        assert int(length) > 100, path
+
+
+def test_no_arguments_shows_the_help():
+    answer = invoke()
+    assert "From labelled images to a small, fast, verified ONNX classifier" in answer.out + answer.err
+
+
+def test_shell_completion_is_there():
+    assert "--install-completion" in invoke("--help").out
+
+
+def test_unknown_option_is_a_usage_error():
+    answer = invoke("run", "--recipee", "digits.yaml")
+    assert answer.code == 2
+    assert "No such option" in answer.err
+
+
+def test_dry_run_plans_and_does_nothing(place):
+    write_recipe(place)
+    answer = done("run", "-r", "tiny.yaml", "--dry-run", "--json")
+    assert answer.stages == dict.fromkeys(STAGES, "to do")
+    assert not (place / "runs").exists()
+    assert "the recipe is valid" in done("run", "-r", "tiny.yaml", "--dry-run").out
+
+
+def test_dry_run_knows_what_is_done(mine):
+    answer = done("run", "-r", "tiny.yaml", "--dry-run", "--json", "--set", "prune.training=null")
+    assert answer.stages == dict.fromkeys(STAGES[:3], "cached") | dict.fromkeys(STAGES[3:], "to do")
+
+
+def test_recipes_are_listed_with_their_summaries():
+    told = done("recipes").out
+    assert "digits.yaml" in told
+    assert "Handwritten digits" in told
+
+
+def test_init_copies_a_recipe_once(place):
+    assert done("init").out == "digits.yaml\n"
+    done("run", "-r", "digits.yaml", "--dry-run")
+    answer = invoke("init", "digits")
+    assert (answer.code, "digits.yaml: is already there" in answer.error) == (1, True)
+    assert done("init", "digits", "--to", "my.yaml").out == "my.yaml\n"
+    assert (place / "my.yaml").read_bytes() == (place / "digits.yaml").read_bytes()
+    answer = invoke("init", "digit.yaml")
+    assert (answer.code, "did you mean digits.yaml?" in answer.error) == (2, True)
+
+
+def test_explain_names_every_field():
+    told = done("explain", "objectives", "soft_targets").out
+    assert "temperature" in told
+    assert "cifar_resnet" in done("explain", "models").out
+    answer = invoke("explain", "objectivs")
+    assert (answer.code, "did you mean objectives?" in answer.error) == (2, True)
+    answer = invoke("explain", "objectives", "soft_target")
+    assert (answer.code, "did you mean soft_targets?" in answer.error) == (2, True)
+
+
+def test_schema_is_json_schema():
+    told = json.loads(done("schema").out)
+    assert told["properties"].keys() >= {"data", "train_teacher", "limits"}
+    assert told["additionalProperties"] is False
+
+
+def test_doctor_tells_versions():
+    told = json.loads(done("doctor", "--json").out)["machine"]
+    assert {"torch", "onnxruntime", "augcompress", "threads", "precision_auto"} <= set(told)
+    assert "torch" in done("doctor").out
+
+
+def test_runs_are_listed_shown_and_cleaned(mine):
+    done("prune", "-r", "tiny.yaml", "--set", "prune.training=null", "--run-dir", "runs/second")
+    listed = done("runs", "list").out
+    assert "tiny" in listed
+    assert "second" in listed
+    shown = json.loads(done("runs", "show", "runs/tiny", "--json").out)
+    assert [stage["name"] for stage in shown["stages"]] == list(STAGES)
+    assert "Top-1 on test" in done("runs", "show", "runs/tiny").out
+    before = artifacts(mine / RUN)
+    assert "would free" in done("runs", "clean", "second", "--dry-run").out
+    assert (mine / "runs" / "second").exists()
+    assert done("runs", "clean", "second").out.startswith("freed")
+    assert not (mine / "runs" / "second").exists()
+    assert artifacts(mine / RUN) == before
+    assert set(done("run", "-r", "tiny.yaml", "--json").stages.values()) == {"cached"}
+    answer = invoke("runs", "clean", "third")
+    assert (answer.code, "is no run; choose among: tiny" in answer.error) == (1, True)
+    answer = invoke("runs", "show", "runs/third")
+    assert (answer.code, "no stage has finished here" in answer.error) == (1, True)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """The first test images of the digits, as PNG files."""
+    split = Digits(validation=0.1, subset=300).build(DataFacts(seed=0)).test
+    paths = [tmp_path / f"{number}.png" for number in range(12)]
+    for path, pixels in zip(paths, split.fetch(np.arange(12)).numpy(), strict=True):
+        Image.fromarray(pixels[0]).save(path)
+    return paths
+
+
+def test_predicted_labels_are_the_runs_own(mine, pictures):
+    answer = done("predict", RUN / "export" / "model.onnx", *pictures, "--json", "--top", "3")
+    told = json.loads(answer.out)["predictions"]
+    own = Predictions.load(mine / RUN / "export" / "predictions.npz").probabilities[:12]
+    assert [row["image"] for row in told] == [str(path) for path in pictures]
+    assert [row["labels"][0]["label"] for row in told] == [str(each) for each in own.argmax(1)]
+    firsts = [row["labels"][0]["probability"] for row in told]
+    assert firsts == pytest.approx(own.max(1).tolist(), abs=1e-5)
+    assert all(len(row["labels"]) == 3 for row in told)
+    assert str(pictures[0]) in done("predict", RUN / "export" / "model.onnx", pictures[0]).out
+
+
+def test_prediction_of_what_is_no_image_or_no_model(mine, pictures):
+    (mine / "bad.png").write_bytes(b"no image")
+    answer = invoke("predict", RUN / "export" / "model.onnx", "bad.png")
+    assert (answer.code, "bad.png: not a readable image" in answer.error) == (1, True)
+    answer = invoke("predict", RUN / "quantize" / "model.onnx", pictures[0])
+    assert (answer.code, "has no labels in its metadata" in answer.error) == (1, True)
+    answer = invoke("predict", "bad.png", pictures[0])
+    assert (answer.code, "is no ONNX file" in answer.error) == (1, True)
+    answer = invoke("predict", "absent.onnx", pictures[0])
+    assert (answer.code, "absent.onnx" in answer.error) == (1, True)
+
+
+def test_cuda_where_there_is_none(mine):
+    answer = invoke("run", "-r", "tiny.yaml", "--device", "cuda")
+    assert (answer.code, "torch finds no CUDA device here" in answer.error) == (2, True)
