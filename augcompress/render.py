@@ -117,7 +117,8 @@ class Renderer:
             objects = [dict(zip(columns, row, strict=True)) for row in listed]
             self.payload({"title": title, "rows": objects})
         elif not self.quiet:
-            self.out.print(plain_table(title, columns, listed))
+            self.out.print(Text(title, style="bold"))  # a table's own title is as narrow as it
+            self.out.print(plain_table("", columns, listed))
 
     def payload(self, content: dict[str, Any]) -> None:
         """One JSON object on standard output, with the format's version."""

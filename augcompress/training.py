@@ -374,7 +374,7 @@ class _Run:
         self.sums, self.lines = state["sums"], json.loads(state["lines"])
         random = state["random"].cpu()  # a row a process
         row = self.engine.processes.rank % len(random)
-        torch.set_rng_state(random[row].clone())  # torch reads a view from its storage's start
+        torch.set_rng_state(random[row].clone())  # torch crashes on a view
         if state["random_cuda"]:
             torch.cuda.set_rng_state_all([s.cpu() for s in state["random_cuda"]])
         self.write_log()

@@ -26,7 +26,7 @@ def walk(command, path):
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         status = command.main([*path, "--help"], prog_name="augcompress", standalone_mode=False)
-    heavy = sorted({"torch", "numpy", "onnxruntime", "onnx", "pydantic"} & set(sys.modules))
+    heavy = sorted({"torch", "numpy", "onnxruntime", "onnx"} & set(sys.modules))
     print("|".join([" ".join(path), str(status or 0), str(len(out.getvalue())), ",".join(heavy)]))
 
 def names(group, path=()):

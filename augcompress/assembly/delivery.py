@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 
 from augcompress import measures
 from augcompress.assembly.artifacts import Network, open_network
@@ -162,6 +163,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
     except (
         OSError,
         ValueError,
+        DecodeError,
         onnx.checker.ValidationError,
         onnx.onnx_cpp2py_export.checker.ValidationError,
     ) as error:
