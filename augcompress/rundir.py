@@ -36,7 +36,12 @@ RUN_FILES = ("recipe.yaml", "spec.json", "report.html")
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-_FULL_WORDS = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed")
+_FULL_WORDS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "PytorchStreamWriter failed",
+    "inline_container.cc",  # torch.save, when its stream is cut short
+)
 
 
 class storage_errors:

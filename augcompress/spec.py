@@ -36,7 +36,6 @@ ORDER: tuple[StageName, ...] = (
     "export",
     "evaluate",
 )
-SMOKE_IMAGES = 320
 RECIPES = ("recipes", "../recipes")  # inside the wheel, and beside the package in a checkout
 
 
@@ -276,10 +275,8 @@ def load(
 
 
 def shrink_to_smoke(raw: dict[str, Any]) -> None:
-    """A sliver of the data and one epoch everywhere, in place; the run has a name of its own."""
+    """One epoch everywhere, in place; the run has a name of its own."""
     raw["name"] = f"{raw.get('name')}-smoke"
-    if isinstance(raw.get("data"), dict):
-        raw["data"]["subset"] = SMOKE_IMAGES
     for section in ("train_teacher", "distill", "prune"):
         inside = raw.get(section)
         if isinstance(inside, dict) and inside.get("training", {}) is not None:
@@ -303,7 +300,8 @@ def validate(raw: dict[str, Any], base: str | None = None) -> Spec:
     try:
         return Spec.model_validate(raw, context={"base": base})
     except ValidationError as error:
-        lines = list(dict.fromkeys(_explain(problem, raw) for problem in error.errors()))
+        problems = _without_consequences(error.errors())
+        lines = list(dict.fromkeys(_explain(problem, raw) for problem in problems))
         more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
         raise UsageError(" | ".join(lines[:3]) + more) from error
 
@@ -339,6 +337,14 @@ def override_value(raw: dict[str, Any], override: str) -> None:
                 raise UsageError(f"--set {where}: the recipe has no such list; set it as a whole")
 
 
+def _without_consequences(problems: list[Any]) -> list[Any]:
+    """A list is not too short because its items are wrong."""
+    inside = {
+        problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))
+    }
+    return [p for p in problems if p["type"] != "too_short" or p["loc"] not in inside]
+
+
 def _explain(problem: Any, raw: dict[str, Any]) -> str:
     """One validation problem as `section.field: what is wrong; what to do`."""
     parts = list(_untagged(problem["loc"], raw))
@@ -357,7 +363,7 @@ def _explain(problem: Any, raw: dict[str, Any]) -> str:
     if kind == "missing":
         return f"{where}: is missing; add it"
     if kind == "value_error":
-        return f"{where}: {context['error']}"
+        return f"{where}: {context['error']}" if parts else str(context["error"])
     given = json.dumps(problem["input"], default=str)
     return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}; it is {given[:60]}"
 

@@ -1,4 +1,4 @@
-"""One thread, so that processes of the end-to-end tests compute the same bits; and a finished run."""
+"""One thread, so that all processes compute the same bits; and a finished run."""
 
 from __future__ import annotations
 

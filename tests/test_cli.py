@@ -41,7 +41,9 @@ for path in names(root):
 
 
 def test_help_of_every_command_loads_nothing_heavy():
-    found = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, timeout=300)
+    found = subprocess.run(
+        [sys.executable, "-c", HELP], capture_output=True, text=True, timeout=300
+    )
     assert found.returncode == 0, found.stderr
     rows = list(csv.reader(found.stdout.splitlines(), delimiter="|"))
     known = {row[0] for row in rows}
@@ -55,7 +57,9 @@ def test_help_of_every_command_loads_nothing_heavy():
 
 def test_no_arguments_shows_the_help():
     answer = invoke()
-    assert "From labelled images to a small, fast, verified ONNX classifier" in answer.out + answer.err
+    assert (
+        "From labelled images to a small, fast, verified ONNX classifier" in answer.out + answer.err
+    )
 
 
 def test_shell_completion_is_there():

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -146,7 +147,7 @@ def load_network(path: Path) -> Network:
             for item in told["compressions"]
         ]
         state = load_file(path)
-    except (OSError, KeyError, ValueError, ValidationError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise AugcompressError(
             f"{path}: is no checkpoint of augcompress ({type(error).__name__}); give a"
             f" {WEIGHTS} with its {DESCRIPTION} beside it"

@@ -22,6 +22,7 @@ from augcompress.rundir import RunDir, digest_json
 from augcompress.spec import Spec
 
 EVALUATION_BATCH = 256
+SMOKE_IMAGES = 320
 
 
 @dataclass
@@ -42,13 +43,14 @@ class Context:
     processes: Processes = ALONE
     """Who trains along."""
     smoke: bool = False
-    """`--smoke`: splits are measured on their first images only."""
+    """`--smoke`: a sliver of the data, for training and for measuring."""
 
     @cached_property
     def data(self) -> Data:
         """The data set, decoded; stages that are already done never ask for it."""
         self.reporter.message(f"reading data: {self.spec.data.kind}")
-        data = self.spec.data.build(DataFacts(seed=self.spec.seed))
+        at_most = SMOKE_IMAGES if self.smoke else None
+        data = self.spec.data.build(DataFacts(seed=self.spec.seed, at_most=at_most))
         for note in data_notes(data):
             self.reporter.message(note)
         return data
@@ -104,11 +106,22 @@ class Context:
             raise AugcompressError(f"data: the {name} split is empty; give it images")
         return split
 
-    def training_batches(self, batch_size: int, processes: Processes = ALONE) -> Batches:
+    def training_batches(
+        self, batch_size: int, processes: Processes = ALONE, where: str = "data"
+    ) -> Batches:
         """Shuffled training batches, or this process's share of each; the incomplete last one is
-        dropped.  Probes and calibration see whole batches in every process."""
+        dropped.  Probes and calibration see whole batches in every process.
+
+        Raises AugcompressError when the split is smaller than a batch.
+        """
+        split = self.split("train")
+        if len(split) < batch_size:
+            raise AugcompressError(
+                f"{where}.training.batch_size: {batch_size} is more than the {len(split)} training"
+                " images; lower it"
+            )
         return Batches(
-            self.split("train"),
+            split,
             len(self.data.classes),
             batch_size,
             shuffle=True,

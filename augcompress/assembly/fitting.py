@@ -33,7 +33,7 @@ def train(
     """Fit a network in place; says how it went."""
     engine = engine_for(context, lesson.where, training, folder)
     learner = StudentLearner(network.module, lesson, context, accuracy_scorer(context, engine))
-    batches = context.training_batches(training.batch_size, context.processes)
+    batches = context.training_batches(training.batch_size, context.processes, lesson.where)
     result = fit(learner, batches, training, engine)
     return [
         f"best epoch {result.best_epoch} of {result.epochs} (on validation), {engine.precision}"

@@ -71,7 +71,9 @@ def shrink(
 
 def join_logs(folder: Path) -> None:
     """The rounds' logs, one below the other."""
-    logs = sorted((folder / "state").glob(f"step-*/{LOG}"), key=lambda path: path.stat().st_mtime_ns)
+    logs = sorted(
+        (folder / "state").glob(f"step-*/{LOG}"), key=lambda path: path.stat().st_mtime_ns
+    )
     if logs:
         with write_aside(folder / LOG) as aside:
             aside.write_text("".join(path.read_text() for path in logs))
@@ -91,7 +93,8 @@ def tune(
     engine.state.mkdir(parents=True, exist_ok=True)
     held = replace(lesson, after_step=(prepared.after_step, *network.holds()))
     learner = StudentLearner(prepared.network, held, context, accuracy_scorer(context, engine))
-    batches = context.training_batches(section.training.batch_size, context.processes)
+    size = section.training.batch_size
+    batches = context.training_batches(size, context.processes, lesson.where)
     fit(learner, batches, section.training, engine)
 
 

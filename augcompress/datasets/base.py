@@ -22,6 +22,8 @@ class DataFacts:
 
     seed: int
     """Draws the validation part and the subset."""
+    at_most: int | None = None
+    """Train on no more images than this, where there are more; None: on all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,8 @@ class DatasetSettings(Component):
         _check_every_class_is_trained(source)
         train, validation, test = self._split(source, facts.seed)
         train = self._thinned(train, facts.seed)
+        if facts.at_most is not None and facts.at_most < len(train):
+            train = _drawn(train, facts.at_most, facts.seed)
         channels, height, width = train.fetch(np.arange(1)).shape[1:]
         mean, std = fit_normalization(self.normalization, train, channels)
         return Data(
@@ -140,7 +144,11 @@ class DatasetSettings(Component):
                 f"data.subset: {self.subset} is {count} of {len(train)} training images; ask for"
                 " at least one and no more than there are"
             )
-        return train.take(stratified(train.labels, count, (seed, 2), leave_one=False)[0])
+        return _drawn(train, count, seed)
+
+
+def _drawn(train: Split, count: int, seed: int) -> Split:
+    return train.take(stratified(train.labels, count, (seed, 2), leave_one=False)[0])
 
 
 def count_duplicates(train: Split, test: Split) -> int:

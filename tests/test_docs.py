@@ -1,0 +1,122 @@
+"""The pages say what is so: generated ones are up to date, commands exist, links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from reference import ROOT, pages
+from ruamel.yaml import YAML
+
+from augcompress.cli import app
+from augcompress.spec import shipped_recipes
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.M | re.S)
+INLINE = re.compile(r"`([^`\n]+)`")
+COMMAND = re.compile(r"(?<![\w./-])(?:\.venv/bin/)?augcompress[ \t]+([^\n|;&)`#]+)")
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+SHELLS = ("", "bash", "sh", "console")
+SHARED = shlex.split("--recipe --set --run-dir --from --teacher --device --smoke --force --json -q")
+
+
+def named(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words after `augcompress` of every command line in a page."""
+    shells = [body for kind, body in FENCE.findall(text) if kind in SHELLS]
+    inline = INLINE.findall(FENCE.sub("", text))
+    for code in [*shells, *inline]:
+        for line in COMMAND.findall(code.replace("\\\n", " ")):
+            yield shlex.split(line)
+
+
+def problem(words: list[str]) -> str | None:
+    """What is wrong with a command line; None: nothing."""
+    command = typer.main.get_command(app)
+    words = list(words)
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        name = words.pop(0)
+        if name not in command.commands:
+            return f"no command {name}"
+        command = command.commands[name]
+    known = {option: p for p in command.params for option in p.opts + p.secondary_opts}
+    for word in words:
+        if word.startswith("-") and word.partition("=")[0] not in {*known, "--help"}:
+            return f"{command.name} has no option {word}"
+    return None
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page, as links name them."""
+    titles = re.findall(r"^#+ +(.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def broken(page: Path, link: str) -> bool:
+    """Does a link lead nowhere?  Links to other sites are not followed."""
+    if re.match(r"[a-z]+:", link):
+        return False
+    place, _, anchor = link.partition("#")
+    target = page.parent / place if place else page
+    if not target.exists():
+        return True
+    return bool(anchor) and target.suffix == ".md" and anchor not in anchors(target)
+
+
+@pytest.mark.parametrize("page", pages(), ids=named)
+def test_generated_page_is_up_to_date(page):
+    expected = pages()[page]
+    assert page.read_text(encoding="utf-8") == expected, "run: python -m tests.reference"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_command_lines_name_commands_and_options_that_exist(page):
+    lines = list(commands(page.read_text(encoding="utf-8")))
+    wrong = [(words, found) for words in lines if (found := problem(words)) is not None]
+    assert wrong == []
+
+
+def test_command_lines_in_recipe_headers_exist():
+    headers = {path.name: path.read_text(encoding="utf-8") for path in shipped_recipes().values()}
+    lines = {
+        name: [shlex.split(line) for line in COMMAND.findall(text.replace("\\\n#", ""))]
+        for name, text in headers.items()
+    }
+    assert {name for name, found in lines.items() if not found} == set()
+    assert [problem(words) for found in lines.values() for words in found if problem(words)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_resolve(page):
+    links = LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
+    assert [link for link in links if broken(page, link)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_yaml_examples_are_yaml(page):
+    for kind, body in FENCE.findall(page.read_text(encoding="utf-8")):
+        if kind == "yaml":
+            assert isinstance(YAML(typ="safe", pure=True).load(body), dict)
+
+
+@pytest.mark.parametrize("line", ["run --recpe x", "trian", "runs lst", "explain a --json"])
+def test_a_wrong_command_line_is_noticed(line):
+    assert problem(shlex.split(line)) is not None
+
+
+@pytest.mark.parametrize("stage", ["run", "augment", "train-teacher", "distill", "prune", "export"])
+def test_a_right_command_line_passes(stage):
+    assert problem([stage, *SHARED]) is None
+
+
+def test_a_link_to_nowhere_is_noticed():
+    readme = ROOT / "README.md"
+    assert broken(readme, "docs/absent.md")
+    assert broken(readme, "docs/tutorial.md#no-such-heading")

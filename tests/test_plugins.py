@@ -1,0 +1,135 @@
+"""A user's own network and loss, from a file beside the recipe, through every stage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from end_to_end import STAGES, artifacts, done, invoke, write_recipe
+
+from augcompress.component import ALLOW_PLUGINS
+
+RUN = Path("runs/tiny")
+SOURCE = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes, channels, hidden=8):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, hidden, 3, padding=1)
+        self.conv2 = nn.Conv2d(hidden, 2 * hidden, 3, stride=2, padding=1)
+        self.head = nn.Linear(2 * hidden, classes)
+
+    def forward(self, images):
+        features = torch.relu(self.conv2(torch.relu(self.conv1(images))))
+        return self.head(features.mean((2, 3)))
+
+
+class Square(nn.Module):
+    def forward(self, view):
+        return ((view.student_logits.softmax(1) - view.targets) ** 2).sum(1).mean()
+"""
+
+
+@pytest.fixture
+def own(place):
+    """A recipe with the user's own network and loss everywhere; the working directory."""
+    net = {"kind": "plugin", "target": "./mine.py:Net", "options": {"hidden": 16}}
+    loss = {"kind": "plugin", "target": "./mine.py:Square"}
+
+    def change(recipe):
+        recipe["train_teacher"] |= {"model": net, "objectives": [loss]}
+        recipe["distill"]["student"] = {**net, "options": {"hidden": 8}}
+        recipe["distill"]["objectives"] = [loss, {"kind": "soft_targets"}]
+        recipe["prune"]["objectives"] = [loss]
+
+    write_recipe(place, change)
+    (place / "mine.py").write_text(SOURCE)
+    return place
+
+
+def run(*arguments):
+    return invoke("run", "-r", "tiny.yaml", "--json", *arguments)
+
+
+def test_own_network_and_loss_through_every_stage(own, monkeypatch):
+    answer = run("--allow-plugins")
+    assert answer.code == 0, answer.err
+    assert answer.stages == dict.fromkeys(STAGES, "done")
+    log = (own / RUN / "train_teacher" / "log.jsonl").read_text().splitlines()
+    assert set(json.loads(log[0])["losses"]) == {"plugin"}
+    before = artifacts(own / RUN)
+
+    monkeypatch.setenv(ALLOW_PLUGINS, "")
+    checkpoint = RUN / "train_teacher" / "model.safetensors"
+    reopened = invoke("evaluate", "-r", "tiny.yaml", "--from", checkpoint)
+    assert reopened.code == 1
+    assert "runs code from a file; if you trust it, add --allow-plugins" in reopened.error
+    done("evaluate", "-r", "tiny.yaml", "--from", checkpoint, "--allow-plugins")
+    monkeypatch.setenv(ALLOW_PLUGINS, "1")
+    assert run().stages == dict.fromkeys(STAGES, "cached")
+
+    (own / "mine.py").write_text(SOURCE.replace("relu(self.conv2", "tanh(self.conv2"))
+    changed = run("--until", "distill")
+    assert changed.stages == {"augment": "cached", "train_teacher": "done", "distill": "done"}
+    assert artifacts(own / RUN)["train_teacher"] != before["train_teacher"]
+    (own / "mine.py").write_text(SOURCE)
+    assert run().stages == dict.fromkeys(STAGES, "cached")
+    assert artifacts(own / RUN) == before
+
+
+def test_plugin_moved_with_its_recipe_is_the_same(own, monkeypatch):
+    assert run("--until", "train-teacher", "--allow-plugins").code == 0
+    shutil.copytree(own, own / "moved")
+    monkeypatch.chdir(own / "moved")
+    answer = run("--until", "train-teacher")
+    assert answer.stages == dict.fromkeys(STAGES[:2], "cached")
+
+
+@pytest.mark.parametrize(
+    "source, message",
+    [
+        ("class Other: pass", "the module has no class Net"),
+        ("class Net: pass", "is no subclass of Module"),
+        ("def broken(:\n", "cannot be imported: SyntaxError"),
+        ("raise LookupError('no luck')", "cannot be imported: LookupError: no luck"),
+        ("import nowhere_at_all", "cannot be imported: ModuleNotFoundError"),
+        (SOURCE.replace("hidden=8", "width=8"), "mend its options"),
+        (SOURCE.replace("return self.head(", "return (1, "), "gives tuple for one image"),
+    ],
+)
+def test_plugin_that_does_not_work(own, source, message):
+    (own / "mine.py").write_text(source)
+    answer = run("--allow-plugins", "--until", "train-teacher")
+    assert answer.code == 1
+    assert message in answer.error
+
+
+def test_mended_plugin_is_read_again(own):
+    (own / "mine.py").write_text("raise RuntimeError")
+    assert run("--allow-plugins", "--until", "train-teacher").code == 1
+    (own / "mine.py").write_text(SOURCE)
+    assert run("--until", "train-teacher").code == 0
+
+
+def test_plugin_file_that_is_not_there(own):
+    (own / "mine.py").unlink()
+    answer = run("--allow-plugins")
+    assert answer.code == 1
+    assert "No such file or directory" in answer.error
+
+
+def test_plugin_of_a_package_needs_permission_before_it_is_imported(own, monkeypatch):
+    (own / "own_package_of_a_test.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(str(own))
+    target = ("--set", "train_teacher.model.target=own_package_of_a_test:Net")
+    answer = run(*target, "--until", "train-teacher")
+    assert answer.code == 1
+    assert "own_package_of_a_test:Net: runs code from a file" in answer.error
+    assert "own_package_of_a_test" not in sys.modules
+    assert run(*target, "--until", "train-teacher", "--allow-plugins").code == 0
