@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -113,8 +114,6 @@ class Plugin(Component):
 
         Raises AugcompressError when the class is no `expected` or refuses the options.
         """
-        import inspect
-
         found = self.load()
         if not issubclass(found, expected):
             raise AugcompressError(f"plugin {self.target}: is no subclass of {expected.__name__}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 
 class AugcompressError(Exception):
     """Something the user can mend.  The message is one line: `where: what is wrong; what to do`.
@@ -34,8 +36,6 @@ def require(module: str, *, extra: str):
 
     Raises AugcompressError when it is not installed.
     """
-    import importlib
-
     try:
         return importlib.import_module(module)
     except ImportError as error:

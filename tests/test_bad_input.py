@@ -15,6 +15,8 @@ from end_to_end import artifacts, done, entries, files, invoke, write_recipe
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from augcompress.stages import quantize
+
 RUN = Path("runs/tiny")
 TEACHER = ("train-teacher", "-r", "tiny.yaml")
 
@@ -217,7 +219,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize(
-    "save", [torch.save, lambda what, path: path.write_bytes(pickle.dumps(what))]
+    "save", [torch.save, lambda what, path: path.write_bytes(pickle.dumps(what, 2))]
 )
 def test_pickled_module_is_refused_and_not_run(place, save):
     write_recipe(place)
@@ -280,6 +282,21 @@ def test_promise_that_cannot_be_kept(mine):
     assert "tolerance" in told
     assert artifacts(mine / RUN)["distill"] == before["distill"]
     assert artifacts(mine / RUN)["export"] == before["export"]
+
+
+def test_quantised_graph_that_lost_too_much(mine, monkeypatch):
+    before = artifacts(mine / RUN)
+    answers = quantize.graph_answer
+
+    def worse(path):
+        answer = answers(path)
+        return lambda batch: -answer(batch)
+
+    monkeypatch.setattr(quantize, "graph_answer", worse)
+    told = refused(3, "quantize", "-r", "tiny.yaml", "--set", "quantize.max_drop=0.05")
+    assert told.startswith("quantize.max_drop: validation top-1 fell from 0.")
+    assert told.endswith("exclude layers, calibrate on more samples, or raise the limit")
+    assert artifacts(mine / RUN) == before
 
 
 def test_plugin_without_permission(place):

@@ -180,7 +180,7 @@ class Runner:
         if given is not None and name == self.target:
             if (stage := given.replace("-", "_")) in self.stages:
                 self.check_comes_before(stage, name)
-                return self.artifact_of(stage)  # type: ignore[arg-type]
+                return self.artifact_of(stage)
             return self.file(given)
         for earlier in reversed(self.before(name)):
             if self.stages[earlier].makes is not None:
@@ -207,7 +207,7 @@ class Runner:
         stages = self.context.spec.stages()
         if name == "augment" or name not in stages:
             return []
-        return [*stages[stages.index(name) + 1 :], "evaluate"]  # type: ignore[arg-type]
+        return [*stages[stages.index(name) + 1 :], "evaluate"]
 
     def teacher(self) -> Input | None:
         """The recipe's teacher: `--teacher`, or the stage train_teacher; None without either."""

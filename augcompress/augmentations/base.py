@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -49,7 +50,7 @@ class AugmentationFacts:
     """For what is fitted or drawn once, while building."""
 
 
-class Augmentation(Component):
+class Augmentation(Component, ABC):
     """Settings of one operation on a batch.
 
     The worker that `build` returns is a module, called as
@@ -63,17 +64,17 @@ class Augmentation(Component):
     probability: float = Field(1.0, ge=0, le=1)
     """Share of the samples it is applied to; each sample draws for itself."""
 
+    @abstractmethod
     def build(self, facts: AugmentationFacts) -> nn.Module:
         """The worker."""
-        raise NotImplementedError
 
 
 class GeometricAugmentation(Augmentation):
     """An operation that only moves pixels, so that neighbours can be fused into one resampling."""
 
+    @abstractmethod
     def transforms(self, draws: Draws, size: tuple[int, int]) -> Tensor:
         """`(N,2,3)` matrices as in `geometry`, as if every sample were chosen."""
-        raise NotImplementedError
 
 
 class PixelWorker(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -68,7 +69,7 @@ class Data:
         return batch
 
 
-class DatasetSettings(Component):
+class DatasetSettings(Component, ABC):
     """Labelled images.  A kind says how to `read` its source and to `fingerprint` it."""
 
     validation: float = Field(0.1, gt=0, lt=1)
@@ -82,13 +83,13 @@ class DatasetSettings(Component):
     """`standardize`: mean 0, standard deviation 1; `minmax`: 0 to 1; both fitted per channel on
     the training split.  Or `{mean: […], std: […]}`."""
 
+    @abstractmethod
     def read(self) -> Source:
         """The source's images and labels.  Raises AugcompressError when they cannot be read."""
-        raise NotImplementedError(f"{type(self).__name__} says not how to read its source")
 
+    @abstractmethod
     def fingerprint(self) -> str:
         """Digest of the source's content: not of paths, not of settings; decodes no image."""
-        raise NotImplementedError(f"{type(self).__name__} says not how to fingerprint its source")
 
     def build(self, facts: DataFacts) -> Data:
         """The data set, split and described.

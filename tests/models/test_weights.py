@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded():
     network = classifier()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     state = classifier(widths=(8, 6), seed=1).body.state_dict()
-    with pytest.raises(AugcompressError) as caught:
+    with pytest.raises(AugcompressError, match="do not fit the network") as caught:
         load_weights(network, state, where="distill.weights", head="strict")
     message = str(caught.value)
     assert message.startswith("distill.weights: the weights do not fit the network: ")
