@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import torch
+
 from augcompress import cli
 
 STAGES = ("augment", "train_teacher", "distill", "prune", "quantize", "export")
@@ -107,6 +109,7 @@ def invoke(*arguments: str | Path) -> Answer:
     try:
         with (
             mock.patch.object(sys, "argv", argv),
+            mock.patch.object(torch.cuda, "is_available", return_value=False),  # bits are compared
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
@@ -128,8 +131,8 @@ def done(*arguments: str | Path) -> Answer:
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     """The command as a process of its own."""
     command = [sys.executable, "-m", "augcompress", *map(str, arguments)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ})
+    pipe, environment = subprocess.PIPE, {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
 
 
 def wait_for(process: subprocess.Popen[str], found: Callable[[], bool]) -> None:

@@ -180,7 +180,7 @@ class Runner:
         if given is not None and name == self.target:
             if (stage := given.replace("-", "_")) in self.stages:
                 self.check_comes_before(stage, name)
-                return self.artifact_of(stage)
+                return self.artifact_of(stage)  # type: ignore[arg-type]
             return self.file(given)
         for earlier in reversed(self.before(name)):
             if self.stages[earlier].makes is not None:
