@@ -261,7 +261,7 @@ def runs_list(
 ) -> None:
     """Run directories, their stages and sizes."""
     from augcompress.render import Renderer
-    from augcompress.rundir import runs
+    from augcompress.runs import runs
 
     Renderer().runs(runs(root))
 
@@ -272,8 +272,8 @@ def runs_show(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """What a run measured."""
-    from augcompress.assembly.stage import read_run
     from augcompress.render import Renderer
+    from augcompress.runs import read_run
 
     Renderer(json=as_json).result(read_run(run))
 
@@ -286,7 +286,7 @@ def runs_clean(
 ) -> None:
     """Remove runs, and everything in the store that no run uses."""
     from augcompress.render import Renderer
-    from augcompress.rundir import clean
+    from augcompress.runs import clean
 
     freed = clean(root, names or [], dry_run=dry_run)
     Renderer().text(f"{'would free' if dry_run else 'freed'} {freed / 2**20:.1f} MiB")

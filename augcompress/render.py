@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,10 +14,17 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from augcompress.figures import (
+    bytes_text,
+    count_text,
+    duration_text,
+    score_text,
+    value_text,
+)
+from augcompress.progress import ConsoleProgress, stderr_console
 from augcompress.records import (
     FORMAT_VERSION,
     Measurement,
@@ -30,10 +36,7 @@ from augcompress.records import (
     headline,
     own,
 )
-from augcompress.rundir import RunSummary
-
-PLAIN_EVERY_S = 5.0
-"""Seconds between two lines of progress where standard error is no terminal."""
+from augcompress.runs import RunSummary
 
 LEGEND = (
     "Score: top-1 accuracy with its 95 % interval on n images (val: validation). "
@@ -41,15 +44,10 @@ LEGEND = (
 )
 _NUMBER = re.compile(r"[-+−]?\d[\d.,]*( ?[A-Za-z%]{1,3})?")
 _PARITY = ("agreement", "parity", "max_")
-_SHORT = {"validation": "val"}
 
 
 def _stdout() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
-
-
-def _stderr() -> Console:
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @dataclass
@@ -63,7 +61,7 @@ class Renderer:
     verbose: bool = False
     """Also every measurement; and in progress, every score."""
     out: Console = field(default_factory=_stdout)
-    err: Console = field(default_factory=_stderr)
+    err: Console = field(default_factory=stderr_console)
     _progress: ConsoleProgress | None = field(default=None, init=False, repr=False)
 
     def reporter(self) -> Reporter:
@@ -251,74 +249,6 @@ def measurements_table(stages: Sequence[StageResult]) -> Table:
     return plain_table("Measurements", ("Stage", "Measure", "Value", "Split", "Subject"), rows)
 
 
-def score_text(one: Measurement) -> str:
-    """`val 97.2 % (95.9–98.1, n=144)`."""
-    split = f"{_SHORT.get(one.split, one.split)} " if one.split else ""
-    return split + value_text(one)
-
-
-def value_text(one: Measurement) -> str:
-    """A value in its unit with interval and n: fractions as percent, bytes as kB or MB."""
-    number, unit = _scaled(one)
-    facts = []
-    if one.low is not None and one.high is not None:
-        facts.append(f"{number(one.low)}–{number(one.high)}")
-    if one.n is not None:
-        facts.append(f"n={one.n}")
-    inside = f" ({', '.join(facts)})" if facts else ""
-    return f"{number(one.value)}{unit}{inside}"
-
-
-def bytes_text(size: float) -> str:
-    """`830 B`, `47.2 kB`, `11.2 MB`: powers of 1000."""
-    for unit in ("B", "kB", "MB"):
-        if abs(size) < 999.5:
-            return f"{_three(size)} {unit}"
-        size /= 1000
-    return f"{_three(size)} GB"
-
-
-def count_text(count: float) -> str:
-    """`830`, `270k`, `1.27M`, `4.1G`: powers of 1000."""
-    for unit in ("", "k", "M", "G"):
-        if abs(count) < 999.5:
-            return f"{_three(count)}{unit}"
-        count /= 1000
-    return f"{_three(count)}T"
-
-
-def duration_text(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `4 min`, `2.5 h`."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
-
-
-def _three(number: float) -> str:
-    """Three significant digits, never an exponent."""
-    digits = 2 if abs(number) < 9.995 else 1 if abs(number) < 99.95 else 0
-    text = f"{number:.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _percent(fraction: float) -> str:
-    text = f"{100 * fraction:.1f}"
-    return text.removesuffix(".0") if text in ("100.0", "0.0") else text
-
-
-def _scaled(one: Measurement) -> Any:
-    if one.unit == "fraction":
-        return _percent, " %"
-    if one.unit in ("bytes", "byte"):
-        return bytes_text, ""
-    if one.unit in ("count", "parameters", "macs", "images"):
-        return count_text, ""
-    unit = " times" if one.unit in ("ratio", "times", "factor") else f" {one.unit}".rstrip()
-    return (lambda number: f"{number:.3g}"), unit
-
-
 def _cell(cell: Any) -> str:
     if cell is None:
         return "–"
@@ -442,159 +372,3 @@ def _summary_json(summary: RunSummary) -> dict[str, Any]:
 
 NullProgress = SilentReporter
 """A Reporter that shows nothing, for --quiet."""
-
-
-class ConsoleProgress:
-    """A Reporter that draws a bar on a terminal, and plain lines every few seconds elsewhere."""
-
-    def __init__(self, console: Console | None = None, *, verbose: bool = False) -> None:
-        self.console = console or _stderr()
-        self.verbose = verbose
-        self._shown: _Bar | _Lines | None = None
-
-    def start(self, title: str, total: int | None, unit: str) -> None:
-        """Begin a piece of work; one that was not finished ends."""
-        self.close()
-        kind = _Bar if self.console.is_terminal else _Lines
-        self._shown = kind(self.console, title, total, unit, self.verbose)
-
-    def advance(self, n: int = 1, **scores: float) -> None:
-        """Show `n` units more, and the newest scores."""
-        if self._shown is not None:
-            self._shown.advance(n, scores)
-
-    def message(self, text: str) -> None:
-        """Print one sentence above the bar."""
-        self.console.print(Text(text), soft_wrap=True)
-
-    def finish(self) -> None:
-        """Take the bar away and leave one line that says what was done."""
-        if self._shown is not None:
-            self._shown.close()
-            self.message(self._shown.summary())
-        self._shown = None
-
-    def close(self) -> None:
-        """Take the bar away, as after an error."""
-        if self._shown is not None:
-            self._shown.close()
-        self._shown = None
-
-
-class _Work:
-    """Counts a piece of work."""
-
-    def __init__(
-        self, console: Console, title: str, total: int | None, unit: str, verbose: bool
-    ) -> None:
-        self.console, self.title, self.total, self.unit = console, title, total, unit
-        self.verbose = verbose
-        self.done, self.scores = 0, dict[str, float]()
-        self.skipped = 0  # done before this process began: a resumed run's first units
-        self.began: float = time.monotonic()
-
-    def count(self, n: int, scores: dict[str, float]) -> None:
-        if self.done == 0 and n > 1:
-            self.skipped = n
-        self.done += n
-        self.scores.update(scores)
-
-    def rate(self) -> float | None:
-        """Units a second; None: too early to tell."""
-        spent = time.monotonic() - self.began
-        fresh = self.done - self.skipped
-        return fresh / spent if fresh > 0 and spent > 0 else None
-
-    def summary(self) -> str:
-        spent = duration_text(time.monotonic() - self.began)
-        return ", ".join([f"{self.title}: {self.amount()} in {spent}", *self.score_texts()])
-
-    def amount(self) -> str:
-        units = self.unit if (self.total or self.done) == 1 else _plural(self.unit)
-        of = f"/{self.total}" if self.total is not None and self.total != self.done else ""
-        return f"{self.done}{of} {units}"
-
-    def score_texts(self) -> list[str]:
-        names = [name for name in self.scores if self.verbose or name == "validation"]
-        return [_progress_score(name, self.scores[name]) for name in names or self.scores]
-
-
-class _Lines(_Work):
-    """Plain lines, at most one every few seconds."""
-
-    def __init__(self, *settings: Any) -> None:
-        super().__init__(*settings)
-        self.printed: float = self.began
-
-    def advance(self, n: int, scores: dict[str, float]) -> None:
-        self.count(n, scores)
-        now = time.monotonic()
-        if now - self.printed >= PLAIN_EVERY_S:
-            self.printed = now
-            self.console.print(Text(self.line()), soft_wrap=True)
-
-    def line(self) -> str:
-        rate = self.rate()
-        parts = [f"{self.title}: {self.amount()}"]
-        if rate is not None:
-            parts.append(f"{_three(rate)} {_plural(self.unit)}/s")
-        if rate is not None and self.total is not None:
-            parts.append(f"{duration_text((self.total - self.done) / rate)} left")
-        return ", ".join(parts + self.score_texts())
-
-    def close(self) -> None:
-        pass
-
-
-class _Bar(_Work):
-    """A bar with throughput, time left and the newest score."""
-
-    def __init__(self, *settings: Any) -> None:
-        super().__init__(*settings)
-        self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f} %"),
-            _RateColumn(self),
-            TimeRemainingColumn(compact=True),
-            _ScoreColumn(self),
-            console=self.console,
-            transient=True,
-            expand=True,
-        )
-        self.task = self.progress.add_task(self.title, total=self.total)
-        self.progress.start()
-
-    def advance(self, n: int, scores: dict[str, float]) -> None:
-        self.count(n, scores)
-        self.progress.update(self.task, advance=n)
-
-    def close(self) -> None:
-        self.progress.stop()
-
-
-class _RateColumn(ProgressColumn):
-    def __init__(self, work: _Work) -> None:
-        self.work = work
-        super().__init__()
-
-    def render(self, task: Task) -> Text:
-        rate = self.work.rate()
-        return Text("" if rate is None else f"{_three(rate)} {_plural(self.work.unit)}/s")
-
-
-class _ScoreColumn(ProgressColumn):
-    def __init__(self, work: _Work) -> None:
-        self.work = work
-        super().__init__()
-
-    def render(self, task: Task) -> Text:
-        return Text(", ".join(self.work.score_texts()))
-
-
-def _progress_score(name: str, value: float) -> str:
-    return f"{name} {_percent(value)} %" if name == "validation" else f"{name} {value:.4g}"
-
-
-def _plural(unit: str) -> str:
-    return f"{unit}es" if unit.endswith(("s", "ch", "x")) else f"{unit}s"

@@ -12,10 +12,8 @@ import json
 import os
 import secrets
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +21,6 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from augcompress.errors import AugcompressError
-from augcompress.records import MEASUREMENTS_FILE, Measurement, headline, read_measurements
 
 FORMAT_VERSION = 1
 """Version of `stage.json` and of the entries' layout; another version is a miss."""
@@ -31,8 +28,6 @@ FORMAT_VERSION = 1
 RECORD_FILE = "stage.json"
 STATE_FOLDER = "state"
 STORE_FOLDER = ".store"
-RUN_FILES = ("recipe.yaml", "spec.json", "report.html")
-"""What a run directory holds beside its stages' folders."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -225,15 +220,15 @@ class Entry:
 
     def commit(self, record: dict[str, Any]) -> None:
         """Make `work` the entry, inside `writing`; an entry finished meanwhile is kept instead."""
-        _remove(self.work / STATE_FOLDER)
-        files = {name: path.stat().st_size for name, path in _files(self.work).items()}
-        for path in _files(self.work).values():
+        remove(self.work / STATE_FOLDER)
+        files = {name: path.stat().st_size for name, path in files_of(self.work).items()}
+        for path in files_of(self.work).values():
             _sync(path)
         head = {"version": FORMAT_VERSION, "stage": self.stage, "key": self.key}
         with write_aside(self.work / RECORD_FILE) as aside:
             aside.write_text(json.dumps({**record, **head, "files": files}, indent=2) + "\n")
         if self.done:
-            _remove(self.work)
+            remove(self.work)
             return
         _swap(self.work, self.path)
         _sync(self.store.root)
@@ -246,8 +241,8 @@ class Entry:
         if not self.path.exists() and not self.work.exists():
             return
         with self.writing():
-            _remove(self.path)
-            _remove(self.work)
+            remove(self.path)
+            remove(self.work)
 
     def _read(self) -> dict[str, Any]:
         record = json.loads((self.path / RECORD_FILE).read_text(encoding="utf-8"))
@@ -260,7 +255,7 @@ class Entry:
             return f"has format {record.get('version')}, not {FORMAT_VERSION}"
         if record.get("key") != self.key:
             return "belongs to another key"
-        files = {name: path.stat().st_size for name, path in _files(self.path).items()}
+        files = {name: path.stat().st_size for name, path in files_of(self.path).items()}
         wanted = record.get("files")
         if not isinstance(wanted, dict):
             return "does not list its files"
@@ -271,21 +266,7 @@ class Entry:
         """Remove everything in `work` but the resume state."""
         for path in list(self.work.glob("*")):
             if path.name != STATE_FOLDER:
-                _remove(path)
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """One line of `augcompress runs list`."""
-
-    name: str
-    stages: list[str]
-    """Stages that are done, oldest first."""
-    top1: Measurement | None
-    """Accuracy of the last stage that has one: on test where it was measured."""
-    size_bytes: int
-    modified: float
-    """Seconds since 1970 of the newest file."""
+                remove(path)
 
 
 class RunDir:
@@ -333,14 +314,14 @@ class RunDir:
         with storage_errors(self.path):
             for stage in stages:
                 if (self.stage(stage) / RECORD_FILE).is_file():
-                    _remove(self.stage(stage))
+                    remove(self.stage(stage))
 
     def _link(self, entry: Entry, folder: Path) -> None:
         aside = self.path / f".new-{folder.name}"
         try:
             shutil.copytree(entry.path, aside, copy_function=_link_or_copy)
         except OSError as error:
-            _remove(aside)
+            remove(aside)
             if is_disk_full(error):
                 raise
             raise AugcompressError(
@@ -352,140 +333,10 @@ class RunDir:
         """Remove what a killed `link` has left."""
         for pattern in (".new-*", ".old-*"):
             for path in self.path.glob(pattern):
-                _remove(path)
+                remove(path)
 
 
-def runs(root: str | Path) -> list[RunSummary]:
-    """The runs below `root`, by name; none where there is no such folder."""
-    root = Path(root)
-    folders = sorted(root.iterdir()) if root.is_dir() else []
-    return [_summary(folder) for folder in folders if _is_run(folder)]
-
-
-def clean(root: str | Path, names: Iterable[str] = (), *, dry_run: bool = False) -> int:
-    """Remove the named runs, then what no run links in the store.  Returns the bytes freed.
-
-    Unfinished work goes too, unless a process is at it.  In a run's folder, files that are not
-    the tool's stay.
-
-    Raises AugcompressError when a name is no run below `root`.
-    """
-    root = Path(root)
-    known = [run.name for run in runs(root)]
-    for name in names:
-        if name not in known:
-            raise AugcompressError(
-                f"{root / name}: is no run; choose among: {', '.join(known) or 'none'}"
-            )
-    gone = [root / name for name in dict.fromkeys(names)]
-    kept = [root / name for name in known if root / name not in gone]
-    doomed = [path for run in gone for path in _tool_files(run)]
-    with storage_errors(root), contextlib.ExitStack() as locks:
-        doomed += _unreferenced(Store(root / STORE_FOLDER), kept, doomed, locks)
-        freed = _freed(doomed)
-        if not dry_run:
-            for path in doomed:
-                _remove(path)
-            _remove_empty(gone)
-    return freed
-
-
-def _summary(folder: Path) -> RunSummary:
-    stages = [path.parent.name for path in _records(folder)]
-    files = [path.stat() for path in _files(folder).values()]
-    return RunSummary(
-        name=folder.name,
-        stages=stages,
-        top1=next((top1 for s in reversed(stages) if (top1 := _top1(folder / s))), None),
-        size_bytes=sum(file.st_size for file in files),
-        modified=max((file.st_mtime for file in files), default=folder.stat().st_mtime),
-    )
-
-
-def _top1(folder: Path) -> Measurement | None:
-    try:
-        return headline(read_measurements(folder / MEASUREMENTS_FILE))
-    except AugcompressError:  # a list of runs shows what it can
-        return None
-
-
-def _records(folder: Path) -> list[Path]:
-    """The stages' records in a run directory, in the order in which they were written."""
-    found = [path for path in folder.glob(f"*/{RECORD_FILE}") if path.parent.name[0] != "."]
-    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path))
-
-
-def _is_run(folder: Path) -> bool:
-    if folder.name.startswith(".") or folder.is_symlink() or not folder.is_dir():
-        return False
-    return (folder / "spec.json").is_file() or bool(_records(folder))
-
-
-def _tool_files(run: Path) -> list[Path]:
-    files = [run / name for name in RUN_FILES if (run / name).is_file()]
-    return files + [path.parent for path in _records(run)]
-
-
-def _unreferenced(
-    store: Store, kept: list[Path], doomed: list[Path], locks: contextlib.ExitStack
-) -> list[Path]:
-    """Entries that no run will link, and unlocked unfinished work; `locks` holds their locks."""
-    copied = {name for run in kept for path in _records(run) if (name := _entry_name(path))}
-    dying = Counter(_inode(path) for top in doomed for path in _below(top))
-    found = []
-    for folder in sorted(store.root.iterdir()) if store.root.is_dir() else []:
-        name = folder.name.removeprefix(".work-").removeprefix(".old-")
-        linked = folder.name in copied or _is_linked(folder, dying)
-        if folder.is_dir() and not linked and _try_lock(store, name, locks):
-            found.append(folder)
-    return found
-
-
-def _entry_name(record: Path) -> str | None:
-    try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-        return f"{content['stage']}-{content['key'][:16]}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _is_linked(folder: Path, dying: Counter[tuple[int, int]]) -> bool:
-    """Whether a file of the entry has a further name, other than those that will be removed."""
-    return any(path.stat().st_nlink - dying[_inode(path)] > 1 for path in _below(folder))
-
-
-def _try_lock(store: Store, name: str, locks: contextlib.ExitStack) -> bool:
-    try:
-        locks.enter_context(store.lock(name, busy=name))
-    except AugcompressError:  # somebody is at work there, or it is not ours to touch
-        return False
-    return True
-
-
-def _freed(doomed: list[Path]) -> int:
-    """Bytes that come free: a hard-linked file counts once, when its last name goes."""
-    paths = [path for top in doomed for path in _below(top)]
-    names = Counter(_inode(path) for path in paths)
-    files = {_inode(path): path.stat() for path in paths}
-    return sum(file.st_size for inode, file in files.items() if names[inode] >= file.st_nlink)
-
-
-def _remove_empty(folders: Iterable[Path]) -> None:
-    for folder in folders:
-        if not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def _below(top: Path) -> list[Path]:
-    return list(_files(top).values()) if top.is_dir() else [top]
-
-
-def _inode(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
-
-
-def _files(folder: Path) -> dict[str, Path]:
+def files_of(folder: Path) -> dict[str, Path]:
     """All files below a folder by their relative name, sorted."""
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path for path in found}
@@ -493,7 +344,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def _same_files(left: Path, right: Path) -> bool:
     """Whether two folders hold the same files: hard links of each other."""
-    ours, theirs = _files(left), _files(right)
+    ours, theirs = files_of(left), files_of(right)
     same_names = bool(ours) and ours.keys() == theirs.keys()
     return same_names and all(ours[name].samefile(theirs[name]) for name in ours)
 
@@ -521,14 +372,14 @@ def _link_or_copy(source: str, target: str) -> str:
 def _swap(new: Path, folder: Path) -> None:
     """Rename `new` to `folder`; what was there goes."""
     old = folder.with_name(f".old-{folder.name}")
-    _remove(old)
+    remove(old)
     if folder.exists():
         os.rename(folder, old)
     os.rename(new, folder)
-    _remove(old)
+    remove(old)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a file or a folder, be it there or not."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

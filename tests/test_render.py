@@ -21,7 +21,7 @@ from augcompress.render import (
     score_text,
     value_text,
 )
-from augcompress.rundir import RunSummary
+from augcompress.runs import RunSummary
 
 
 def top1(value: float, split: str, role: str | None = None, n: int = 10_000) -> Measurement:

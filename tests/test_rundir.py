@@ -21,12 +21,11 @@ from augcompress.rundir import (
     Entry,
     RunDir,
     Store,
-    clean,
     digest_file,
     digest_json,
-    runs,
     write_aside,
 )
+from augcompress.runs import clean, runs
 
 KEY = digest_json({"a": 1})
 OTHER = digest_json({"a": 2})

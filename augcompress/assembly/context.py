@@ -71,7 +71,8 @@ class Context:
     @cached_property
     def recipe_digest(self) -> str:
         """Digest of everything in the recipe that decides results."""
-        return digest_json(key_of(self.spec))
+        sections = {name: getattr(self.spec, name) for name in self.spec.stages()}
+        return digest_json(key_of({"seed": self.spec.seed, "data": self.spec.data, **sections}))
 
     @property
     def version(self) -> str:

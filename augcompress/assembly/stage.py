@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -19,13 +18,12 @@ from augcompress.records import (
     PREDICTIONS_FILE,
     Measurement,
     Predictions,
-    RunResult,
     StageResult,
     read_measurements,
     write_measurements,
 )
 from augcompress.rundir import RECORD_FILE, Entry, digest_file, digest_json
-from augcompress.spec import ORDER, StageName, require_section
+from augcompress.spec import StageName, require_section
 from augcompress.training import resolve_precision
 
 LIBRARIES = ("augcompress", "torch", "torchvision", "onnx", "onnxruntime", "torch-pruning")
@@ -192,7 +190,7 @@ class Runner:
 
     def check_comes_before(self, given: str, name: StageName) -> None:
         """Raises UsageError when `--from` names a stage that `name` cannot start from."""
-        if self.stages[given].makes is None and given != "export":
+        if self.stages[given].makes is None:
             raise UsageError(f"--from {given}: leaves no network or graph; name another stage")
         if given not in self.before(name):
             raise UsageError(f"--from {given}: does not come before {name} in the pipeline")
@@ -284,26 +282,3 @@ def version_note(then: Mapping[str, str]) -> str | None:
     now = environment()
     differ = [f"{k} {then[k]} (now {now.get(k)})" for k in then if then[k] != now.get(k)]
     return f"made with {', '.join(differ)}; --force redoes it" if differ else None
-
-
-def read_run(folder: Path) -> RunResult:
-    """What a run directory holds, read back.
-
-    Raises AugcompressError when the folder is no run.
-    """
-    records = {name: folder / name / RECORD_FILE for name in ORDER}
-    found = {name: json.loads(path.read_text()) for name, path in records.items() if path.exists()}
-    if not found:
-        raise AugcompressError(f"{folder}: no stage has finished here; see: augcompress runs list")
-    stages = [
-        StageResult(
-            name=name,
-            status="cached",
-            seconds=record["seconds"],
-            artifact=str(folder / name / record["artifact"]) if record["artifact"] else None,
-            measurements=read_measurements(folder / name / MEASUREMENTS_FILE),
-            notes=record["notes"],
-        )
-        for name, record in found.items()
-    ]
-    return RunResult(run_dir=str(folder), stages=stages)

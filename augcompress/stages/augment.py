@@ -37,7 +37,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
             context.data.classes,
             columns=section.columns,
         )
-    notes = [*context.data_notes(), f"contact sheet: {SHEET}"]
+    notes = [f"contact sheet: {SHEET}"]
     if section.offline is not None:
         count = write_copies(context, section.offline.copies, folder)
         notes.append(f"{count} augmented images: {COPIES} (a data set of kind arrays)")

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from augcompress.assembly.context import Context
 from augcompress.assembly.machine import examine
+from augcompress.figures import bytes_text, value_text
+from augcompress.progress import ConsoleProgress
 from augcompress.records import Measurement, RunResult
-from augcompress.render import ConsoleProgress, bytes_text, value_text
 from augcompress.rundir import RECORD_FILE, RunDir
 from augcompress.spec import load
 from augcompress.stages import run
