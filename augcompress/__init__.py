@@ -35,7 +35,8 @@ def load_recipe(recipe: str | Path, overrides: list[str] | None = None) -> Spec:
 def run(spec: Spec, run_dir: str | Path | None = None, **settings: Any) -> RunResult:
     """All stages of a recipe, like `augcompress run`; `settings` are fields of Context.
 
-    Raises AugcompressError where the command would end with an error.
+    Raises AugcompressError where the command would end with an error.  Limits are judged by
+    `augcompress.gate.check_limits(spec.limits, result.stages)`.
     """
     from augcompress.assembly.context import Context
     from augcompress.rundir import RunDir

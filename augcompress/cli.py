@@ -20,7 +20,7 @@ from augcompress.errors import AugcompressError, UsageError
 
 if TYPE_CHECKING:
     from augcompress.assembly.context import Context
-    from augcompress.records import RunResult
+    from augcompress.records import RunResult, StageResult
     from augcompress.render import Renderer
 
 app = typer.Typer(
@@ -139,7 +139,7 @@ def stage_command(name: str, summary: str) -> None:
     def command(options: Options) -> None:
         from augcompress.stages import run_stage
 
-        execute(options, lambda context: run_stage(context, stage_name(name)), only=name)
+        execute(options, lambda context: run_stage(context, stage_name(name)))
 
     command.__doc__ = summary
     app.command(name)(command)
@@ -159,9 +159,7 @@ def stage_name(command: str) -> Any:
     return command.replace("-", "_")
 
 
-def execute(
-    options: Options, work: Callable[[Context], RunResult], only: str | None = None
-) -> None:
+def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
     """Load the recipe, do the work, show the result, judge the limits."""
     from augcompress.gate import check_limits
     from augcompress.render import Renderer
@@ -176,11 +174,21 @@ def execute(
     result = work(context)
     done = {stage.name for stage in result.stages}
     judged = context.spec.limits if "export" in done and not options.smoke else ()
-    verdicts = check_limits(judged, result.stages)
+    verdicts = check_limits(judged, with_linked(context, result))
     renderer.result(result, verdicts)
     missed = [verdict.limit for verdict in verdicts if not verdict.reached]
     if missed:
         raise AugcompressError(f"limits not reached: {'; '.join(missed)}", exit_code=3)
+
+
+def with_linked(context: Context, result: RunResult) -> list[StageResult]:
+    """The stages of a run in order: those of `result`, and those that were there before."""
+    from augcompress.runs import read_run
+
+    order = context.spec.stages()
+    stages = {stage.name: stage for stage in read_run(context.run.path).stages}
+    stages |= {stage.name: stage for stage in result.stages}
+    return [stages[name] for name in order if name in stages]
 
 
 def open_context(options: Options, renderer: Renderer) -> tuple[Context, str]:
@@ -214,6 +222,7 @@ def pick_device(device: Device) -> Any:
     available = torch.cuda.is_available()
     if device is Device.cuda and not available:
         raise UsageError("--device cuda: torch finds no CUDA device here; use --device cpu")
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
     return torch.device("cuda" if available and device is not Device.cpu else "cpu")
 
 

@@ -201,8 +201,9 @@ class Entry:
         return self._read()
 
     @contextmanager
-    def writing(self, wait_s: float = 0.0) -> Iterator[Path]:
-        """Yield `work`, locked, holding nothing but the `state` of a killed run, if any.
+    def writing(self, wait_s: float = 0.0, *, fresh: bool = False) -> Iterator[Path]:
+        """Yield `work`, locked, holding nothing but the `state` of a killed run, if any, and with
+        `fresh` not even that.
 
         Raises AugcompressError when another process holds it, the disk is full or not writable.
         """
@@ -214,12 +215,15 @@ class Entry:
         with lock, storage_errors(self.work, free=self._clean):
             make_folder(self.work)
             self._clean()
+            if fresh:
+                remove(self.work / STATE_FOLDER)
             yield self.work
             with contextlib.suppress(OSError):
                 self.work.rmdir()  # nothing was written
 
-    def commit(self, record: dict[str, Any]) -> None:
-        """Make `work` the entry, inside `writing`; an entry finished meanwhile is kept instead."""
+    def commit(self, record: dict[str, Any], *, replace: bool = False) -> None:
+        """Make `work` the entry, inside `writing`; an entry finished meanwhile is kept instead,
+        unless this one shall `replace` it."""
         remove(self.work / STATE_FOLDER)
         files = {name: path.stat().st_size for name, path in files_of(self.work).items()}
         for path in files_of(self.work).values():
@@ -227,7 +231,7 @@ class Entry:
         head = {"version": FORMAT_VERSION, "stage": self.stage, "key": self.key}
         with write_aside(self.work / RECORD_FILE) as aside:
             aside.write_text(json.dumps({**record, **head, "files": files}, indent=2) + "\n")
-        if self.done:
+        if self.done and not replace:
             remove(self.work)
             return
         _swap(self.work, self.path)

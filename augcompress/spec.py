@@ -74,8 +74,7 @@ class TrainTeacherSection(Section):
     @model_validator(mode="after")
     def weights_or_training(self) -> TrainTeacherSection:
         """Untrained weights make no teacher."""
-        pretrained = getattr(self.model, "pretrained", False)
-        if self.training is None and self.weights is None and not pretrained:
+        if self.training is None and self.weights is None:
             raise ValueError("training is null and there are no weights; give one of the two")
         return self
 
@@ -95,6 +94,13 @@ class DistillSection(Section):
     """How to train."""
     augment: tuple[AnyAugmentation, ...] | None = None
     """Augmentations of this stage; None takes `augment.pipeline`."""
+
+    @model_validator(mode="after")
+    def weights_need_a_student(self) -> DistillSection:
+        """Weights belong to an architecture."""
+        if self.student is None and self.weights is not None:
+            raise ValueError("weights are given and no student to put them into; name its model")
+        return self
 
 
 class PruneSection(Section):
@@ -124,8 +130,8 @@ class QuantizeSection(Section):
 class ExportSection(Section):
     """The files to ship."""
 
-    targets: tuple[Exporter, ...] = Field((OnnxExporter(),), min_length=1)
-    """Runtimes to export for."""
+    targets: tuple[Exporter, ...] = Field((OnnxExporter(),), min_length=1, max_length=1)
+    """The runtime to export for: one, as there is one exporter."""
 
 
 class EvaluateSection(Section):
@@ -281,6 +287,8 @@ def shrink_to_smoke(raw: dict[str, Any]) -> None:
         inside = raw.get(section)
         if isinstance(inside, dict) and inside.get("training", {}) is not None:
             training = inside.setdefault("training", {})
+            if not isinstance(training, dict):
+                continue  # validation says what is wrong with it
             training |= {"epochs": 1, "batch_size": min(training.get("batch_size", 32), 32)}
     if isinstance(raw.get("quantize"), dict):
         raw["quantize"]["max_drop"] = None

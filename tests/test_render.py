@@ -8,7 +8,7 @@ import json
 import pytest
 from rich.console import Console
 
-from augcompress import render
+from augcompress import progress
 from augcompress.errors import AugcompressError
 from augcompress.records import Measurement, RunResult, SilentReporter, StageResult, Verdict
 from augcompress.render import (
@@ -286,7 +286,7 @@ def test_numbers_for_people(text, wanted):
 def clock(monkeypatch):
     """A clock that the test moves: `clock[0]` seconds."""
     now = [100.0]
-    monkeypatch.setattr(render.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     return now
 
 

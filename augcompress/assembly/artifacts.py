@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from augcompress.assembly.context import Context
-from augcompress.component import Component
+from augcompress.component import Component, key_of
 from augcompress.compressions import NetworkCompression, Notes, PruneStep, resolve
 from augcompress.errors import AugcompressError
 from augcompress.models import (
@@ -25,7 +25,7 @@ from augcompress.models import (
     load_weights,
     read_weights,
 )
-from augcompress.rundir import write_aside
+from augcompress.rundir import digest_json, write_aside
 
 WEIGHTS, DESCRIPTION, GRAPH = "model.safetensors", "model.json", "model.onnx"
 VERSION = 1
@@ -116,6 +116,7 @@ def save_network(network: Network, folder: Path) -> Path:
         "facts": {"classes": facts.classes, "channels": facts.channels, "size": list(facts.size)},
         "classes": list(network.classes),
         "resizing": network.resizing,
+        "identity": identity(network.model, [a.settings for a in network.compressions]),
         "compressions": [
             {"settings": a.settings.model_dump(mode="json"), "history": a.history}
             for a in network.compressions
@@ -124,6 +125,11 @@ def save_network(network: Network, folder: Path) -> Path:
     with write_aside(folder / DESCRIPTION) as aside:
         aside.write_text(json.dumps(description, indent=1))
     return folder / WEIGHTS
+
+
+def identity(model: Any, settings: list[Any]) -> str:
+    """Digest of what rebuilds a network, the code of its plug-ins included."""
+    return digest_json(key_of([model, *settings]))
 
 
 def _storable(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -152,6 +158,12 @@ def load_network(path: Path) -> Network:
             f"{path}: is no checkpoint of augcompress ({type(error).__name__}); give a"
             f" {WEIGHTS} with its {DESCRIPTION} beside it"
         ) from error
+    if told.get("identity") != identity(model, [step.settings for step in steps]):
+        raise AugcompressError(
+            f"{path}: its plug-ins' code has changed since it was written; run its stage again"
+        )
+    if getattr(model, "pretrained", False):
+        model = model.model_copy(update={"pretrained": False})  # its own weights come next
     channels = facts.channels
     module: nn.Module = build_classifier(model, facts, [0.0] * channels, [1.0] * channels)
     for step in steps:
@@ -186,13 +198,25 @@ def open_network(
             f"{where}: {path} has no {DESCRIPTION} beside it and the recipe"
             " names no model for it; add one"
         )
-    if len(network.classes) != len(context.data.classes):
-        raise AugcompressError(
-            f"{where}: {path.name} knows {len(network.classes)} classes and the data has"
-            f" {len(context.data.classes)}; train it on this data first"
-        )
+    check_fits(context, network, path, where)
     network.module.to(context.device).eval()
     return network
+
+
+def check_fits(context: Context, network: Network, path: Path, where: str) -> None:
+    """Raises AugcompressError when a network was made for other images or classes."""
+    data = context.data
+    if network.facts.channels != data.channels:
+        raise AugcompressError(
+            f"{where}: {path.name} takes {network.facts.channels} channels and the data has"
+            f" {data.channels}; give one that was trained on such images"
+        )
+    if network.classes != tuple(data.classes):
+        theirs, ours = ", ".join(network.classes[:4]), ", ".join(data.classes[:4])
+        raise AugcompressError(
+            f"{where}: {path.name} knows {len(network.classes)} classes ({theirs} …) and the data"
+            f" has {len(data.classes)} ({ours} …); train it on this data first"
+        )
 
 
 def images_of(images: Tensor) -> Tensor:

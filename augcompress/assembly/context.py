@@ -71,8 +71,9 @@ class Context:
     @cached_property
     def recipe_digest(self) -> str:
         """Digest of everything in the recipe that decides results."""
-        sections = {name: getattr(self.spec, name) for name in self.spec.stages()}
-        return digest_json(key_of({"seed": self.spec.seed, "data": self.spec.data, **sections}))
+        spec = self.spec
+        sections = [[n, getattr(spec, n)] for n in spec.stages() if n != "augment"]
+        return digest_json(key_of([spec.seed, spec.data, spec.augment.pipeline, sections]))
 
     @property
     def version(self) -> str:

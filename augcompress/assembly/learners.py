@@ -101,10 +101,10 @@ class StudentLearner(Learner):
             gather=self.gather,
         )
         with torch.autocast(logits.device.type, enabled=False):
-            return {
-                name: objective.weight * self.objectives[f"{i}_{name}"](view)
-                for i, (name, objective) in enumerate((o.kind, o) for o in self.lesson.objectives)
-            }
+            modules = self.objectives.values()
+            weighted = zip(self.lesson.objectives, modules, strict=True)
+            losses = [objective.weight * module(view) for objective, module in weighted]
+            return dict(zip(names_of(self.lesson.objectives), losses, strict=True))
 
     def score(self) -> float:
         """Top-1 on validation."""
@@ -116,6 +116,12 @@ class StudentLearner(Learner):
     def after_step(self) -> None:
         for hold in self.lesson.after_step:
             hold()
+
+
+def names_of(objectives: Sequence[Any]) -> list[str]:
+    """The kinds of the objectives, numbered where a kind stands more than once."""
+    kinds = [objective.kind for objective in objectives]
+    return [f"{k}_{i}" if kinds.count(k) > 1 else k for i, k in enumerate(kinds)]
 
 
 def freeze(module: nn.Module, device: torch.device) -> nn.Module:

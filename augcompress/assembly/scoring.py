@@ -13,6 +13,7 @@ from augcompress import measures
 from augcompress.assembly.artifacts import Network, images_of
 from augcompress.assembly.context import Context
 from augcompress.batch import Batch
+from augcompress.errors import AugcompressError
 from augcompress.exporters import open_session, run
 from augcompress.records import Measurement, Predictions
 from augcompress.training import Engine
@@ -35,6 +36,21 @@ def graph_answer(path: Path) -> Answer:
     """An ONNX file as a function, run as it ships."""
     session = open_session(path)
     return lambda batch: run(session, batch.images().numpy())
+
+
+def check_graph_fits(context: Context, path: Path) -> None:
+    """Raises AugcompressError when a graph takes other images or tells other classes apart."""
+    session = open_session(path)
+    takes, gives = session.get_inputs()[0].shape, session.get_outputs()[0].shape
+    data = context.data
+    has_all = (*takes[1:], *gives[1:])
+    pairs = zip(has_all, (data.channels, *data.size, len(data.classes)), strict=False)
+    fits = len(takes) == 4 and len(gives) == 2
+    if not fits or any(isinstance(has, int) and has != wants for has, wants in pairs):
+        raise AugcompressError(
+            f"{path.name}: takes {list(takes)} and gives {list(gives)}, the data has images"
+            f" {[data.channels, *data.size]} of {len(data.classes)} classes; give another file"
+        )
 
 
 def predict(answer: Answer, context: Context, split: str) -> Predictions:

@@ -91,7 +91,8 @@ def tune(
     assert section.training is not None
     assert engine.state is not None
     engine.state.mkdir(parents=True, exist_ok=True)
-    held = replace(lesson, after_step=(prepared.after_step, *network.holds()))
+    earlier = replace(network, module=prepared.network).holds()
+    held = replace(lesson, after_step=(prepared.after_step, *earlier))
     learner = StudentLearner(prepared.network, held, context, accuracy_scorer(context, engine))
     size = section.training.batch_size
     batches = context.training_batches(size, context.processes, lesson.where)

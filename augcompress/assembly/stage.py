@@ -23,7 +23,7 @@ from augcompress.records import (
     write_measurements,
 )
 from augcompress.rundir import RECORD_FILE, Entry, digest_file, digest_json
-from augcompress.spec import StageName, require_section
+from augcompress.spec import ORDER, StageName, require_section
 from augcompress.training import resolve_precision
 
 LIBRARIES = ("augcompress", "torch", "torchvision", "onnx", "onnxruntime", "torch-pruning")
@@ -88,7 +88,7 @@ class Runner:
         entry = self.entry(name, section, inputs)
         if self.context.force and name not in self._forced:
             self._forced.add(name)
-            entry.discard()
+            return self.redo(name, entry, inputs)
         if entry.done:
             return self.result(name, entry, "cached", 0.0)
         if entry.problem:
@@ -99,6 +99,14 @@ class Runner:
                 output = self.stages[name].body(self.context, inputs, folder)
                 seconds = time.monotonic() - started
                 commit(entry, name, output, folder, seconds)
+        return self.result(name, entry, "done", time.monotonic() - started)
+
+    def redo(self, name: StageName, entry: Entry, inputs: Inputs) -> StageResult:
+        """Do the stage from its beginning; what was there stays until the new result is whole."""
+        started = time.monotonic()
+        with entry.writing(fresh=True) as folder:
+            output = self.stages[name].body(self.context, inputs, folder)
+            commit(entry, name, output, folder, time.monotonic() - started, replace=True)
         return self.result(name, entry, "done", time.monotonic() - started)
 
     def result(self, name: str, entry: Entry, status: Any, seconds: float) -> StageResult:
@@ -148,6 +156,8 @@ class Runner:
         }
         if name == "quantize":
             key["export"] = key_of(context.spec.export)
+        if name == "export":
+            key["recipe"] = context.recipe_digest  # stands in the file
         return context.run.store.entry(name, digest_json(key))
 
     def artifact_of(self, name: StageName) -> Input:
@@ -176,9 +186,9 @@ class Runner:
         """
         given = self.context.source
         if given is not None and name == self.target:
-            if (stage := given.replace("-", "_")) in self.stages:
+            if (stage := self.stage_called(given)) is not None:
                 self.check_comes_before(stage, name)
-                return self.artifact_of(stage)  # type: ignore[arg-type]
+                return self.artifact_of(stage)
             return self.file(given)
         for earlier in reversed(self.before(name)):
             if self.stages[earlier].makes is not None:
@@ -187,6 +197,10 @@ class Runner:
             f"{name}: nothing to start from; put a stage that makes a network before it, or give"
             " --from FILE"
         )
+
+    def stage_called(self, given: str) -> StageName | None:
+        """The stage that `--from` names; None where it is a file."""
+        return next((stage for stage in ORDER if stage == given.replace("-", "_")), None)
 
     def check_comes_before(self, given: str, name: StageName) -> None:
         """Raises UsageError when `--from` names a stage that `name` cannot start from."""
@@ -217,7 +231,8 @@ class Runner:
 
     def network_before(self, name: StageName) -> Input | None:
         """The float network that a graph was made from, where this pipeline made it."""
-        if self.context.source is not None and name == self.target:
+        given = self.context.source
+        if given is not None and name == self.target and self.stage_called(given) is None:
             return None
         for earlier in reversed(self.before(name)):
             if self.stages[earlier].makes == "network":
@@ -231,8 +246,13 @@ class Runner:
         """
         path = self.context.file(given)
         beside = path.with_name("model.json")
-        told = digest_file(beside) if path.suffix == ".safetensors" and beside.is_file() else ""
-        return Input(path, digest_file(path) + told)
+        if path.suffix == ".safetensors" and beside.is_file():
+            return Input(path, digest_file(path) + digest_file(beside))
+        teacher = self.context.spec.train_teacher  # the model that foreign weights are put into
+        model = (
+            "" if path.suffix == ".onnx" or teacher is None else digest_json(key_of(teacher.model))
+        )
+        return Input(path, digest_file(path) + model)
 
 
 def check_source_is_used(runner: Runner) -> None:
@@ -244,7 +264,9 @@ def check_source_is_used(runner: Runner) -> None:
         )
 
 
-def commit(entry: Entry, name: str, output: Output, folder: Path, seconds: float) -> None:
+def commit(
+    entry: Entry, name: str, output: Output, folder: Path, seconds: float, replace: bool = False
+) -> None:
     """Write what was measured and make the stage final."""
     write_measurements(folder / MEASUREMENTS_FILE, output.measurements)
     if output.predictions is not None:
@@ -262,7 +284,8 @@ def commit(entry: Entry, name: str, output: Output, folder: Path, seconds: float
             "seconds": round(seconds, 3),
             "notes": output.notes,
             "environment": environment(),
-        }
+        },
+        replace=replace,
     )
 
 

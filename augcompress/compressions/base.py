@@ -65,6 +65,8 @@ class NetworkCompression(Component, ABC):
     """A compression of the torch network; its artefact is a checkpoint."""
 
     level: ClassVar[Literal["network", "graph"]] = "network"
+    reshapes: ClassVar[bool] = False
+    """Does it take channels away, so that shares counted before no longer hold?"""
     rounds: int = Field(1, ge=1)
     """Rounds of compressing and fine-tuning; each is committed by itself, and targets count from
     the original network."""

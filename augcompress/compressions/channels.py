@@ -6,7 +6,7 @@ import copy
 import zlib
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch_pruning as tp
@@ -91,6 +91,7 @@ class Channels(NetworkCompression):
     the CIFAR ResNets) keep their width.
     """
 
+    reshapes: ClassVar[bool] = True
     kind: Literal["channels"] = "channels"
     importance: Literal["l1", "l2", "bn_scale", "taylor", "random"] = "l2"
     """l1, l2: norm of the weights (Li et al. 2017, arXiv:1608.08710); bn_scale: batch norm's scale

@@ -112,10 +112,15 @@ class ImageFolder(DatasetSettings):
         return list_folder(Path(str(self.root)))
 
     def _corrupt(self, listing: Listing) -> list[str]:
-        key = content_key(file_hashes(listing.files()), self.resizing())
-        files = listing.files()
-        found = remembered("corrupt", key, lambda: _unreadable(files, self.resizing()))
-        return [listing.entries[place].name for place in found]
+        files, hashes = listing.files(), file_hashes(listing.files())
+        key = content_key(hashes, self.resizing())
+
+        def unreadable() -> list[str]:
+            return sorted({hashes[place] for place in _unreadable(files, self.resizing())})
+
+        bad = set(remembered("corrupt-content", key, unreadable))
+        pairs = zip(listing.entries, hashes, strict=True)
+        return [entry.name for entry, content in pairs if content in bad]
 
     def _load(self, listing: Listing) -> Split:
         files, labels, resizing = listing.files(), listing.labels(), self.resizing()

@@ -9,6 +9,7 @@ from augcompress.assembly.artifacts import open_network
 from augcompress.assembly.context import Context
 from augcompress.assembly.scoring import (
     accuracy,
+    check_graph_fits,
     costs,
     graph_answer,
     network_answer,
@@ -26,6 +27,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     """Answer all images of the split and score them."""
     path, split = inputs["source"].path, context.spec.evaluate.split
     if path.suffix == ".onnx":
+        check_graph_fits(context, path)
         found = predict(graph_answer(path), context, split)
         rows = [measures.size_bytes(path, subject=path.name)]
     else:

@@ -17,6 +17,7 @@ from augcompress.assembly.delivery import (
     read_graph,
     score_shipped,
 )
+from augcompress.assembly.scoring import check_graph_fits
 from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
 from augcompress.exporters import OnnxExporter, dress, save
 from augcompress.records import Measurement
@@ -65,6 +66,8 @@ def write_draft(
     """The graph as it is, or the network as a graph."""
     source = inputs["source"].path
     graph = read_graph(source) if source.suffix == ".onnx" else None
+    if graph is not None:
+        check_graph_fits(context, source)
     save(graph or graph_of(context, float_network(context, inputs, baselines), settings), draft)
 
 

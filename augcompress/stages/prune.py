@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augcompress.assembly.artifacts import WEIGHTS, load_network, open_network, save_network
+from augcompress.assembly.artifacts import (
+    WEIGHTS,
+    Applied,
+    load_network,
+    open_network,
+    save_network,
+)
 from augcompress.assembly.context import Context
 from augcompress.assembly.fitting import engine_for, finish
 from augcompress.assembly.learners import Lesson
@@ -42,10 +48,22 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     probe = make_probe(context, engine)
     promises = [
         row
-        for applied in reopened.compressions[-1:]  # the last round: earlier targets are met by it
+        for applied in standing(reopened.compressions)
         for row in applied.compression.check(reopened.module, applied.history, probe)
     ]
     return finish(context, reopened, folder, [], promises)
+
+
+def standing(compressions: tuple[Applied, ...]) -> list[Applied]:
+    """The compressions whose promise must still hold: the last round of each step, unless a later
+    step took channels out of its layers."""
+    found: list[Applied] = []
+    for applied, later in zip(compressions, (*compressions[1:], None), strict=True):
+        if applied.compression.reshapes:
+            found = []
+        if later is None or later.settings != applied.settings:
+            found.append(applied)
+    return found
 
 
 def teachers(context: Context, inputs: Inputs) -> list:
