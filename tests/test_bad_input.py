@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from augcompress.stages import quantize
 
 RUN = Path("runs/tiny")
+TEACHER_FILE = Path("train_teacher/model.safetensors")
 TEACHER = ("train-teacher", "-r", "tiny.yaml")
 
 
@@ -391,3 +392,42 @@ def test_run_directory_is_a_file(place):
     told = refused(1, *TEACHER, "--run-dir", "taken/tiny")
     assert "use another --run-dir" in told
     assert (place / "taken").read_text() == "mine"
+
+
+def test_foreign_weights_are_not_confused_with_those_of_another_model(mine):
+    weights = mine / "foreign.safetensors"
+    weights.write_bytes((mine / RUN / "train_teacher" / "model.safetensors").read_bytes())
+    command = ("evaluate", "-r", "tiny.yaml", "--from", weights)
+    done(*command)
+    other = "train_teacher.model={kind: small_cnn, widths: [8, 24]}"
+    assert "the weights do not fit the network" in refused(1, *command, "--set", other)
+
+
+def test_artefacts_of_other_images_are_refused(pictures, finished):
+    run = finished / RUN
+    told = refused(1, "evaluate", "-r", "tiny.yaml", "--from", run / "export" / "model.onnx")
+    assert "model.onnx: takes ['batch', 1, 8, 8]" in told
+    told = refused(1, "distill", "-r", "tiny.yaml", "--teacher", run / TEACHER_FILE)
+    assert "takes 1 channels and the data has 3" in told
+
+
+def test_skipped_image_stays_skipped_when_others_move(pictures):
+    bad = pictures / "train" / "dark" / "7.png"
+    bad.write_bytes(bad.read_bytes()[:40])
+    done(*TEACHER, "--set", "data.corrupt=skip")
+    good = pictures / "train" / "dark" / "1.png"
+    good.rename(pictures / "train" / "light" / "99.png")
+    answer = done(*TEACHER, "--set", "data.corrupt=skip")
+    assert "1 unreadable images skipped: train/dark/7.png" in answer.err
+
+
+def test_pretrained_head_is_no_teacher(place):
+    model = "train_teacher.model={kind: torchvision, name: resnet18, pretrained: true}"
+    write_recipe(place)
+    told = refused(2, *TEACHER, "--set", model, "--set", "train_teacher.training=null")
+    assert "training is null and there are no weights" in told
+
+
+def test_weights_without_a_student(place):
+    write_recipe(place, lambda recipe: recipe.update(distill={"weights": "there.pt"}))
+    assert "weights are given and no student" in refused(2, *TEACHER)

@@ -133,3 +133,14 @@ def test_plugin_of_a_package_needs_permission_before_it_is_imported(own, monkeyp
     assert "own_package_of_a_test:Net: runs code from a file" in answer.error
     assert "own_package_of_a_test" not in sys.modules
     assert run(*target, "--until", "train-teacher", "--allow-plugins").code == 0
+
+
+def test_checkpoint_of_other_code_is_refused(own, monkeypatch):
+    monkeypatch.setenv(ALLOW_PLUGINS, "1")
+    assert run("--until", "train-teacher").code == 0
+    copy = own / "kept"
+    shutil.copytree(own / RUN / "train_teacher", copy)
+    (own / "mine.py").write_text(SOURCE.replace("relu(self.conv2", "tanh(self.conv2"))
+    answer = invoke("evaluate", "-r", "tiny.yaml", "--from", copy / "model.safetensors")
+    assert answer.code == 1
+    assert "its plug-ins' code has changed since it was written" in answer.error

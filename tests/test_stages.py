@@ -30,6 +30,8 @@ from safetensors.torch import load_file
 
 from augcompress.assembly import artifacts as opened
 from augcompress.datasets.base import DatasetSettings
+from augcompress.errors import LimitError
+from augcompress.stages import quantize
 
 RUN = Path("runs/tiny")
 CACHED = dict.fromkeys(STAGES, "cached")
@@ -369,3 +371,59 @@ def test_every_training_stage_uses_its_own_augmentations(mine):
     change = ("--set", "distill.augment=[]", "--set", f"distill.training={training(2)}")
     stages = run_json("--until", "distill", *change).stages
     assert stages == {"augment": "cached", "train_teacher": "cached", "distill": "done"}
+
+
+def test_objectives_of_one_kind_all_count(mine):
+    halves = "distill.objectives=[{kind: labels, weight: 0.5}, {kind: labels, weight: 0.25}]"
+    done("distill", "-r", "tiny.yaml", "--set", halves)
+    losses = json.loads((mine / RUN / "distill" / "log.jsonl").read_text().splitlines()[0])
+    assert losses["losses"]["labels_0"] == pytest.approx(2 * losses["losses"]["labels_1"])
+
+
+def test_zeros_of_an_earlier_step_are_held_while_a_later_one_is_tuned(place):
+    steps = [
+        {"kind": "magnitude", "sparsity": 0.8, "layers": {"include": ["Conv2d"]}},
+        {"kind": "magnitude", "sparsity": 0.5, "layers": {"include": ["Linear"]}},
+    ]
+    write_recipe(place, lambda recipe: recipe["prune"].update(steps=steps))
+    done("run", "-r", "tiny.yaml", "--until", "prune")
+    state = load_file(place / RUN / "prune" / "model.safetensors")
+    kernels = [value for value in state.values() if value.ndim == 4]
+    zeros = sum(int((value == 0).sum()) for value in kernels)
+    assert zeros / sum(value.numel() for value in kernels) >= 0.79
+    found = [row for row in measured(place / RUN)["prune"] if row["name"] == "sparsity"]
+    assert len(found) == 2
+
+
+def test_limit_on_an_earlier_stage_is_judged_the_same_by_run_and_by_a_command(mine):
+    limit = ("--set", "limits=[{measure: macs_kept, at_most: 0.9}]")
+    assert invoke("run", "-r", "tiny.yaml", *limit).code == 0
+    assert invoke("export", "-r", "tiny.yaml", *limit).code == 0
+    tight = ("--set", "limits=[{measure: macs_kept, at_most: 0.01}]")
+    assert invoke("export", "-r", "tiny.yaml", *tight).code == 3
+
+
+def test_force_that_fails_keeps_the_old_result(mine, monkeypatch):
+    before = artifacts(mine / RUN)
+
+    def broken(*given, **more):
+        raise LimitError("quantize: broken on purpose")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(quantize, "check_parity", broken)
+        answer = invoke("quantize", "-r", "tiny.yaml", "--force")
+    assert (answer.code, answer.error) == (3, "error: quantize: broken on purpose")
+    assert done("quantize", "-r", "tiny.yaml", "--json").stages == {"quantize": "cached"}
+    assert artifacts(mine / RUN) == before
+
+
+def test_recipe_hash_in_the_file_is_of_today(mine):
+    def told():
+        graph = onnx.load(mine / RUN / "export" / "model.onnx")
+        return {one.key: one.value for one in graph.metadata_props}["recipe"]
+
+    before = told()
+    done("run", "-r", "tiny.yaml", "--set", "limits=[{measure: top1, at_least: 0}]")
+    assert told() == before
+    done("run", "-r", "tiny.yaml", "--set", "prune.training.epochs=1")
+    assert told() != before
