@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,11 @@ from onnx import numpy_helper
 from safetensors.torch import load_file
 
 from augcompress.assembly import artifacts as opened
+from augcompress.assembly.context import EVALUATION_BATCH, Context
 from augcompress.datasets.base import DatasetSettings
 from augcompress.errors import LimitError
+from augcompress.rundir import RunDir
+from augcompress.spec import load
 from augcompress.stages import quantize
 
 RUN = Path("runs/tiny")
@@ -427,3 +431,14 @@ def test_recipe_hash_in_the_file_is_of_today(mine):
     assert told() == before
     done("run", "-r", "tiny.yaml", "--set", "prune.training.epochs=1")
     assert told() != before
+
+
+def test_parity_and_smoke_look_at_every_class(mine):
+    spec, _ = load("tiny.yaml")
+    for smoke, limit in ((False, 40), (True, None)):
+        context = Context(spec, RunDir(mine / RUN), smoke=smoke)
+        by_class = np.argsort(context.data.test.labels, kind="stable")  # as in a folder
+        context.data = replace(context.data, test=context.data.test.take(by_class))
+        shown = next(context.evaluation_batches("test", limit))
+        assert len(shown) == (limit or EVALUATION_BATCH)
+        assert set(shown.targets.argmax(1).tolist()) == set(range(10))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from augcompress.augmentations import AugmentationFacts
@@ -134,25 +135,18 @@ class Context:
         )
 
     def evaluation_batches(self, split: str, limit: int | None = None) -> Iterator[Batch]:
-        """Batches of a split in order, all samples once (or about the first `limit`)."""
-        batches = Batches(
-            self.split(split),
-            len(self.data.classes),
-            EVALUATION_BATCH,
-            shuffle=False,
-            seed=self.spec.seed,
-        )
-        seen = 0
+        """Batches of a split in order, all samples once; or `limit` of them, evenly spread, as
+        folders are sorted by class."""
+        part = self.split(split)
         limit = EVALUATION_BATCH if limit is None and self.smoke else limit
-        for batch in batches.epoch(0):
-            yield batch
-            seen += len(batch)
-            if limit is not None and seen >= limit:
-                return
+        if limit is not None and limit < len(part):
+            part = part.take(np.linspace(0, len(part) - 1, limit).round().astype(np.int64))
+        classes, seed = len(self.data.classes), self.spec.seed
+        return Batches(part, classes, EVALUATION_BATCH, shuffle=False, seed=seed).epoch(0)
 
     def example(self) -> torch.Tensor:
         """Two real validation images `(2,C,H,W)` in [0,1], for tracing and counting."""
-        images = next(self.evaluation_batches("validation", 1)).scaled().images()
+        images = next(self.evaluation_batches("validation", 2)).scaled().images()
         return images[[0, -1]].clone()
 
     def seed_everything(self, stage: str) -> None:
