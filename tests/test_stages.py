@@ -442,3 +442,9 @@ def test_parity_and_smoke_look_at_every_class(mine):
         shown = next(context.evaluation_batches("test", limit))
         assert len(shown) == (limit or EVALUATION_BATCH)
         assert set(shown.targets.argmax(1).tolist()) == set(range(10))
+
+
+def test_student_of_labels_alone_needs_no_teacher(place):
+    write_recipe(place)
+    done("distill", "-r", "tiny.yaml", "--set", "distill.objectives=[{kind: labels}]")
+    assert not (place / RUN / "train_teacher").exists()

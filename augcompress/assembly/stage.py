@@ -90,7 +90,7 @@ class Runner:
             self._forced.add(name)
             return self.redo(name, entry, inputs)
         if entry.done:
-            return self.result(name, entry, "cached", 0.0)
+            return self.result(name, entry, "cached", entry.record()["seconds"])
         if entry.problem:
             self.context.reporter.message(entry.problem)
         started = time.monotonic()

@@ -18,15 +18,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnxruntime.capi.onnxruntime_pybind11_state import (
-    Fail,
-    InvalidArgument,
-    InvalidGraph,
-    InvalidProtobuf,
-    NoSuchFile,
-    NotImplemented,
-    RuntimeException,
-)
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -45,13 +37,13 @@ KERNEL_NOISE = 0.1
 Images = np.ndarray | Tensor
 _NOISY = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export", "torch.fx")
 _OPEN_ERRORS = (
-    Fail,
-    InvalidArgument,
-    InvalidGraph,
-    InvalidProtobuf,
-    NoSuchFile,
-    NotImplemented,
-    RuntimeException,
+    runtime.Fail,
+    runtime.InvalidArgument,
+    runtime.InvalidGraph,
+    runtime.InvalidProtobuf,
+    runtime.NoSuchFile,
+    runtime.NotImplemented,
+    runtime.RuntimeException,
 )
 
 

@@ -13,10 +13,12 @@ from augcompress.spec import require_section
 
 
 def inputs(runner: Runner) -> dict[str, Input]:
-    """Teacher; the student's weights or, where a pruned network learns again, that network."""
+    """The teacher, where an objective follows one; the student's weights, or the network that
+    learns again."""
     section = require_section(runner.context.spec, "distill")
     found = {}
-    if (teacher := runner.teacher()) is not None:
+    follows = any(objective.needs_teacher for objective in section.objectives)
+    if follows and (teacher := runner.teacher()) is not None:
         found["teacher"] = teacher
     if section.student is None or (
         runner.target == "distill" and runner.context.source is not None
