@@ -27,6 +27,22 @@ def value_text(one: Measurement) -> str:
     return f"{number(one.value)}{unit}{inside}"
 
 
+def difference_text(one: Measurement) -> str:
+    """A difference with its sign, interval and n: `+2.17 points (1.52–2.82, n=10000)`."""
+    factor, unit = (100.0, " points") if one.unit == "fraction" else (1.0, f" {one.unit}")
+    facts = []
+    if one.low is not None and one.high is not None:
+        facts.append(f"{_signed(factor * one.low)} to {_signed(factor * one.high)}")
+    if one.n is not None:
+        facts.append(f"n={one.n}")
+    inside = f" ({', '.join(facts)})" if facts else ""
+    return f"{_signed(factor * one.value)}{unit}{inside}"
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.3f}" if abs(number) < 0.1 else f"{number:+.2f}"
+
+
 def bytes_text(size: float) -> str:
     """`830 B`, `47.2 kB`, `11.2 MB`: powers of 1000."""
     for unit in ("B", "kB", "MB"):
@@ -73,5 +89,7 @@ def _scaled(one: Measurement) -> Any:
         return bytes_text, ""
     if one.unit in ("count", "parameters", "macs", "images"):
         return count_text, ""
+    if one.unit == "images/s":
+        return count_text, " images/s"
     unit = " times" if one.unit in ("ratio", "times", "factor") else f" {one.unit}".rstrip()
     return (lambda number: f"{number:.3g}"), unit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, Self
@@ -20,6 +20,7 @@ FORMAT_VERSION = 1
 
 MEASUREMENTS_FILE = "measurements.json"
 PREDICTIONS_FILE = "predictions.npz"
+LAYERS_FILE = "layers.json"
 
 
 class _Record(BaseModel):
@@ -100,18 +101,31 @@ class RunResult(_Record):
 
 
 class Verdict(_Record):
-    """Whether one limit was reached."""
+    """Whether one promise was kept."""
 
     limit: str
-    """The limit in words: `test top1: at most 0.01 worse than teacher`."""
+    """The promise in words: `top1 on test at most 0.01 worse than teacher`."""
     reached: bool
-    actual: float | None
-    """What was measured, in the measure's unit; None: nothing was."""
-    wanted: float
-    """The bound, in the measure's unit."""
+    actual: float | None = None
+    """The number that was judged, in `unit`: a value, a loss, a gain, a ratio, or the end of its
+    interval; None: there is none."""
+    wanted: float | None = None
+    """The bound, in `unit`; None: a question of yes or no."""
     unit: str = "fraction"
     note: str = ""
-    """Why there is no verdict, and what to do; empty when there is one."""
+    """How it was judged, or why it was not and what to do; empty: nothing to add."""
+    kind: Literal["limit", "integrity"] = "limit"
+    """A limit of the recipe, or whether the files are those that were measured."""
+    value: float | None = None
+    """The number itself, also where the end of its interval was judged."""
+    low: float | None = None
+    """Lower end of its interval; None: no interval."""
+    high: float | None = None
+    """Upper end of its interval; None: no interval."""
+    found: str = ""
+    """What was found, for a table: `0.941 (0.931–0.951)`; empty: nothing."""
+    asked: str = ""
+    """What was wanted, for a table: `≥ 0.95`."""
 
 
 def own(measurements: Iterable[Measurement], name: str) -> list[Measurement]:
@@ -177,6 +191,12 @@ class Predictions:
     """(samples,) int64, the true class."""
     index: np.ndarray
     """(samples,) int64, the samples' positions in the data set."""
+    classes: tuple[str, ...] = ()
+    """Names of the columns; empty: not known."""
+    split: str = ""
+    """train, validation or test; empty: not known."""
+    data: str = ""
+    """Digest of the data set's content; empty: not known."""
 
     def __post_init__(self) -> None:
         kinds = {"probabilities": np.float32, "labels": np.int64, "index": np.int64}
@@ -188,15 +208,27 @@ class Predictions:
                 "predictions need (samples, classes), (samples,), (samples,), not "
                 f"{self.probabilities.shape}, {self.labels.shape}, {self.index.shape}"
             )
+        if self.classes and len(self.classes) != self.probabilities.shape[1]:
+            raise ValueError(
+                f"predictions of {self.probabilities.shape[1]} classes have {len(self.classes)}"
+                " class names"
+            )
+
+    @property
+    def chosen(self) -> np.ndarray:
+        """(samples,) the most probable class of each sample."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def right(self) -> np.ndarray:
+        """(samples,) booleans: is the most probable class the true one?"""
+        return self.chosen == self.labels
 
     def save(self, path: str | Path) -> None:
         """Write an .npz without pickle or time stamp: equal predictions are equal bytes."""
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for name in ("probabilities", "labels", "index"):
-                member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-                member.create_system = 3  # the same bytes on every system
-                with archive.open(member, "w", force_zip64=True) as file:
-                    _write_array(file, getattr(self, name))
+        arrays = {name: getattr(self, name) for name in ("probabilities", "labels", "index")}
+        told = {name: np.array(getattr(self, name), "U") for name in ("classes", "split", "data")}
+        save_arrays(path, arrays | told)
 
     @classmethod
     def load(cls, path: str | Path) -> Predictions:
@@ -204,17 +236,89 @@ class Predictions:
 
         Raises AugcompressError when the file is missing, damaged or holds something else.
         """
+        arrays = load_arrays(path, "predictions")
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(arrays["probabilities"], arrays["labels"], arrays["index"])
-        except FileNotFoundError as error:
-            raise AugcompressError(
-                f"{path}: there is no such file; run the stage that writes it"
-            ) from error
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            return cls(
+                arrays["probabilities"],
+                arrays["labels"],
+                arrays["index"],
+                classes=tuple(map(str, arrays.get("classes", ()))),
+                split=str(arrays.get("split", "")),
+                data=str(arrays.get("data", "")),
+            )
+        except (ValueError, KeyError, TypeError) as error:
             raise AugcompressError(
                 f"{path}: is no predictions file ({error}); repeat the stage with --force"
             ) from error
+
+
+class Layer(_Record):
+    """What one layer of the shipped network costs, and what became of it."""
+
+    name: str
+    """Its name in the network."""
+    type: str
+    """Conv2d, Linear, …"""
+    parameters: int
+    nonzero_parameters: int
+    macs: int
+    """Multiply-adds for one image."""
+    precision: str
+    """Of its weights in the shipped file: float32, int8, …"""
+    sensitivity_db: float | None = None
+    """Signal-to-noise ratio of the logits, in decibels, when only this layer's weights are rounded
+    to 8 bits; the smallest is the most sensitive layer.  None: not measured."""
+
+
+def write_layers(path: str | Path, layers: Iterable[Layer]) -> None:
+    """Write a `layers.json`."""
+    rows = [one.model_dump(mode="json") for one in layers]
+    text = json.dumps({"version": FORMAT_VERSION, "layers": rows}, indent=1, allow_nan=False)
+    Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def read_layers(path: str | Path) -> list[Layer]:
+    """Read a `layers.json`.
+
+    Raises AugcompressError when it is missing or damaged.
+    """
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))["layers"]
+        return [Layer.model_validate(row) for row in rows]
+    except OSError as error:
+        raise AugcompressError(f"{path}: {error.strerror}; run: augcompress export") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise AugcompressError(
+            f"{path}: is no list of layers; repeat the stage with --force"
+        ) from error
+
+
+def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an .npz without pickle or time stamp: equal arrays are equal bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            member.create_system = 3  # the same bytes on every system
+            with archive.open(member, "w", force_zip64=True) as file:
+                _write_array(file, array)
+
+
+def load_arrays(path: str | Path, what: str) -> dict[str, np.ndarray]:
+    """Read an .npz of `what` (predictions, …); what needs pickle is refused.
+
+    Raises AugcompressError when the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except FileNotFoundError as error:
+        raise AugcompressError(
+            f"{path}: there is no such file; run the stage that writes it"
+        ) from error
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise AugcompressError(
+            f"{path}: is no {what} file ({error}); repeat the stage with --force"
+        ) from error
 
 
 def _write_array(file: IO[bytes], array: np.ndarray) -> None:

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 import pytest
 
-from augcompress.gate import check_limits, describe, loss, loss_bound
+from augcompress.gate import check_limits, describe
+from augcompress.gate.estimates import loss, times
+from augcompress.gate.limit import asked, plain, range_text
 from augcompress.records import Measurement, StageResult, Verdict
+from augcompress.spec import Limit
+
+LOWER = ("nll", "ece", "size_bytes", "latency_ms", "macs")
 
 
-@dataclass(frozen=True)
-class Limit:
-    measure: str
-    baseline: str | None = None
-    split: str | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-    at_most_worse: float | None = None
-    bound: str = "value"
-
-
-def number(name: str, value: float, role: str | None = None, **facts) -> Measurement:
-    conditions = {"role": role} if role else {}
-    better = "lower" if name in ("nll", "size_bytes", "latency_ms") else "higher"
+def number(
+    name: str, value: float, role: str | None = None, given: dict | None = None, **facts
+) -> Measurement:
+    conditions = ({"role": role} if role else {}) | (given or {})
+    better = "lower" if name in LOWER else "higher"
     return Measurement(name=name, value=value, better=better, conditions=conditions, **facts)
 
 
 def top1(value: float, role: str | None = None, split: str = "test", margin: float = 0.01):
     ends = {"low": value - margin, "high": value + margin}
     return number("top1", value, role, split=split, n=1000, **ends)
+
+
+def recall(name: str, value: float, role: str = "shipped", margin: float = 0.02) -> Measurement:
+    ends = {"low": value - margin, "high": value + margin}
+    return number("recall", value, role, {"class": name}, split="test", n=100, **ends)
+
+
+def timed(name: str, value: float, low: float, high: float, role: str = "shipped", **facts):
+    given = facts.pop("given", {})
+    return number(name, value, role, given, n=12, low=low, high=high, **facts)
 
 
 def stage(name: str, *measurements: Measurement) -> StageResult:
@@ -51,10 +57,25 @@ STAGES = [
         number("speedup", 1.5, baseline="float", n=50, low=1.4, high=1.6),
     ),
 ]
+CLASSES = [
+    stage(
+        "export",
+        *(recall(name, value, "teacher") for name, value in (("Bag", 0.97), ("Shirt", 0.82))),
+        *(recall(name, value) for name, value in (("Bag", 0.96), ("Coat", 0.88), ("Shirt", 0.80))),
+    )
+]
+TIMES = [
+    stage(
+        "export",
+        timed("latency_ms", 1.0, 0.9, 1.1),
+        timed("latency_ms", 4.0, 3.0, 5.0, "teacher"),
+        timed("speedup", 4.0, 3.8, 4.2, baseline="teacher", method="student_t"),
+    )
+]
 
 
-def verdict(stages=STAGES, **settings) -> Verdict:
-    (found,) = check_limits([Limit(**settings)], stages)
+def verdict(stages=STAGES, extra=(), reference=(), **settings) -> Verdict:
+    (found,) = check_limits([Limit(**settings)], stages, extra=extra, reference=reference)
     return found
 
 
@@ -88,16 +109,18 @@ def test_bounds_pass_and_fail(settings, actual, reached):
     assert found.note == ""
 
 
-@pytest.mark.parametrize(
-    ("settings", "actual"),
-    [
-        ({"measure": "top1", "baseline": "teacher"}, 0.015),
-        ({"measure": "top1", "baseline": "float"}, 0.005),
-        ({"measure": "top1", "baseline": "teacher", "split": "validation"}, 0.03),
-        ({"measure": "top1", "baseline": "previous", "split": "validation"}, 0.02),
-        ({"measure": "size_bytes", "baseline": "teacher"}, -3000.0),
-    ],
-)
+LOSSES = [
+    ({"measure": "top1", "baseline": "teacher"}, 0.015),
+    ({"measure": "top1", "baseline": "float"}, 0.005),
+    ({"measure": "top1", "baseline": "teacher", "split": "validation"}, 0.03),
+    ({"measure": "top1", "baseline": "previous", "split": "validation"}, 0.02),
+    ({"measure": "size_bytes", "baseline": "teacher"}, -3000.0),
+    ({"measure": "top1", "baseline": "teacher", "relative": True}, 0.015 / 0.955),
+    ({"measure": "size_bytes", "baseline": "teacher", "relative": True}, -0.75),
+]
+
+
+@pytest.mark.parametrize(("settings", "actual"), LOSSES)
 def test_losses_pass_and_fail(settings, actual):
     assert verdict(**settings, at_most_worse=actual).reached
     missed = verdict(**settings, at_most_worse=actual - 0.001)
@@ -105,17 +128,60 @@ def test_losses_pass_and_fail(settings, actual):
     assert missed.actual == pytest.approx(actual)
 
 
+@pytest.mark.parametrize(("settings", "lost"), LOSSES)
+def test_gains_are_losses_turned_round(settings, lost):
+    assert verdict(**settings, at_least_better=-lost).reached
+    missed = verdict(**settings, at_least_better=-lost + 0.001)
+    assert not missed.reached
+    assert missed.actual == pytest.approx(-lost)
+
+
+@pytest.mark.parametrize(
+    ("settings", "ratio"),
+    [
+        ({"measure": "size_bytes", "baseline": "teacher"}, 4.0),
+        ({"measure": "top1", "baseline": "teacher"}, 0.94 / 0.955),
+        ({"measure": "size_bytes", "baseline": "teacher", "bound": "interval"}, 4.0),
+    ],
+)
+def test_ratios_pass_and_fail(settings, ratio):
+    assert verdict(**settings, times_better=ratio).reached
+    missed = verdict(**settings, times_better=ratio + 0.01)
+    assert not missed.reached
+    assert missed.actual == pytest.approx(ratio)
+    assert missed.unit == "ratio"
+
+
 def test_loss_goes_by_the_measures_direction():
-    assert loss(number("top1", 0.9), number("top1", 0.95)) == pytest.approx(0.05)
-    assert loss(number("nll", 0.9), number("nll", 0.95)) == pytest.approx(-0.05)
+    assert loss(number("top1", 0.9), number("top1", 0.95)).value == pytest.approx(0.05)
+    assert loss(number("nll", 0.9), number("nll", 0.95)).value == pytest.approx(-0.05)
 
 
 def test_interval_of_a_loss_is_newcombes():
     ours = number("top1", 56 / 70, n=70, low=0.69183, high=0.87695)  # 56 of 70
     theirs = number("top1", 48 / 80, n=80, low=0.49045, high=0.70039)  # 48 of 80
     # Newcombe 1998, example (a), method 10: 0.2 with 0.0524 to 0.3339
-    assert loss_bound(theirs, ours) == pytest.approx(0.3339, abs=5e-5)
-    assert -loss_bound(ours, theirs) == pytest.approx(0.0524, abs=5e-5)
+    assert loss(theirs, ours).low == pytest.approx(0.0524, abs=5e-5)
+    assert loss(theirs, ours).high == pytest.approx(0.3339, abs=5e-5)
+    assert loss(ours, theirs).low == pytest.approx(-0.3339, abs=5e-5)
+
+
+def test_interval_of_a_loss_where_less_is_better():
+    ours = number("nll", 0.5, n=9, low=0.46, high=0.53)
+    theirs = number("nll", 0.4, n=9, low=0.36, high=0.43)
+    found = loss(ours, theirs)
+    assert found.value == pytest.approx(0.1)
+    assert found.high == pytest.approx(0.1 + math.hypot(0.03, 0.04))  # ours up, theirs down
+    assert found.low == pytest.approx(0.1 - math.hypot(0.04, 0.03))
+
+
+def test_interval_of_a_ratio_joins_logarithms():
+    ours = number("latency_ms", 2.0, n=9, low=1.0, high=4.0)
+    theirs = number("latency_ms", 8.0, n=9, low=4.0, high=16.0)
+    found = times(ours, theirs)
+    assert found.value == pytest.approx(4)
+    assert found.low == pytest.approx(4 / 2 ** (2**0.5))
+    assert found.high == pytest.approx(4 * 2 ** (2**0.5))
 
 
 def test_interval_of_a_loss_can_fail_where_the_value_passes():
@@ -124,6 +190,163 @@ def test_interval_of_a_loss_can_fail_where_the_value_passes():
     bounded = verdict(**settings, bound="interval")
     assert not bounded.reached
     assert bounded.actual == pytest.approx(0.015 + 0.01 * 2**0.5)
+    assert "two independent samples (Newcombe)" in bounded.note
+
+
+def test_a_paired_difference_comes_before_independent_intervals():
+    paired = number(
+        "top1_difference",
+        -0.015,
+        "shipped",
+        split="test",
+        baseline="teacher",
+        n=1000,
+        low=-0.019,
+        high=-0.011,
+        method="tango",
+    )
+    stages = [stage("export", *STAGES[-1].measurements, paired)]
+    settings = {"measure": "top1", "baseline": "teacher", "bound": "interval"}
+    found = verdict(stages, **settings, at_most_worse=0.02)
+    assert found.reached
+    assert found.actual == pytest.approx(0.019)
+    assert (found.low, found.high) == pytest.approx((0.011, 0.019))
+    assert found.note == "paired interval on the same images (tango)"
+    assert not verdict(stages, **settings, at_most_worse=0.018).reached
+    assert verdict(stages, **settings, at_least_better=-0.02).actual == pytest.approx(-0.019)
+    relative = verdict(stages, **settings, at_most_worse=0.02, relative=True)
+    assert relative.actual == pytest.approx(0.019 / 0.955)
+
+
+def test_a_paired_difference_needs_no_number_of_the_baseline():
+    paired = number("top1_difference", -0.004, split="test", baseline="teacher", n=9)
+    stages = [stage("export", top1(0.94, "shipped"), paired)]
+    settings = {"measure": "top1", "baseline": "teacher", "at_most_worse": 0.005}
+    assert verdict(stages, **settings).actual == pytest.approx(0.004)
+    assert "teacher has no top1" in verdict(stages, **settings, relative=True).note
+
+
+def test_a_paired_difference_from_another_baseline_or_split_is_not_used():
+    others = [
+        number("top1_difference", -0.5, split="test", baseline="float", n=9),
+        number("top1_difference", -0.5, split="validation", baseline="teacher", n=9),
+    ]
+    stages = [stage("export", *STAGES[-1].measurements, *others)]
+    settings = {"measure": "top1", "baseline": "teacher", "at_most_worse": 0.02}
+    assert verdict(stages, **settings).actual == pytest.approx(0.015)
+
+
+def test_latency_is_compared_by_the_speedup_taken_in_turns():
+    settings = {"measure": "latency_ms", "baseline": "teacher", "bound": "interval"}
+    found = verdict(TIMES, **settings, times_better=3.8)
+    assert found.reached
+    assert found.actual == pytest.approx(3.8)
+    assert "taken in turns (student_t)" in found.note
+    better = verdict(TIMES, **settings, at_least_better=0.7, relative=True)
+    assert better.actual == pytest.approx(1 - 1 / 3.8)
+    absolute = verdict(TIMES, **settings, at_least_better=2.9)
+    assert absolute.actual == pytest.approx(3 - math.hypot(0.1, 1))
+
+
+def test_a_speedup_under_other_conditions_is_not_used():
+    ours, theirs, faster = TIMES[0].measurements
+    two = faster.model_copy(update={"conditions": {"role": "shipped", "threads": 2}, "value": 9.0})
+    one = [
+        row.model_copy(update={"conditions": row.conditions | {"threads": 1}})
+        for row in (ours, theirs)
+    ]
+    found = verdict(
+        [stage("export", two, *one)],
+        measure="latency_ms",
+        baseline="teacher",
+        times_better=3,
+        bound="interval",
+    )
+    assert found.value == pytest.approx(4.0)
+    assert "Newcombe" in found.note
+
+
+def test_of_several_timings_the_one_with_one_thread_and_image_counts():
+    rows = [
+        timed("latency_ms", value, value, value, given={"threads": threads, "batch": batch})
+        for value, threads, batch in ((3.0, 1, 8), (2.0, 2, 1), (1.0, 1, 1))
+    ]
+    assert verdict([stage("export", *rows)], measure="latency_ms", at_most=1).reached
+
+
+def test_a_baseline_timed_on_another_machine_is_refused():
+    stages = [
+        stage(
+            "export",
+            timed("latency_ms", 1.0, 1, 1, given={"cpu": "Cortex-A76"}),
+            timed("latency_ms", 4.0, 4, 4, "teacher", given={"cpu": "Xeon"}),
+        )
+    ]
+    found = verdict(stages, measure="latency_ms", baseline="teacher", times_better=2)
+    assert not found.reached
+    assert "teacher's latency_ms was measured with cpu Xeon, not Cortex-A76" in found.note
+
+
+@pytest.mark.parametrize(
+    ("at_most", "reached", "noise"),
+    [(5.3, True, False), (5.2, False, True), (4.0, False, True), (3.0, False, False)],
+)
+def test_a_noisy_timing_is_judged_only_off_its_interval(at_most, reached, noise):
+    noisy = timed("latency_ms", 3.6, 3.1, 5.2, given={"too_noisy": True})
+    found = verdict([stage("export", noisy)], measure="latency_ms", at_most=at_most)
+    assert found.reached is reached
+    assert ("too noisy to say: measured 3.1–5.2; repeat on a quiet machine" in found.note) is noise
+
+
+def test_a_noisy_speedup_makes_the_latencys_ratio_noisy():
+    ours, theirs, faster = TIMES[0].measurements
+    noisy = faster.model_copy(update={"conditions": {"too_noisy": True}})
+    settings = {"measure": "latency_ms", "baseline": "teacher"}
+    stages = [stage("export", ours, theirs, noisy)]
+    assert not verdict(stages, **settings, times_better=3.9).reached
+    assert verdict(stages, **settings, times_better=3.7).reached
+
+
+def test_a_noisy_timing_without_interval_says_nothing():
+    noisy = number("latency_ms", 3.6, "shipped", {"too_noisy": True}, n=3)
+    found = verdict([stage("export", noisy)], measure="latency_ms", at_most=100)
+    assert not found.reached
+    assert "too noisy to say; repeat" in found.note
+
+
+def test_every_class_is_held_to_a_limit_without_label():
+    found = verdict(CLASSES, measure="recall", at_least=0.9)
+    assert not found.reached
+    assert found.actual == 0.80
+    assert found.limit == "recall of every class on test at least 0.9"
+    assert found.found == "Shirt: 0.8 (0.78–0.82)"
+    assert found.note == "the worst of 3 classes is Shirt; also missed: Coat"
+    passed = verdict(CLASSES, measure="recall", at_least=0.8)
+    assert passed.reached
+    assert passed.note == "the worst of 3 classes is Shirt"
+
+
+def test_one_class_can_be_meant():
+    found = verdict(CLASSES, measure="recall", label="Coat", at_least=0.88)
+    assert found.reached
+    assert found.limit == "recall of Coat on test at least 0.88"
+    assert not verdict(CLASSES, measure="recall", label="Coat", at_least=0.89).reached
+
+
+def test_a_class_is_compared_with_the_same_class():
+    settings = {"measure": "recall", "baseline": "teacher"}
+    assert verdict(CLASSES, **settings, label="Bag", at_most_worse=0.01).reached
+    assert verdict(CLASSES, **settings, label="Shirt", at_most_worse=0.02).reached
+    missed = verdict(CLASSES, **settings, label="Shirt", at_most_worse=0.019)
+    assert missed.actual == pytest.approx(0.02)
+    assert "teacher has no recall" in verdict(CLASSES, **settings, at_most_worse=0.5).note  # Coat
+
+
+def test_an_unknown_class_names_the_known_ones():
+    note = verdict(CLASSES, measure="recall", label="Shirts", at_least=0.1).note
+    assert note == "recall of Shirts: there is no such class; choose among: Shirt, Bag, Coat"
+    note = verdict(measure="top1", label="Bag", at_least=0.1).note
+    assert note == "top1 has no number for each class; leave label out"
 
 
 def test_a_loss_within_rounding_of_its_limit_is_reached():
@@ -136,15 +359,31 @@ def test_a_loss_within_rounding_of_its_limit_is_reached():
     ("settings", "note"),
     [
         ({"measure": "macro_f1", "at_least": 0.1}, "macro_f1 was not measured; run: augcompress"),
-        ({"measure": "top1", "split": "train", "at_least": 0.1}, "top1 on train was not measured"),
+        (
+            {"measure": "size_byte", "at_most": 1},
+            "size_byte was not measured; nearest that was: size_bytes; run: augcompress export",
+        ),
+        (
+            {"measure": "top1", "split": "test", "baseline": "teacher", "at_least": 0.1},
+            "against teacher was not measured; it was measured on test, on validation; run:",
+        ),
+        ({"measure": "latency_ms", "at_most": 1}, "or bench.py on the target device and check"),
         (
             {"measure": "speedup", "baseline": "previous", "at_least": 1},
-            "speedup against previous was not measured",
+            "was not measured; it was measured against teacher, against float; run:",
         ),
         ({"measure": "speedup", "at_least": 1}, "speedup was not measured"),
         (
             {"measure": "size_bytes", "baseline": "float", "at_most_worse": 1},
             "float has no size_bytes on the same images; run: augcompress export",
+        ),
+        (
+            {"measure": "top1", "baseline": "reference", "at_most_worse": 0.1},
+            "there is no reference to compare with; give --reference RUN",
+        ),
+        (
+            {"measure": "speedup", "baseline": "reference", "at_least": 1},
+            "there is no reference to compare with; give --reference RUN",
         ),
     ],
 )
@@ -157,6 +396,18 @@ def test_an_absent_measure_fails_and_says_how_to_get_it(settings, note):
 
 def test_nothing_measured_reaches_nothing():
     assert not verdict([], measure="top1", at_least=0.0).reached
+    assert not verdict([], measure="top1", baseline="previous", at_most_worse=1).reached
+
+
+def test_nothing_is_a_share_or_a_multiple_of_zero():
+    stages = [stage("export", number("ece", 0.0, "teacher"), number("ece", 0.0, "shipped"))]
+    settings = {"measure": "ece", "baseline": "teacher"}
+    relative = verdict(stages, **settings, at_most_worse=0.1, relative=True)
+    assert "the baseline's ece is 0" in relative.note
+    assert (
+        "ece is not above 0, so there is no ratio"
+        in verdict(stages, **settings, times_better=2).note
+    )
 
 
 def test_a_sampled_measure_without_interval_fails_an_interval_limit():
@@ -183,6 +434,75 @@ def test_the_last_stage_counts():
     assert verdict(stages, measure="top1", at_least=0.85).actual == 0.8
 
 
+def test_the_stage_before_is_found_on_validation_where_it_has_no_test_number():
+    found = verdict(measure="top1", baseline="previous", at_most_worse=0.02)
+    assert found.reached
+    assert found.actual == pytest.approx(0.02)  # quantize against distill
+    assert found.limit == "top1 on validation at most 0.02 worse than previous"
+    assert not verdict(measure="top1", baseline="previous", at_most_worse=0.019).reached
+
+
+def test_test_numbers_of_the_stage_before_come_first():
+    before = stage("distill", top1(0.95, split="validation"), top1(0.941, split="test"))
+    found = verdict(
+        [STAGES[0], before, *STAGES[2:]], measure="top1", baseline="previous", at_most_worse=0.002
+    )
+    assert found.reached
+    assert found.limit.startswith("top1 on test")
+
+
+def test_what_export_holds_is_compared_with_what_was_before_it_was_made():
+    # export writes the graph of quantize, so that is no stage before it
+    stages = [*STAGES[:2], stage("quantize", number("size_bytes", 1010)), STAGES[3]]
+    found = verdict(stages, measure="size_bytes", baseline="previous", times_better=4)
+    assert found.actual == 4
+    assert found.reached
+
+
+def test_an_earlier_stage_never_stands_in_for_the_shipped_file():
+    stages = [*STAGES[:2], stage("quantize"), stage("export", top1(0.1, "shipped"))]
+    found = verdict(stages, measure="top1", baseline="previous", at_most_worse=0.5)
+    assert not found.reached
+    assert "previous has no top1 on the same images; run: the stage before" in found.note
+
+
+def test_measurements_from_elsewhere_come_first():
+    settings = {"measure": "latency_ms", "at_most": 2}
+    elsewhere = timed("latency_ms", 3.0, 2.9, 3.1)
+    assert verdict(TIMES, **settings).reached
+    assert verdict(TIMES, extra=[elsewhere], **settings).actual == 3.0
+    theirs = timed("latency_ms", 7.0, 6.9, 7.1, "teacher")
+    absolute = {"measure": "latency_ms", "baseline": "teacher", "at_least_better": 4}
+    assert verdict(TIMES, extra=[elsewhere, theirs], **absolute).actual == pytest.approx(4)
+    faster = timed("speedup", 2.0, 1.9, 2.1, baseline="teacher")
+    assert verdict(
+        TIMES, extra=[elsewhere, faster], measure="speedup", baseline="teacher", at_least=2
+    ).reached
+    assert not verdict(
+        TIMES, extra=[faster], measure="latency_ms", baseline="teacher", times_better=3
+    ).reached
+
+
+def test_the_reference_is_the_other_runs_shipped_file():
+    other = [
+        stage("distill", top1(0.99, split="validation")),
+        stage("export", top1(0.99, "teacher"), top1(0.945, "shipped"), number("size_bytes", 900)),
+    ]
+    settings = {"measure": "top1", "baseline": "reference"}
+    found = verdict(reference=other, **settings, at_most_worse=0.005)
+    assert found.reached
+    assert found.limit == "top1 on test at most 0.005 worse than reference"
+    assert not verdict(reference=other, **settings, at_most_worse=0.004).reached
+    size = verdict(
+        reference=other,
+        measure="size_bytes",
+        baseline="reference",
+        at_most_worse=0.1,
+        relative=True,
+    )
+    assert size.actual == pytest.approx(1 / 9)
+
+
 def test_a_baseline_may_be_named_by_its_file():
     stages = [
         stage(
@@ -196,25 +516,64 @@ def test_a_baseline_may_be_named_by_its_file():
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "words", "wish"),
     [
         (
             {"measure": "top1", "baseline": "teacher", "at_most_worse": 0.01, "split": "test"},
             "top1 on test at most 0.01 worse than teacher",
+            "≤ 0.01 worse",
         ),
         (
             {"measure": "speedup", "baseline": "teacher", "at_least": 4, "bound": "interval"},
             "speedup against teacher at least 4 (end of its interval)",
+            "≥ 4",
         ),
-        ({"measure": "size_bytes", "at_most": 100000}, "size_bytes at most 100000"),
+        ({"measure": "size_bytes", "at_most": 1234567}, "size_bytes at most 1234567", "≤ 1234567"),
+        (
+            {"measure": "nll", "baseline": "float", "at_most_worse": 0.1, "relative": True},
+            "nll at most 10 % worse than float",
+            "≤ 10 % worse",
+        ),
+        (
+            {"measure": "latency_ms", "baseline": "reference", "at_least_better": 0.5},
+            "latency_ms at least 0.5 better than reference",
+            "≥ 0.5 better",
+        ),
+        (
+            {"measure": "latency_ms", "baseline": "teacher", "times_better": 4},
+            "latency_ms at least 4 times better than teacher",
+            "≥ 4 times better",
+        ),
     ],
 )
-def test_limits_in_words(settings, words):
+def test_limits_in_words(settings, words, wish):
     assert describe(Limit(**settings)) == words
+    assert asked(Limit(**settings), "fraction") == wish
+
+
+def test_what_was_found_shows_on_which_side_of_the_limit_it_is():
+    stages = [stage("export", top1(0.949964, "shipped", margin=0.01))]
+    found = verdict(stages, measure="top1", at_least=0.95)
+    assert (found.found, found.asked) == ("0.94996 (0.93996–0.95996)", "≥ 0.95")
+    assert verdict(measure="size_bytes", at_most=1000).found == "1000"
+    better = verdict(measure="size_bytes", baseline="teacher", relative=True, at_least_better=0.5)
+    assert (better.found, better.asked) == ("75 %", "≥ 50 % better")
+
+
+def test_numbers_are_written_without_exponent():
+    assert [plain(number) for number in (-0.0, 5e-6, 123456.7, 1e7, -0.25)] == [
+        "0",
+        "0.000005",
+        "123457",
+        "10000000",
+        "-0.25",
+    ]
+    assert (range_text(0.1, 0.2), range_text(-0.1, 0.2)) == ("0.1–0.2", "-0.1 to 0.2")
 
 
 def test_verdicts_come_in_the_limits_order_and_say_on_what():
-    found = check_limits([Limit("top1", at_least=0.9), Limit("size_bytes", at_most=10)], STAGES)
+    limits = [Limit(measure="top1", at_least=0.9), Limit(measure="size_bytes", at_most=10)]
+    found = check_limits(limits, STAGES)
     assert [one.reached for one in found] == [True, False]
     assert found[0].limit == "top1 on test at least 0.9"
     assert (found[1].actual, found[1].wanted) == (1000, 10)

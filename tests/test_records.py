@@ -130,7 +130,8 @@ def test_equal_predictions_are_equal_bytes_and_numpy_reads_them(tmp_path, monkey
     predictions().save(tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     with np.load(tmp_path / "a.npz") as arrays:
-        assert sorted(arrays) == ["index", "labels", "probabilities"]
+        names = ["classes", "data", "index", "labels", "probabilities", "split"]
+        assert sorted(arrays) == names
 
 
 def test_predictions_with_pickle_are_refused(tmp_path):

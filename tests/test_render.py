@@ -10,17 +10,10 @@ from rich.console import Console
 
 from augcompress import progress
 from augcompress.errors import AugcompressError
+from augcompress.figures import bytes_text, count_text, duration_text, score_text, value_text
+from augcompress.progress import ConsoleProgress
 from augcompress.records import Measurement, RunResult, SilentReporter, StageResult, Verdict
-from augcompress.render import (
-    ConsoleProgress,
-    NullProgress,
-    Renderer,
-    bytes_text,
-    count_text,
-    duration_text,
-    score_text,
-    value_text,
-)
+from augcompress.render import NullProgress, Renderer
 from augcompress.runs import RunSummary
 
 
@@ -89,10 +82,13 @@ RESULT = RunResult(
         ),
     ],
 )
+KEPT = "top1 at most 0.01 worse than teacher"
 VERDICTS = [
-    Verdict(limit="top1 at most 0.01 worse than teacher", reached=True, actual=0.0078, wanted=0.01),
-    Verdict(limit="speedup against teacher at least 5", reached=False, actual=4.21, wanted=5),
-    Verdict(limit="nll at most 1", reached=False, actual=None, wanted=1, note="was not measured"),
+    Verdict(limit=KEPT, reached=True, actual=0.0078, wanted=0.01, found="0.0078", asked="≤ 0.01"),
+    Verdict(
+        limit="speedup at least 5", reached=False, actual=4.21, wanted=5, found="4.21", asked="≥ 5"
+    ),
+    Verdict(limit="nll at most 1", reached=False, wanted=1, note="was not measured"),
 ]
 
 
@@ -156,9 +152,10 @@ def test_nothing_shipped_shows_no_second_table(capsys):
 def test_verdicts_say_reached_and_missed(capsys):
     Renderer().verdicts(VERDICTS)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "reached top1 at most 0.01 worse than teacher 0.0078" in lines
-    assert "MISSED speedup against teacher at least 5 4.21" in lines
-    assert "MISSED nll at most 1: was not measured –" in lines
+    assert f"reached {KEPT} 0.0078 ≤ 0.01" in lines
+    assert "MISSED speedup at least 5 4.21 ≥ 5" in lines
+    assert "MISSED nll at most 1: was not measured – –" in lines
+    assert [line.split()[0] for line in lines[3:6]] == ["MISSED", "MISSED", "reached"]
 
 
 def test_notes_go_to_standard_error(capsys):
@@ -207,7 +204,9 @@ def test_verdicts_as_json(capsys):
     Renderer(json=True).verdicts(VERDICTS)
     payload = json.loads(capsys.readouterr().out)
     assert list(payload) == ["version", "limits"]
-    assert list(payload["limits"][0]) == ["limit", "reached", "actual", "wanted", "unit", "note"]
+    first = payload["limits"][0]
+    assert (first["limit"], first["reached"], first["actual"]) == (KEPT, True, 0.0078)
+    assert set(first) == set(Verdict.model_fields)
 
 
 SUMMARY = RunSummary("digits", ["train_teacher", "export"], top1(0.9, "test"), 123_456, 1.7e9)

@@ -134,15 +134,20 @@ class Context:
             world=processes.world,
         )
 
-    def evaluation_batches(self, split: str, limit: int | None = None) -> Iterator[Batch]:
-        """Batches of a split in order, all samples once; or `limit` of them, evenly spread, as
-        folders are sorted by class."""
+    def evaluated(self, split: str, limit: int | None = None) -> Split:
+        """A split as it is measured: all of it; or `limit` samples, evenly spread, as folders are
+        sorted by class."""
         part = self.split(split)
         limit = EVALUATION_BATCH if limit is None and self.smoke else limit
-        if limit is not None and limit < len(part):
-            part = part.take(np.linspace(0, len(part) - 1, limit).round().astype(np.int64))
-        classes, seed = len(self.data.classes), self.spec.seed
-        return Batches(part, classes, EVALUATION_BATCH, shuffle=False, seed=seed).epoch(0)
+        if limit is None or limit >= len(part):
+            return part
+        return part.take(np.linspace(0, len(part) - 1, limit).round().astype(np.int64))
+
+    def evaluation_batches(self, split: str, limit: int | None = None) -> Iterator[Batch]:
+        """Batches of a split in order, every sample once; or of `limit` of them."""
+        part, classes = self.evaluated(split, limit), len(self.data.classes)
+        batches = Batches(part, classes, EVALUATION_BATCH, shuffle=False, seed=self.spec.seed)
+        return batches.epoch(0)
 
     def example(self) -> torch.Tensor:
         """Two real validation images `(2,C,H,W)` in [0,1], for tracing and counting."""

@@ -1,4 +1,4 @@
-"""From a network to the shipped file: graph, parity, metadata, comparison with its baselines."""
+"""From a network or a graph to the file to ship: parity, comparison with baselines, metadata."""
 
 from __future__ import annotations
 
@@ -10,45 +10,101 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 
 from augcompress import measures
 from augcompress.assembly.artifacts import Network, open_network
 from augcompress.assembly.context import Context
-from augcompress.assembly.scoring import accuracy, costs, graph_answer, predict, with_role
-from augcompress.assembly.stage import Inputs
-from augcompress.errors import AugcompressError
+from augcompress.assembly.graphs import open_graph
+from augcompress.assembly.scoring import (
+    Answer,
+    costs,
+    graph_answer,
+    network_answer,
+    predict,
+    quality,
+    with_role,
+)
+from augcompress.assembly.stage import Input, Inputs
+from augcompress.compressions import Notes
+from augcompress.differences import top1_difference
 from augcompress.exporters import (
     OnnxExporter,
+    Reference,
+    as_reference,
     check_float,
     check_quantized,
-    open_session,
+    is_quantized,
     save,
     to_graph,
+    with_options,
 )
 from augcompress.records import Measurement, Predictions
 
 PARITY_IMAGES = 512
-TIMED_CALLS = 200
+FLOAT_GRAPH = "float.onnx"
+"""What `quantize` leaves beside its graph when it started from a graph: what that one was."""
+SMOKE_ROUNDS = 2
+IN_METADATA = ("top1", "top5", "macro_f1", "nll", "ece")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a file is made from: a network, or a graph whose network is not known."""
+
+    graph: onnx.ModelProto
+    network: Network | None = None
+
+    @property
+    def reference(self) -> Reference:
+        """What the file must do."""
+        if self.network is None:
+            return as_reference(self.graph)
+        return self.network.module.to("cpu").eval()
+
+    def answer(self, context: Context) -> Answer:
+        """What it says to a batch."""
+        if self.network is None:
+            return graph_answer(self.graph.SerializeToString())
+        return network_answer(self.network.module, context.device)
+
+    @property
+    def notes(self) -> Notes:
+        """What compressions left for graph steps."""
+        return {} if self.network is None else self.network.notes()
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A float network that the shipped file is compared with, as the fp32 file it would ship as."""
+    """What the shipped file is compared with, as the fp32 file that it would ship as."""
 
     role: str
-    network: Network
+    origin: Origin
     file: Path
 
 
+def open_origin(
+    context: Context, given: Input, where: str, settings: OnnxExporter, *, marked: bool = False
+) -> Origin:
+    """What a stage makes its file from; `marked`: with the named points that graph steps look for.
+
+    Raises AugcompressError when it is no graph and no network, or does not fit the data.
+    """
+    if given.path.suffix == ".onnx":
+        return Origin(with_options(open_graph(context, given.path), settings))
+    teacher = context.spec.train_teacher
+    model = teacher.model if teacher is not None else None
+    network = open_network(context, given.path, model, where)
+    return Origin(graph_of(context, network.marked() if marked else network, settings), network)
+
+
 def graph_of(context: Context, network: Network, settings: OnnxExporter) -> onnx.ModelProto:
-    """The network as an ONNX graph, traced with two real images."""
+    """The network as an ONNX graph, traced with real images."""
     network.module.to("cpu").eval()
     return to_graph(network.module, context.example(), settings)
 
 
 def images(context: Context, split: str, count: int) -> np.ndarray:
-    """The first images of a split, uint8 `(N,C,H,W)`."""
+    """Images of a split, evenly spread, uint8 `(N,C,H,W)`."""
     taken = [batch.images().numpy() for batch in context.evaluation_batches(split, count)]
     return np.concatenate(taken)[:count]
 
@@ -60,18 +116,19 @@ def calibration(context: Context) -> Iterator[np.ndarray]:
 
 
 def check_parity(
-    context: Context, file: Path, network: Network, settings: OnnxExporter, *, quantized: bool
+    context: Context, file: Path, origin: Origin, settings: OnnxExporter, *, quantized: bool
 ) -> list[Measurement]:
-    """The file against its network on real validation images.
+    """The file against what it was made from, on real validation images.
 
     Raises LimitError when they differ by more than the settings allow.
     """
     shown = images(context, "validation", PARITY_IMAGES)
-    module = network.module.to("cpu").eval()
+    names = [str(one) for one in context.evaluated("validation", PARITY_IMAGES).index]
+    told: dict[str, Any] = {"batch": settings.batch, "names": names}
     if quantized:
-        rows = check_quantized(file, module, shown, settings.agreement)
+        rows = check_quantized(file, origin.reference, shown, settings.agreement, **told)
     else:
-        rows = check_float(file, module, shown, tolerance=settings.tolerance)
+        rows = check_float(file, origin.reference, shown, tolerance=settings.tolerance, **told)
     update = {"split": "validation", "subject": file.name, "baseline": "float"}
     return [with_role(row.model_copy(update=update), "shipped") for row in rows]
 
@@ -79,94 +136,80 @@ def check_parity(
 def open_baselines(
     context: Context, inputs: Inputs, settings: OnnxExporter, folder: Path
 ) -> list[Baseline]:
-    """Teacher and float network, exported side by side with the same settings."""
-    section = context.spec.train_teacher
-    model = section.model if section is not None else None
+    """Teacher and float network, written side by side with the same settings."""
+    imitates = inputs["source"].path.suffix == ".onnx"  # then the file has the real thing
     found = []
     for role in ("teacher", "float"):
         if role in inputs:
-            network = open_network(context, inputs[role].path, model, f"export.{role}")
+            where = f"export.{role}"
+            origin = open_origin(context, inputs[role], where, settings, marked=imitates)
             file = folder / f"{role}.onnx"
-            imitates = inputs["source"].path.suffix == ".onnx"  # then the file has the real thing
-            save(graph_of(context, network.marked() if imitates else network, settings), file)
-            found.append(Baseline(role, network, file))
+            save(origin.graph, file)
+            found.append(Baseline(role, origin, file))
     return found
-
-
-def score_shipped(context: Context, file: Path) -> tuple[list[Measurement], Predictions]:
-    """The file on all test images, as it ships, and its bytes."""
-    found = predict(graph_answer(file), context, "test")
-    rows = accuracy(found, "test", file.name, "shipped")
-    return [*rows, with_role(measures.size_bytes(file, subject=file.name), "shipped")], found
 
 
 def compare(
     context: Context, file: Path, shipped: Predictions, baseline: Baseline
-) -> list[Measurement]:
-    """Accuracy, cost and speed of a baseline on the same images, and the ratio to it."""
-    role = baseline.role
+) -> tuple[list[Measurement], Predictions]:
+    """A baseline's quality and cost on the same images, how the file differs from it, and both
+    files' speed; and what the baseline answered."""
+    role, name = baseline.role, baseline.file.name
     found = predict(graph_answer(baseline.file), context, "test")
-    image = images(context, "test", 1)[0]
-    timed = measures.speedup(
-        open_session(baseline.file),
-        open_session(file),
-        image,
-        repeats=TIMED_CALLS,
-        subject=file.name,
-        baseline=role,
-    )
-    agreed = measures.agreement(
-        shipped.probabilities, found.probabilities, split="test", subject=file.name, baseline=role
-    )
-    ratio, fast, slow = timed
-    return [
-        *accuracy(found, "test", baseline.file.name, role),
-        *costs(baseline.network, context, baseline.file.name, role),
-        with_role(measures.size_bytes(baseline.file, subject=baseline.file.name), role),
-        with_role(agreed, "shipped"),
-        with_role(ratio, "shipped"),
-        with_role(fast, "shipped"),
-        with_role(slow, role),
+    ours, theirs = shipped.probabilities, found.probabilities
+    rows = [
+        measures.agreement(ours, theirs, split="test", subject=file.name, baseline=role),
+        top1_difference(shipped, found, subject=file.name, baseline=role),
     ]
+    network = baseline.origin.network
+    return [
+        *quality(found, name, role),
+        *(costs(network, context, name, role) if network is not None else []),
+        with_role(measures.size_bytes(baseline.file, subject=name), role),
+        *(with_role(row, "shipped") for row in rows),
+        *timings(context, file, baseline),
+    ], found
 
 
-def metadata(
-    context: Context, network_classes: tuple[str, ...], rows: list[Measurement]
-) -> dict[str, str]:
+def timings(context: Context, file: Path, baseline: Baseline) -> list[Measurement]:
+    """The file's speed and the baseline's, taken in turns, for each number of threads and images
+    a call that the recipe asks for."""
+    section, rows = context.spec.export.timing, list[Measurement]()
+    fixed = context.spec.export.targets[0].batch
+    for threads in section.threads:
+        for batch in section.batches if fixed is None else (fixed,):
+            context.reporter.message(
+                f"export: timing against {baseline.role}, threads {threads}, batch {batch}"
+            )
+            rows += measures.timing(
+                file,
+                baseline=baseline.file,
+                threads=threads,
+                batch=batch,
+                subject=file.name,
+                baseline_name=baseline.role,
+                rounds=SMOKE_ROUNDS if context.smoke else section.rounds,
+            )
+    theirs = baseline.file.name
+    return [with_role(r, baseline.role if r.subject == theirs else "shipped") for r in rows]
+
+
+def metadata(context: Context, graph: onnx.ModelProto, rows: list[Measurement]) -> dict[str, str]:
     """What the file says of itself; no paths."""
-    top1 = next(row for row in rows if row.name == "top1")
-    accuracy_text: dict[str, Any] = {
-        "value": top1.value,
-        "low": top1.low,
-        "high": top1.high,
-        "level": top1.level,
-        "n": top1.n,
-        "split": top1.split,
-    }
+    told = {row.name: in_short(row) for row in rows if row.name in IN_METADATA}
     return {
-        "labels": json.dumps(list(network_classes)),
+        "labels": json.dumps(list(context.data.classes)),
         "resizing": json.dumps(context.data.resizing),
         "input_size": json.dumps([context.data.channels, *context.data.size]),
         "recipe": context.recipe_digest,
-        "test_top1": json.dumps(accuracy_text),
+        "test_top1": json.dumps(told["top1"]),
+        "metrics": json.dumps(told),
+        "opset": next(str(one.version) for one in graph.opset_import if one.domain == ""),
+        "quantized": json.dumps(is_quantized(graph)),
         "producer_version": context.version,
     }
 
 
-def read_graph(path: Path) -> onnx.ModelProto:
-    """A graph from a file.
-
-    Raises AugcompressError when it is not ONNX.
-    """
-    try:
-        graph = onnx.load(path)
-        onnx.checker.check_model(graph)
-    except (
-        OSError,
-        ValueError,
-        DecodeError,
-        onnx.checker.ValidationError,
-        onnx.onnx_cpp2py_export.checker.ValidationError,
-    ) as error:
-        raise AugcompressError(f"{path}: is no ONNX file that can be read: {error}") from error
-    return graph
+def in_short(row: Measurement) -> dict[str, Any]:
+    """A measurement without its circumstances."""
+    return row.model_dump(include={"value", "low", "high", "level", "n", "split"})

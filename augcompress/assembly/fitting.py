@@ -50,5 +50,5 @@ def finish(
     """Save the network and measure it on validation."""
     save_network(network, folder)
     found = predict(network_answer(network.module, context.device), context, "validation")
-    rows = accuracy(found, "validation", WEIGHTS) + costs(network, context, WEIGHTS) + (extra or [])
+    rows = accuracy(found, WEIGHTS) + costs(network, context, WEIGHTS) + (extra or [])
     return Output(WEIGHTS, rows, found, notes)

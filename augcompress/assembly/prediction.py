@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from augcompress.assembly.delivery import read_graph
+from augcompress.assembly.graphs import read_graph
 from augcompress.assembly.scoring import probabilities
 from augcompress.datasets import load_image
 from augcompress.errors import AugcompressError

@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from augcompress import measures
-from augcompress.assembly.artifacts import Network, images_of
+from augcompress.assembly.artifacts import Network, images_of, open_network
 from augcompress.assembly.context import Context
-from augcompress.batch import Batch
-from augcompress.errors import AugcompressError
+from augcompress.assembly.graphs import open_graph
+from augcompress.augmentations import build_pipeline
+from augcompress.batch import Batch, Progress
 from augcompress.exporters import open_session, run
 from augcompress.records import Measurement, Predictions
+from augcompress.spec.sections import TestTimeAugmentation
 from augcompress.training import Engine
 
 Answer = Callable[[Batch], np.ndarray]  # scaled batch -> logits or probabilities (N, classes)
@@ -32,37 +34,51 @@ def network_answer(network: nn.Module, device: torch.device) -> Answer:
     return answer
 
 
-def graph_answer(path: Path) -> Answer:
-    """An ONNX file as a function, run as it ships."""
-    session = open_session(path)
+def graph_answer(file: Path | bytes) -> Answer:
+    """An ONNX file, or its bytes, as a function, run as it ships."""
+    session = open_session(file)
     return lambda batch: run(session, batch.images().numpy())
 
 
-def check_graph_fits(context: Context, path: Path) -> None:
-    """Raises AugcompressError when a graph takes other images or tells other classes apart."""
-    session = open_session(path)
-    takes, gives = session.get_inputs()[0].shape, session.get_outputs()[0].shape
-    data = context.data
-    has_all = (*takes[1:], *gives[1:])
-    pairs = zip(has_all, (data.channels, *data.size, len(data.classes)), strict=False)
-    fits = len(takes) == 4 and len(gives) == 2
-    if not fits or any(isinstance(has, int) and has != wants for has, wants in pairs):
-        raise AugcompressError(
-            f"{path.name}: takes {list(takes)} and gives {list(gives)}, the data has images"
-            f" {[data.channels, *data.size]} of {len(data.classes)} classes; give another file"
-        )
+def open_answer(context: Context, path: Path, where: str) -> tuple[Answer, Network | None]:
+    """Any artefact as a function: a graph of whatever origin, a checkpoint, foreign weights.
+
+    Raises AugcompressError when it cannot be opened or does not fit the data.
+    """
+    if path.suffix == ".onnx":
+        return graph_answer(open_graph(context, path).SerializeToString()), None
+    teacher = context.spec.train_teacher
+    model = teacher.model if teacher is not None else None
+    network = open_network(context, path, model, where)
+    return network_answer(network.module, context.device), network
+
+
+def averaged(answer: Answer, context: Context, views: TestTimeAugmentation) -> Answer:
+    """The mean of the probabilities over a batch as it is and augmented versions of it."""
+    pipeline = build_pipeline(views.pipeline, context.augmentation_facts)
+
+    def answer_views(batch: Batch) -> np.ndarray:
+        seen = [batch]
+        for view in range(1, views.views):
+            drawn = pipeline(batch, seed=context.spec.seed, progress=Progress(), view=view)
+            seen.append(drawn)
+        return np.mean([probabilities(answer(each)) for each in seen], axis=0)
+
+    return answer_views
 
 
 def predict(answer: Answer, context: Context, split: str) -> Predictions:
     """Probabilities for a whole split."""
-    outputs, labels, index = [], [], []
+    part, outputs = context.evaluated(split), []
     for batch in context.evaluation_batches(split):
         outputs.append(answer(batch.scaled()))
-        assert batch.targets is not None
-        labels.append(batch.targets.argmax(1).numpy())
-        index.append(batch.index.numpy())
     return Predictions(
-        probabilities(np.concatenate(outputs)), np.concatenate(labels), np.concatenate(index)
+        probabilities(np.concatenate(outputs)),
+        part.labels,
+        part.index,
+        classes=tuple(context.data.classes),
+        split=split,
+        data=context.fingerprint,
     )
 
 
@@ -94,13 +110,27 @@ def accuracy_scorer(context: Context, engine: Engine) -> Callable[[nn.Module], f
     return score
 
 
-def accuracy(found: Predictions, split: str, subject: str, role: str = "") -> list[Measurement]:
+def accuracy(found: Predictions, subject: str, role: str = "") -> list[Measurement]:
     """Top-1, and top-5 where there are more than five classes."""
     ks = (1, 5) if found.probabilities.shape[1] > 5 else (1,)
     rows = [
-        measures.top_k(found.probabilities, found.labels, k, split=split, subject=subject)
+        measures.top_k(found.probabilities, found.labels, k, split=found.split, subject=subject)
         for k in ks
     ]
+    return [with_role(row, role) for row in rows]
+
+
+def quality(found: Predictions, subject: str, role: str = "") -> list[Measurement]:
+    """Everything that predictions tell of a classifier."""
+    return [with_role(row, role) for row in measures.quality(found, subject=subject)]
+
+
+def calibrated(
+    answer: Answer, context: Context, found: Predictions, subject: str, role: str = ""
+) -> list[Measurement]:
+    """NLL and calibration error after temperature scaling fitted on validation."""
+    validation = predict(answer, context, "validation")
+    rows = measures.calibrated(validation, found, subject=subject)
     return [with_role(row, role) for row in rows]
 
 

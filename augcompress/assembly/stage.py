@@ -155,9 +155,11 @@ class Runner:
             else None,
         }
         if name == "quantize":
-            key["export"] = key_of(context.spec.export)
+            key["export"] = key_of(context.spec.export.targets)
         if name == "export":
             key["recipe"] = context.recipe_digest  # stands in the file
+        if any(item.stage is None and item.path.suffix == ".onnx" for item in inputs.values()):
+            key["foreign"] = key_of(context.spec.foreign)
         return context.run.store.entry(name, digest_json(key))
 
     def artifact_of(self, name: StageName) -> Input:
@@ -177,7 +179,12 @@ class Runner:
                 f" there; run: augcompress {command} --recipe {context.recipe}"
             )
         record = entry.record()
-        return Input(entry.path / record["artifact"], record["artifact_digest"], name)
+        artifact = entry.path / record["artifact"]
+        if artifact_digest(artifact) != record["artifact_digest"]:
+            raise AugcompressError(
+                f"{artifact}: has been changed since {name} wrote it; redo that stage with --force"
+            )
+        return Input(artifact, record["artifact_digest"], name)
 
     def source(self, name: StageName) -> Input:
         """What a stage starts from: `--from`, or the stage before it in the pipeline.
@@ -193,9 +200,11 @@ class Runner:
         for earlier in reversed(self.before(name)):
             if self.stages[earlier].makes is not None:
                 return self.artifact_of(earlier)
+        if self.context.spec.foreign.file is not None:
+            return self.file(self.context.spec.foreign.file)
         raise AugcompressError(
-            f"{name}: nothing to start from; put a stage that makes a network before it, or give"
-            " --from FILE"
+            f"{name}: nothing to start from; put a stage that makes a network before it, give"
+            " --from FILE, or name an ONNX file in foreign.file"
         )
 
     def stage_called(self, given: str) -> StageName | None:
@@ -271,11 +280,7 @@ def commit(
     write_measurements(folder / MEASUREMENTS_FILE, output.measurements)
     if output.predictions is not None:
         output.predictions.save(folder / PREDICTIONS_FILE)
-    digest = ""
-    if output.artifact is not None:
-        beside = folder / "model.json"
-        digest = digest_file(folder / output.artifact)
-        digest += digest_file(beside) if beside.exists() else ""
+    digest = artifact_digest(folder / output.artifact) if output.artifact is not None else ""
     entry.commit(
         {
             "stage": name,
@@ -287,6 +292,12 @@ def commit(
         },
         replace=replace,
     )
+
+
+def artifact_digest(artifact: Path) -> str:
+    """SHA-256 of an artefact, and of the description beside it where there is one."""
+    beside = artifact.with_name("model.json")
+    return digest_file(artifact) + (digest_file(beside) if beside.exists() else "")
 
 
 def environment() -> dict[str, str]:

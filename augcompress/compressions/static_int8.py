@@ -149,7 +149,9 @@ def activation_ranges(
 ) -> TensorsData:
     """The range of each activation over the images."""
     images = as_input(graph, images)
-    name = graph.graph.input[0].name
+    first = graph.graph.input[0]
+    fixed = first.type.tensor_type.shape.dim[0].dim_value  # 0: any number of images a call
+    size = fixed or CHUNK
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         file = Path(folder) / "float.onnx"
         onnx.save(onnx.shape_inference.infer_shapes(graph), file)
@@ -160,8 +162,9 @@ def activation_ranges(
             calibrate_method=method,
             extra_options=options,
         )
-        for start in range(0, len(images), CHUNK):
-            calibrator.collect_data(_Reader(iter([{name: images[start : start + CHUNK]}])))
+        for start in range(0, len(images), size):
+            rows = np.arange(start, start + size if fixed else min(start + size, len(images)))
+            calibrator.collect_data(_Reader(iter([{first.name: images[rows % len(images)]}])))
         return calibrator.compute_data()
 
 

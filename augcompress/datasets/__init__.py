@@ -10,6 +10,7 @@ from augcompress.datasets.arrays import Arrays
 from augcompress.datasets.base import Data, DataFacts, DatasetSettings, Source
 from augcompress.datasets.cifar import Cifar10, Cifar100
 from augcompress.datasets.digits import Digits
+from augcompress.datasets.hugging_face import HuggingFace
 from augcompress.datasets.image_folder import ImageFolder
 from augcompress.datasets.images import load_image
 from augcompress.datasets.loading import Batches
@@ -27,6 +28,7 @@ Dataset = Annotated[
     | Cifar100
     | ImageFolder
     | Arrays
+    | HuggingFace
     | PluginDataset,
     Field(discriminator="kind"),
 ]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from augcompress.batch import Batch
 from augcompress.component import Component
 from augcompress.datasets.drawing import FIXED_SEED, stratified
+from augcompress.datasets.folds import hold_out
 from augcompress.datasets.normalization import GivenNormalization, fit_normalization
 from augcompress.datasets.splits import Split
 from augcompress.errors import AugcompressError
@@ -82,6 +83,28 @@ class DatasetSettings(Component, ABC):
     normalization: Literal["standardize", "minmax", "none"] | GivenNormalization = "standardize"
     """`standardize`: mean 0, standard deviation 1; `minmax`: 0 to 1; both fitted per channel on
     the training split.  Or `{mean: […], std: […]}`."""
+    folds: int | None = Field(None, ge=2)
+    """k-fold cross-validation: the training images are divided into so many stratified parts, the
+    same for every seed, and one of them takes the place of the test images, which stay unused;
+    None: the data's own test images."""
+    fold: int = Field(0, ge=0)
+    """The part that is held out, from 0."""
+
+    @model_validator(mode="after")
+    def fold_is_one_of_the_folds(self) -> Self:
+        """The part that is held out exists, and validation comes from the others."""
+        if self.fold >= (self.folds or 1):
+            raise ValueError(
+                f"fold {self.fold} is none of the folds, which are counted from 0"
+                if self.folds
+                else f"fold {self.fold} needs folds; say how many there are"
+            )
+        if self.folds is not None and self.validation_from == "test":
+            raise ValueError(
+                "folds hold out training images and leave the test images unused; leave out"
+                " validation_from: test, or folds"
+            )
+        return self
 
     @abstractmethod
     def read(self) -> Source:
@@ -98,6 +121,8 @@ class DatasetSettings(Component, ABC):
         """
         source = self.read()
         _check_every_class_is_trained(source)
+        if self.folds is not None:
+            source = hold_out(source, self.folds, self.fold)
         train, validation, test = self._split(source, facts.seed)
         train = self._thinned(train, facts.seed)
         if facts.at_most is not None and facts.at_most < len(train):

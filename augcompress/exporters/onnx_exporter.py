@@ -1,4 +1,4 @@
-"""ONNX: the file, and the proof that it does what the network does."""
+"""ONNX: a network as a graph, stripped, named after its layers, dressed in metadata."""
 
 from __future__ import annotations
 
@@ -6,51 +6,27 @@ import contextlib
 import copy
 import io
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
-
-import numpy as np
 import onnx
-import onnxruntime
 import torch
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 from pydantic import Field
 from torch import Tensor, nn
 
 from augcompress.component import Component
-from augcompress.errors import AugcompressError, LimitError
+from augcompress.errors import AugcompressError
 from augcompress.points import DOMAIN, OPERATOR
-from augcompress.records import Measurement
 
 INPUT = "input"
-BATCH = 256  # images per call when many are run
-KERNEL_AGREEMENT = 0.98
-"""Share of images on which the optimised and the unoptimised int8 graph must choose the same class:
-the integer kernels round once where the unoptimised graph rounds twice."""
-KERNEL_NOISE = 0.1
-"""Largest root mean square difference between the two, relative to the outputs' deviation."""
-Images = np.ndarray | Tensor
 _NOISY = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export", "torch.fx")
-_OPEN_ERRORS = (
-    runtime.Fail,
-    runtime.InvalidArgument,
-    runtime.InvalidGraph,
-    runtime.InvalidProtobuf,
-    runtime.NoSuchFile,
-    runtime.NotImplemented,
-    runtime.RuntimeException,
-)
 
 
 class OnnxExporter(Component):
     """An ONNX file for ONNX Runtime.
 
-    Input `input`: `(N,C,H,W)`, any N.  Output `logits` or `probabilities`: `(N,classes)`.
+    Input `input`: `(N,C,H,W)`.  Output `logits` or `probabilities`: `(N,classes)`.
     """
 
     kind: Literal["onnx"] = "onnx"
@@ -60,6 +36,11 @@ class OnnxExporter(Component):
     """float32: images in [0,1]; uint8: 0 to 255."""
     output: Literal["logits", "probabilities"] = "logits"
     """What the file returns."""
+    batch: int | None = Field(None, ge=1)
+    """Number of images that a call must have; None: any."""
+    ort_format: bool = False
+    """Also write `model.ort`, in ONNX Runtime's own format: optimised already, for CPUs like this
+    machine's."""
     tolerance: float = Field(1e-4, gt=0)
     """Largest difference between file and network that a float file may show, relative to the
     largest output (or to 1, where outputs are smaller)."""
@@ -91,6 +72,8 @@ def to_graph(network: nn.Module, example: Tensor, settings: OnnxExporter) -> onn
     """
     shipped = _Shipped(copy.deepcopy(network).cpu(), settings).eval()
     images = example.detach().cpu()
+    if settings.batch is not None:
+        images = images[torch.arange(settings.batch) % len(images)]
     if settings.input == "uint8":
         images = (images * 255).round().to(torch.uint8)
     graph = _export(shipped, images, settings)
@@ -108,6 +91,7 @@ def to_graph(network: nn.Module, example: Tensor, settings: OnnxExporter) -> onn
 
 
 def _export(network: nn.Module, images: Tensor, settings: OnnxExporter) -> onnx.ModelProto:
+    shapes = ({0: torch.export.Dim("batch")},) if settings.batch is None else None
     with _quietly():
         try:
             program = torch.onnx.export(
@@ -118,7 +102,7 @@ def _export(network: nn.Module, images: Tensor, settings: OnnxExporter) -> onnx.
                 opset_version=settings.opset,
                 input_names=[INPUT],
                 output_names=[settings.output],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamic_shapes=shapes,
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
@@ -245,172 +229,3 @@ def dress(graph: onnx.ModelProto, metadata: Mapping[str, str]) -> onnx.ModelProt
 def metadata_of(graph: onnx.ModelProto) -> dict[str, str]:
     """What `dress` wrote."""
     return {one.key: one.value for one in graph.metadata_props}
-
-
-def save(graph: onnx.ModelProto, path: str | Path) -> None:
-    """Write a graph; equal graphs are equal bytes."""
-    Path(path).write_bytes(graph.SerializeToString(deterministic=True))
-
-
-def open_session(
-    file: str | Path | bytes, threads: int = 1, *, optimize: bool = True
-) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU, of a file or of its bytes.
-
-    Raises AugcompressError when the runtime cannot load it.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    if not optimize:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    source = file if isinstance(file, bytes) else str(file)
-    providers = ["CPUExecutionProvider"]
-    try:
-        return onnxruntime.InferenceSession(source, options, providers=providers)
-    except _OPEN_ERRORS as error:
-        name = "graph" if isinstance(file, bytes) else file
-        reason = str(error).strip().splitlines()[0]
-        raise AugcompressError(
-            f"{name}: ONNX Runtime cannot load it: {reason}; export it again"
-        ) from error
-
-
-def as_input(session: onnxruntime.InferenceSession, images: Images) -> np.ndarray:
-    """Images in the type that the session takes: float32 in [0,1] or uint8 0-255."""
-    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
-    if session.get_inputs()[0].type == "tensor(uint8)":
-        return array if array.dtype == np.uint8 else np.rint(array * 255).astype(np.uint8)
-    scale = 255 if array.dtype == np.uint8 else 1
-    return array.astype(np.float32) / np.float32(scale)
-
-
-def run(session: onnxruntime.InferenceSession, images: Images, batch: int = BATCH) -> np.ndarray:
-    """The session's outputs `(N,classes)` for images, uint8 or float in [0,1]."""
-    name = session.get_inputs()[0].name
-    parts = [images[start : start + batch] for start in range(0, len(images), batch)]
-    return np.concatenate([session.run(None, {name: as_input(session, p)})[0] for p in parts])
-
-
-@torch.inference_mode()
-def reference(
-    session: onnxruntime.InferenceSession, network: nn.Module, images: Images
-) -> np.ndarray:
-    """What the network itself says to the images as the session sees them."""
-    device = next((one.device for one in network.parameters()), torch.device("cpu"))
-    modes = {layer: layer.training for layer in network.modules()}
-    network.eval()
-    parts = []
-    for start in range(0, len(images), BATCH):
-        part = torch.from_numpy(as_input(session, images[start : start + BATCH])).to(device)
-        part = part.float() / 255 if part.dtype == torch.uint8 else part
-        parts.append(network(part).float().cpu())
-    for layer, mode in modes.items():
-        layer.training = mode
-    outputs = torch.cat(parts)
-    probabilities = session.get_outputs()[0].name == "probabilities"
-    return (outputs.softmax(dim=1) if probabilities else outputs).numpy()
-
-
-def check_float(
-    path: str | Path, network: nn.Module, images: Images, *, tolerance: float = 1e-4
-) -> list[Measurement]:
-    """A float file must match its network numerically, on real images.
-
-    Batches of one and of three run too.  `tolerance` is relative to the largest output, or to 1.
-    Raises LimitError naming the worst image.
-    """
-    session = open_session(path)
-    want, got = reference(session, network, images), run(session, images)
-    allowed = tolerance * max(1.0, float(np.abs(want).max()))
-    _require_close(path, want, got, allowed, "network")
-    _require_same_class(path, want, got, allowed)
-    _check_batches(path, session, images, got, allowed)
-    worst = float(np.abs(want - got).max())
-    return [
-        Measurement(name="max_abs_difference", value=worst, unit="", better="lower", n=len(images)),
-        _agreement(want, got),
-    ]
-
-
-def check_quantized(
-    path: str | Path, network: nn.Module, images: Images, agreement: float = 0.97
-) -> list[Measurement]:
-    """A quantised file must match its own graph run unoptimised, and agree with the network on a
-    share of real images.
-
-    Raises LimitError when it does not.
-    """
-    session = open_session(path)
-    want, got = reference(session, network, images), run(session, images)
-    plain = run(open_session(path, optimize=False), images)
-    _check_kernels(path, plain, got)
-    _check_batches(path, session, images, got, 3 * KERNEL_NOISE * _deviation(got))
-    found = _agreement(want, got)
-    if found.value < agreement:
-        raise LimitError(
-            f"{path}: chooses the network's class on {found.value:.4f} of {len(images)} images,"
-            f" below {agreement}; exclude layers, calibrate on more images or lower agreement"
-        )
-    return [found]
-
-
-def _check_kernels(path: str | Path, plain: np.ndarray, optimized: np.ndarray) -> None:
-    same = float((plain.argmax(1) == optimized.argmax(1)).mean())
-    noise = float(np.sqrt(np.mean((plain - optimized) ** 2))) / _deviation(plain)
-    allowed_flips = max(1, (1 - KERNEL_AGREEMENT) * len(plain)) / len(plain)
-    if not (1 - same <= allowed_flips and noise <= KERNEL_NOISE):
-        raise LimitError(
-            f"{path}: optimised and unoptimised graph agree on {same:.4f} of {len(plain)} images"
-            f" (noise {noise:.3f}); its integer kernels saturate; set reduce_range: true"
-        )
-
-
-def _deviation(outputs: np.ndarray) -> float:
-    return max(float(outputs.std()), 1e-12)
-
-
-def _require_close(
-    path: str | Path, want: np.ndarray, got: np.ndarray, allowed: float, whom: str
-) -> None:
-    if want.shape != got.shape:
-        raise LimitError(f"{path}: returns {got.shape}, the {whom} {want.shape}; export it again")
-    difference = np.abs(want - got).max(axis=1)
-    worst = int(np.nan_to_num(difference, nan=np.inf).argmax())
-    if not difference[worst] <= allowed:
-        raise LimitError(
-            f"{path}: differs from the {whom} by {difference[worst]:.3g} on image {worst}, above"
-            f" {allowed:.3g}; export it again, or raise tolerance"
-        )
-
-
-def _require_same_class(
-    path: str | Path, want: np.ndarray, got: np.ndarray, allowed: float
-) -> None:
-    """The same class, but for ties within the tolerance."""
-    row = np.arange(len(want))
-    lost = want.max(axis=1) - want[row, got.argmax(axis=1)]
-    worst = int(lost.argmax())
-    if lost[worst] > 2 * allowed:
-        raise LimitError(f"{path}: chooses another class on image {worst}; export it again")
-
-
-def _check_batches(
-    path: str | Path,
-    session: onnxruntime.InferenceSession,
-    images: Images,
-    outputs: np.ndarray,
-    allowed: float,
-) -> None:
-    """Batches of one and of three give the same rows."""
-    if isinstance(session.get_inputs()[0].shape[0], int):
-        raise LimitError(f"{path}: takes one batch size only; export it with a dynamic batch")
-    for size in (1, 3):
-        rows = run(session, images[:size])
-        _require_close(path, outputs[:size], rows, allowed, "larger batch")
-
-
-def _agreement(want: np.ndarray, got: np.ndarray) -> Measurement:
-    same = float((want.argmax(axis=1) == got.argmax(axis=1)).mean())
-    return Measurement(name="agreement", value=same, better="higher", n=len(want))

@@ -3,8 +3,16 @@
 from enum import StrEnum
 
 from augcompress.measures.accuracy import agreement, top_k
-from augcompress.measures.cost import count_macs, macs, nonzero_parameters, parameters, size_bytes
-from augcompress.measures.latency import latency, speedup
+from augcompress.measures.cost import (
+    count_macs,
+    macs,
+    macs_by_layer,
+    nonzero_parameters,
+    parameters,
+    size_bytes,
+)
+from augcompress.measures.latency import BENCH_SCRIPT, footprint, timing
+from augcompress.measures.quality import calibrated, quality
 
 
 class MeasureName(StrEnum):
@@ -12,24 +20,41 @@ class MeasureName(StrEnum):
 
     TOP1 = "top1"
     TOP5 = "top5"
+    MACRO_F1 = "macro_f1"
+    RECALL = "recall"
+    ROC_AUC = "roc_auc"
+    NLL = "nll"
+    NLL_SCALED = "nll_scaled"
+    ECE = "ece"
+    ECE_SCALED = "ece_scaled"
     AGREEMENT = "agreement"
+    TOP1_DIFFERENCE = "top1_difference"
     PARAMETERS = "parameters"
     NONZERO_PARAMETERS = "nonzero_parameters"
     MACS = "macs"
     SIZE_BYTES = "size_bytes"
+    COMPRESSED_BYTES = "compressed_bytes"
     LATENCY_MS = "latency_ms"
+    LATENCY_P95_MS = "latency_p95_ms"
+    THROUGHPUT = "throughput"
     SPEEDUP = "speedup"
+    LOAD_MS = "load_ms"
+    PEAK_MEMORY_BYTES = "peak_memory_bytes"
 
 
 __all__ = [
+    "BENCH_SCRIPT",
     "MeasureName",
     "agreement",
+    "calibrated",
     "count_macs",
-    "latency",
+    "footprint",
     "macs",
+    "macs_by_layer",
     "nonzero_parameters",
     "parameters",
+    "quality",
     "size_bytes",
-    "speedup",
+    "timing",
     "top_k",
 ]

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from augcompress.measures.intervals import LEVEL, wilson
 from augcompress.records import Measurement
-
-
-def hits(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """`(samples,)` booleans: is the label among the k most probable classes?
-
-    A tie with the label counts against it when the other class comes first.
-    """
-    row = np.arange(len(labels))
-    own = probabilities[row, labels][:, None]
-    earlier = np.arange(probabilities.shape[1])[None, :] < labels[:, None]
-    ahead = (probabilities > own) | ((probabilities == own) & earlier)
-    return (ahead.sum(axis=1) < k) & ~np.isnan(own[:, 0])
+from augcompress.statistics import LEVEL, hits, wilson
 
 
 def top_k(

@@ -30,6 +30,21 @@ def count_macs(network: nn.Module, example: Tensor) -> int:
     Half the floating point operations that torch counts; those of norms, activations, pooling and
     additions are left out, as is usual.
     """
+    return _counted(network, example).get_total_flops() // 2
+
+
+def macs_by_layer(network: nn.Module, example: Tensor) -> dict[str, int]:
+    """Multiply-adds for one image by the name of the layer, those of its inner layers included."""
+    counts = _counted(network, example).get_flop_counts()
+    prefix = f"{type(network).__name__}."
+    return {
+        name.removeprefix(prefix): sum(each.values()) // 2
+        for name, each in counts.items()
+        if name.startswith(prefix)
+    }
+
+
+def _counted(network: nn.Module, example: Tensor) -> FlopCounterMode:
     modes = {layer: layer.training for layer in network.modules()}
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the fast path hides attention's products
@@ -41,7 +56,7 @@ def count_macs(network: nn.Module, example: Tensor) -> int:
         torch.backends.mha.set_fastpath_enabled(fast)
         for layer, mode in modes.items():
             layer.training = mode
-    return counter.get_total_flops() // 2
+    return counter
 
 
 def macs(network: nn.Module, example: Tensor, subject: str | None = None) -> Measurement:

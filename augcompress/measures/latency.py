@@ -1,172 +1,84 @@
-"""How long a file takes for a batch, in ONNX Runtime on this machine's CPU."""
+"""How long files take and what they need, in ONNX Runtime on this machine's CPU.
+
+The timing is that of `bench.py`, the script that travels with a shipped file.
+"""
 
 from __future__ import annotations
 
-import os
-import platform
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
 
 from augcompress.errors import AugcompressError
-from augcompress.measures.intervals import LEVEL, bootstrap_median, bootstrap_ratio
+from augcompress.measures import bench
+from augcompress.measures.bench import cpu_name
 from augcompress.records import Measurement
 
-WINDOW = 10  # rounds between two looks at whether warming up is over
-STABLE = 0.05  # relative change of the median between windows that counts as stable
-MOST_WINDOWS = 30
+__all__ = ["BENCH_SCRIPT", "cpu_name", "footprint", "timing"]
+
+BENCH_SCRIPT = Path(bench.__file__)
+"""The script, to be copied beside a shipped file."""
 
 
-class Session(Protocol):
-    """What is needed of an `onnxruntime.InferenceSession`."""
-
-    def run(self, output_names: Any, input_feed: dict[str, np.ndarray]) -> Any: ...
-    def get_inputs(self) -> Any: ...
-    def get_session_options(self) -> Any: ...
-
-
-def feed_of(session: Session, image: np.ndarray, batch: int = 1) -> dict[str, np.ndarray]:
-    """`batch` copies of one image `(C,H,W)`, uint8 or in [0,1], in the session's input type."""
-    first = session.get_inputs()[0]
-    if first.type == "tensor(uint8)" and image.dtype != np.uint8:
-        image = np.rint(image * 255).astype(np.uint8)
-    elif first.type != "tensor(uint8)":
-        scale = 255 if image.dtype == np.uint8 else 1
-        image = image.astype(np.float32) / np.float32(scale)
-    return {first.name: np.repeat(image[None], batch, axis=0)}
-
-
-def interleaved_ms(
-    sessions: Sequence[Session], feeds: Sequence[dict[str, np.ndarray]], repeats: int
-) -> np.ndarray:
-    """`(sessions, repeats)` milliseconds per call, taken in turns; every other turn is reversed, so
-    that no session always runs first."""
-    times = np.empty((len(sessions), repeats))
-    turns = list(range(len(sessions)))
-    for repeat in range(repeats):
-        for which in turns if repeat % 2 == 0 else reversed(turns):
-            start = time.perf_counter_ns()
-            sessions[which].run(None, feeds[which])
-            times[which, repeat] = (time.perf_counter_ns() - start) / 1e6
-    return times
-
-
-def warm_up(sessions: Sequence[Session], feeds: Sequence[dict[str, np.ndarray]]) -> int:
-    """Call until the medians of two windows differ by less than 5 %; returns the calls of each."""
-    before = np.median(interleaved_ms(sessions, feeds, WINDOW), axis=1)
-    for window in range(1, MOST_WINDOWS):
-        now = np.median(interleaved_ms(sessions, feeds, WINDOW), axis=1)
-        if np.all(np.abs(now / before - 1) < STABLE):
-            return WINDOW * (window + 1)
-        before = now
-    return WINDOW * MOST_WINDOWS
-
-
-def latency(
-    session: Session,
-    image: np.ndarray,
+def timing(
+    file: str | Path,
     *,
-    repeats: int = 100,
+    baseline: str | Path | None = None,
     threads: int = 1,
-    batch: int = 1,
+    batch: int | None = None,
     subject: str | None = None,
-) -> Measurement:
-    """Median milliseconds per call for one batch, with its bootstrap interval; p95 in conditions.
-
-    Raises AugcompressError when the session was opened with another number of threads.
-    """
-    _require_threads([session], threads)
-    feed = feed_of(session, np.asarray(image), batch)
-    warm = warm_up([session], [feed])
-    times = interleaved_ms([session], [feed], repeats)[0]
-    return _latency(times, _conditions(threads, batch, warm), subject)
-
-
-def speedup(
-    baseline_session: Session,
-    session: Session,
-    image: np.ndarray,
-    *,
-    repeats: int = 100,
-    threads: int = 1,
-    batch: int = 1,
-    subject: str | None = None,
-    baseline: str | None = None,
+    baseline_name: str | None = None,
+    rounds: int = bench.ROUNDS,
+    repeats: int | None = None,
 ) -> list[Measurement]:
-    """How many times faster `session` is than the baseline: the ratio of the median latencies,
-    taken in turns, with a paired bootstrap interval; then the latencies of both, session first.
+    """`latency_ms`, `latency_p95_ms` and `throughput` of a file.  Against a baseline first
+    `speedup`, how many times faster the file is, and last the three of the baseline.
 
-    Raises AugcompressError when a session was opened with another number of threads.
+    `batch` None: 1, or what the file fixes.  `rounds`: at least so many new processes, up to three
+    times as many while times are noisy; the intervals stand on them.  `repeats`: calls of each file
+    in a round; None: as many as fit into 50 ms.  `subject` is what the file is called,
+    `baseline_name` what `speedup` is said to be against; None: the files' names.
+
+    Raises AugcompressError when a file is missing, is no ONNX or takes anything but one batch of
+    images of a fixed size.
     """
-    sessions = [baseline_session, session]
-    _require_threads(sessions, threads)
-    feeds = [feed_of(one, np.asarray(image), batch) for one in sessions]
-    conditions = _conditions(threads, batch, warm_up(sessions, feeds))
-    slow, fast = interleaved_ms(sessions, feeds, repeats)
-    low, high = bootstrap_ratio(slow, fast)
-    ratio = Measurement(
-        name="speedup",
-        value=float(np.median(slow) / np.median(fast)),
-        unit="ratio",
-        better="higher",
-        n=repeats,
-        low=low,
-        high=high,
-        level=LEVEL,
-        method="bootstrap",
-        subject=subject,
-        baseline=baseline,
-        conditions=conditions,
-    )
-    return [ratio, _latency(fast, conditions, subject), _latency(slow, conditions, baseline)]
+    with _one_error():
+        settings = bench.Settings(threads, batch, rounds, repeats)
+        files = [bench.candidate(file, settings, subject)]
+        if baseline is not None:
+            files.append(bench.candidate(baseline, settings))
+        found = _measurements(bench.timing_rows(files, settings))
+    if baseline is not None and baseline_name is not None:
+        found[0] = found[0].model_copy(update={"baseline": baseline_name})
+    return found
 
 
-def _latency(times: np.ndarray, conditions: dict[str, Any], subject: str | None) -> Measurement:
-    low, high = bootstrap_median(times)
-    p50, p95 = np.quantile(times, [0.5, 0.95])
-    return Measurement(
-        name="latency_ms",
-        value=float(p50),
-        unit="ms",
-        better="lower",
-        n=len(times),
-        low=min(low, float(p50)),
-        high=max(high, float(p50)),
-        level=LEVEL,
-        method="bootstrap",
-        subject=subject,
-        conditions={**conditions, "p95_ms": float(p95)},
-    )
+def footprint(
+    file: str | Path,
+    subject: str | None = None,
+    *,
+    threads: int = 1,
+    batch: int | None = None,
+) -> list[Measurement]:
+    """`load_ms`, `peak_memory_bytes` (left out where the system does not tell) and
+    `compressed_bytes` of a file.
+
+    Raises AugcompressError as `timing` does.
+    """
+    with _one_error():
+        settings = bench.Settings(threads, batch)
+        fresh = bench.fresh_rows(bench.candidate(file, settings, subject), settings)
+        packed = [one for one in bench.size_rows(file, subject) if one["name"] != "size_bytes"]
+    return _measurements([*fresh, *packed])
 
 
-def _require_threads(sessions: Sequence[Session], threads: int) -> None:
-    for session in sessions:
-        opened = session.get_session_options().intra_op_num_threads
-        if opened != threads:
-            raise AugcompressError(
-                f"latency: a session has {opened} threads, not {threads}; open it with {threads}"
-            )
+def _measurements(rows: Iterable[bench.Row]) -> list[Measurement]:
+    return [Measurement.model_validate(row) for row in rows]
 
 
-def _conditions(threads: int, batch: int, warm: int) -> dict[str, Any]:
-    return {
-        "threads": threads,
-        "batch": batch,
-        "warm_up": warm,
-        "interleaved": True,
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-    }
-
-
-def cpu_name(cpuinfo: str | Path = "/proc/cpuinfo") -> str:
-    """The CPU's model name."""
+@contextmanager
+def _one_error() -> Iterator[None]:
     try:
-        lines = Path(cpuinfo).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+        yield
+    except bench.BenchError as error:
+        raise AugcompressError(str(error)) from error

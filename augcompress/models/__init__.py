@@ -8,19 +8,23 @@ from pydantic import Field
 
 from augcompress.models.base import ModelFacts, ModelSettings
 from augcompress.models.cifar_resnet import CifarResNet, PadShortcut
+from augcompress.models.hugging_face_model import HuggingFaceModel
 from augcompress.models.network import Classifier, Normalize, build_classifier
 from augcompress.models.plugin import ModelPlugin
 from augcompress.models.small_cnn import SmallCNN
+from augcompress.models.timm_model import TimmModel
 from augcompress.models.torchvision_model import TorchvisionModel
 from augcompress.models.weights import load_weights, read_weights
 
 Model = Annotated[
-    CifarResNet | SmallCNN | TorchvisionModel | ModelPlugin, Field(discriminator="kind")
+    CifarResNet | SmallCNN | TorchvisionModel | TimmModel | HuggingFaceModel | ModelPlugin,
+    Field(discriminator="kind"),
 ]
 
 __all__ = [
     "CifarResNet",
     "Classifier",
+    "HuggingFaceModel",
     "Model",
     "ModelFacts",
     "ModelPlugin",
@@ -28,6 +32,7 @@ __all__ = [
     "Normalize",
     "PadShortcut",
     "SmallCNN",
+    "TimmModel",
     "TorchvisionModel",
     "build_classifier",
     "load_weights",

@@ -1,19 +1,18 @@
-"""evaluate: any artefact on the recipe's test images, in fp32, as it ships."""
+"""evaluate: any artefact on the recipe's images, in fp32, as it ships."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from augcompress import measures
-from augcompress.assembly.artifacts import open_network
 from augcompress.assembly.context import Context
 from augcompress.assembly.scoring import (
-    accuracy,
-    check_graph_fits,
+    averaged,
+    calibrated,
     costs,
-    graph_answer,
-    network_answer,
+    open_answer,
     predict,
+    quality,
 )
 from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
 
@@ -25,18 +24,17 @@ def inputs(runner: Runner) -> dict[str, Input]:
 
 def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     """Answer all images of the split and score them."""
-    path, split = inputs["source"].path, context.spec.evaluate.split
-    if path.suffix == ".onnx":
-        check_graph_fits(context, path)
-        found = predict(graph_answer(path), context, split)
-        rows = [measures.size_bytes(path, subject=path.name)]
-    else:
-        teacher = context.spec.train_teacher
-        model = teacher.model if teacher is not None else None
-        network = open_network(context, path, model, "evaluate")
-        found = predict(network_answer(network.module, context.device), context, split)
-        rows = costs(network, context, path.name)
-    return Output(None, accuracy(found, split, path.name) + rows, found)
+    path, section = inputs["source"].path, context.spec.evaluate
+    answer, network = open_answer(context, path, "evaluate")
+    if section.test_time_augmentation is not None:
+        answer = averaged(answer, context, section.test_time_augmentation)
+    found = predict(answer, context, section.split)
+    rows = quality(found, path.name)
+    if section.temperature_scaling and section.split != "validation":
+        rows += calibrated(answer, context, found, path.name)
+    if network is None:
+        return Output(None, [*rows, measures.size_bytes(path, subject=path.name)], found)
+    return Output(None, rows + costs(network, context, path.name), found)
 
 
-STAGE = Stage("evaluate", inputs, body, makes=None)
+STAGE = Stage("evaluate", inputs, body, makes=None, version=2)

@@ -5,33 +5,47 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from augcompress.assembly.artifacts import GRAPH, Network, open_network
+import onnx
+
+from augcompress import measures
+from augcompress.assembly import deliverable
+from augcompress.assembly.artifacts import GRAPH
 from augcompress.assembly.context import Context
 from augcompress.assembly.delivery import (
+    FLOAT_GRAPH,
     Baseline,
+    Origin,
     check_parity,
     compare,
-    graph_of,
     metadata,
     open_baselines,
-    read_graph,
-    score_shipped,
+    open_origin,
 )
-from augcompress.assembly.scoring import check_graph_fits
+from augcompress.assembly.graphs import read_graph, same_but_for_metadata, stored_types
+from augcompress.assembly.layers import layers
+from augcompress.assembly.scoring import calibrated, graph_answer, predict, quality, with_role
 from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
-from augcompress.exporters import OnnxExporter, dress, save
-from augcompress.records import Measurement
-from augcompress.rundir import write_aside
+from augcompress.errors import LimitError
+from augcompress.exporters import OnnxExporter, dress, is_quantized, save, save_ort
+from augcompress.records import LAYERS_FILE, Measurement, Predictions, write_layers
+from augcompress.rundir import digest_file, write_aside
+
+ORT_FILE = "model.ort"
 
 
 def inputs(runner: Runner) -> dict[str, Input]:
-    """The artefact to ship; the float network it came from and the teacher, to compare with."""
+    """The artefact to ship; what it was in floating point and the teacher, to compare with."""
     source = runner.source("export")
     found = {"source": source}
+    beside = source.path.with_name(FLOAT_GRAPH)
     if source.path.suffix != ".onnx":
         found["float"] = source
+    elif source.stage == "quantize" and beside.is_file():
+        found["float"] = Input(beside, digest_file(beside))
     elif (before := runner.network_before("export")) is not None:
         found["float"] = before
+    elif not is_quantized(read_graph(source.path)):
+        found["float"] = source
     if (teacher := runner.teacher()) is not None:
         found["teacher"] = teacher
     return found
@@ -42,60 +56,128 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     settings = context.spec.export.targets[0]
     with tempfile.TemporaryDirectory() as scratch:
         baselines = open_baselines(context, inputs, settings, Path(scratch))
+        graph = graph_to_ship(context, inputs, settings, baselines)
+        shipped, scores = score(context, graph)
         draft = Path(scratch) / GRAPH
-        write_draft(context, inputs, settings, baselines, draft)
-        rows = verify(context, inputs, settings, baselines, draft)
-        scores, found = score_shipped(context, draft)
-        classes = tuple(context.data.classes)
-        graph = dress(read_graph(draft), metadata(context, classes, scores))
-        with write_aside(folder / GRAPH) as aside:
-            save(graph, aside)
-        scores, found = score_shipped(context, folder / GRAPH)
+        save(dress(graph, metadata(context, graph, scores)), draft)
+        rows = verify(context, inputs, graph, baselines, draft)
+        if settings.ort_format:
+            save_ort(draft, draft.with_name(ORT_FILE))
+            verify_parity(context, inputs, graph, baselines, draft.with_name(ORT_FILE))
+        others: dict[str, Predictions] = {}
         for baseline in baselines:
-            context.reporter.message(f"export: comparing with the {baseline.role}'s fp32 file")
-            rows += compare(context, folder / GRAPH, found, baseline)
+            compared, others[baseline.role] = compare(context, draft, shipped, baseline)
+            rows += compared
+        rows = [*scores, *file_costs(draft), *rows]
+        write_beside(context, folder, baselines, graph, shipped, others)
+        ship(context, folder, Path(scratch), baselines)
+    deliverable.write_card(context, folder, rows)
+    deliverable.write_sums(folder)
     notes = context.data_notes()
     if "float" not in inputs:
         notes.append("parity: not checked, the float network of this graph is not known")
-    return Output(GRAPH, scores + rows, found, notes)
+    return Output(GRAPH, rows, shipped, notes)
 
 
-def write_draft(
-    context: Context, inputs: Inputs, settings: OnnxExporter, baselines: list[Baseline], draft: Path
-) -> None:
+def graph_to_ship(
+    context: Context, inputs: Inputs, settings: OnnxExporter, baselines: list[Baseline]
+) -> onnx.ModelProto:
     """The graph as it is, or the network as a graph."""
-    source = inputs["source"].path
-    graph = read_graph(source) if source.suffix == ".onnx" else None
-    if graph is not None:
-        check_graph_fits(context, source)
-    save(graph or graph_of(context, float_network(context, inputs, baselines), settings), draft)
+    if inputs["source"].path.suffix != ".onnx":
+        return origin_of(baselines, "float").graph
+    return open_origin(context, inputs["source"], "export", settings).graph
 
 
-def float_network(context: Context, inputs: Inputs, baselines: list[Baseline]) -> Network:
-    """The network that the file stands for."""
-    known = [baseline.network for baseline in baselines if baseline.role == "float"]
-    return known[0] if known else open_network(context, inputs["source"].path, None, "export")
+def origin_of(baselines: list[Baseline], role: str) -> Origin:
+    """The origin of a baseline that is there."""
+    return next(baseline.origin for baseline in baselines if baseline.role == role)
+
+
+def score(context: Context, graph: onnx.ModelProto) -> tuple[Predictions, list[Measurement]]:
+    """The graph on all test images, run as it ships."""
+    answer = graph_answer(graph.SerializeToString())
+    found = predict(answer, context, "test")
+    rows = quality(found, GRAPH, "shipped")
+    return found, rows + calibrated(answer, context, found, GRAPH, "shipped")
+
+
+def file_costs(file: Path) -> list[Measurement]:
+    """Bytes, as they are and compressed, time to load and memory."""
+    rows = [
+        measures.size_bytes(file, subject=file.name),
+        *measures.footprint(file, subject=file.name),
+    ]
+    return [with_role(row, "shipped") for row in rows]
 
 
 def verify(
-    context: Context, inputs: Inputs, settings: OnnxExporter, baselines: list[Baseline], draft: Path
+    context: Context,
+    inputs: Inputs,
+    graph: onnx.ModelProto,
+    baselines: list[Baseline],
+    draft: Path,
 ) -> list[Measurement]:
-    """Parity with the float network, where it is known.
+    """The reopened file: the graph that was measured, and it does what its network does.
+
+    Raises LimitError when that does not hold.
+    """
+    reopened = read_graph(draft)
+    if not same_but_for_metadata(reopened, graph):
+        raise LimitError(f"{draft.name}: holds another graph than was written; export it again")
+    rows = verify_parity(context, inputs, graph, baselines, draft)
+    network = origin_of(baselines, "float").network if "float" in inputs else None
+    if network is None or is_quantized(graph):
+        return rows
+    return rows + [
+        row
+        for applied in network.compressions
+        for row in applied.compression.check_file(reopened, applied.history)
+    ]
+
+
+def verify_parity(
+    context: Context,
+    inputs: Inputs,
+    graph: onnx.ModelProto,
+    baselines: list[Baseline],
+    file: Path,
+) -> list[Measurement]:
+    """A written file against its float network on real images, where that is known.
 
     Raises LimitError when it does not hold.
     """
     if "float" not in inputs:
         return []
-    quantized = inputs["source"].path.suffix == ".onnx"
-    network = float_network(context, inputs, baselines)
-    rows = check_parity(context, draft, network, settings, quantized=quantized)
-    if quantized:
-        return rows
-    return rows + [
-        row
-        for applied in network.compressions
-        for row in applied.compression.check_file(read_graph(draft), applied.history)
-    ]
+    origin, settings = origin_of(baselines, "float"), context.spec.export.targets[0]
+    return check_parity(context, file, origin, settings, quantized=is_quantized(graph))
 
 
-STAGE = Stage("export", inputs, body, makes="graph")
+def write_beside(
+    context: Context,
+    folder: Path,
+    baselines: list[Baseline],
+    graph: onnx.ModelProto,
+    shipped: Predictions,
+    others: dict[str, Predictions],
+) -> None:
+    """What `compare` and `report` read later: answers of the baselines, layers, examples."""
+    for role, found in others.items():
+        found.save(folder / f"predictions-{role}.npz")
+    networks = [b.origin.network for b in baselines if b.role == "float"]
+    if networks and networks[0] is not None:
+        rows = layers(context, networks[0], stored_types(graph))
+        write_layers(folder / LAYERS_FILE, rows)
+    deliverable.write_examples(context, folder, shipped, others)
+    deliverable.write_scripts(context, folder, graph)
+
+
+def ship(context: Context, folder: Path, drafts: Path, baselines: list[Baseline]) -> None:
+    """Give verified files their final names."""
+    kept = [b.file.name for b in baselines] if context.spec.export.keep_baselines else []
+    for name in (*kept, ORT_FILE, GRAPH):
+        if (drafts / name).exists():
+            with write_aside(folder / name) as aside:
+                aside.write_bytes((drafts / name).read_bytes())
+
+
+STAGE = Stage("export", inputs, body, makes="graph", version=2)

@@ -5,21 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from augcompress import measures
-from augcompress.assembly.artifacts import GRAPH, Network, open_network
+from augcompress.assembly.artifacts import GRAPH
 from augcompress.assembly.context import Context
-from augcompress.assembly.delivery import calibration, check_parity, graph_of, read_graph
-from augcompress.assembly.scoring import accuracy, graph_answer, network_answer, predict
+from augcompress.assembly.delivery import (
+    FLOAT_GRAPH,
+    Origin,
+    calibration,
+    check_parity,
+    open_origin,
+)
+from augcompress.assembly.graphs import read_graph
+from augcompress.assembly.scoring import accuracy, graph_answer, predict
 from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
 from augcompress.compressions import GraphCompression, resolve
-from augcompress.errors import LimitError
-from augcompress.exporters import save
+from augcompress.errors import AugcompressError, LimitError
+from augcompress.exporters import is_quantized, save
 from augcompress.records import Measurement
 from augcompress.rundir import write_aside
 from augcompress.spec import require_section
 
 
 def inputs(runner: Runner) -> dict[str, Input]:
-    """The float network."""
+    """The float network, or a float graph."""
     return {"source": runner.source("quantize")}
 
 
@@ -27,21 +34,27 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     """Export, pack step by step, reopen, check promises, parity and accuracy."""
     section = require_section(context.spec, "quantize")
     settings = context.spec.export.targets[0]
-    network = open_network(context, inputs["source"].path, None, "quantize")
-    notes, graph = network.notes(), graph_of(context, network.marked(), settings)
+    origin = open_origin(context, inputs["source"], "quantize", settings, marked=True)
+    graph, notes = origin.graph, origin.notes
+    if is_quantized(graph):
+        raise AugcompressError(
+            f"quantize: {inputs['source'].path.name} is quantised already; give its float file"
+        )
     steps = [resolve(step, GraphCompression) for step in section.steps]
     for step in steps:
         context.reporter.message(f"{step.kind}: calibrating")
         graph = step.pack(graph, notes, lambda: calibration(context))
     with write_aside(folder / GRAPH) as aside:
         save(graph, aside)
+    if origin.network is None:  # nobody else knows what it was
+        save(origin.graph, folder / FLOAT_GRAPH)
     reopened = read_graph(folder / GRAPH)
     rows = [row for step in steps for row in step.check(reopened)]
-    rows += check_parity(context, folder / GRAPH, network, settings, quantized=True)
+    rows += check_parity(context, folder / GRAPH, origin, settings, quantized=True)
     rows.append(measures.size_bytes(folder / GRAPH, subject=GRAPH))
     found = predict(graph_answer(folder / GRAPH), context, "validation")
-    scores = accuracy(found, "validation", GRAPH)
-    check_drop(context, network, scores[0], section.max_drop)
+    scores = accuracy(found, GRAPH)
+    check_drop(context, origin, scores[0], section.max_drop)
     decided = [told_as_text(s.kind, notes[s.kind]) for s in steps if s.kind in notes]
     return Output(GRAPH, scores + rows, found, decided)
 
@@ -52,13 +65,12 @@ def told_as_text(kind: str, told: dict) -> str:
 
 
 def check_drop(
-    context: Context, network: Network, score: Measurement, max_drop: float | None
+    context: Context, origin: Origin, score: Measurement, max_drop: float | None
 ) -> None:
     """Raises LimitError when the graph lost more validation top-1 than allowed."""
     if max_drop is None:
         return
-    whole = predict(network_answer(network.module, context.device), context, "validation")
-    before = accuracy(whole, "validation", "float")[0]
+    before = accuracy(predict(origin.answer(context), context, "validation"), "float")[0]
     if before.value - score.value > max_drop:
         raise LimitError(
             f"quantize.max_drop: validation top-1 fell from {before.value:.4f} to {score.value:.4f}"

@@ -84,8 +84,8 @@ def conditions(result: RunResult) -> str:
     versions = ", ".join(f"{k} {machine[k]}" for k in ("python", "torch", "onnxruntime"))
     return (
         f"{timed['cpu']}, {machine['threads']} threads, {versions}; latency: ONNX Runtime,"
-        f" {timed['threads']} thread, batch {timed['batch']},"
-        f" {speedup.n} calls of each file in turns. Seed 0."
+        f" {timed['threads']} thread, batch {timed['batch']}, in turns, {speedup.n} new processes"
+        f" of {timed['calls']} calls of each file. Seed 0."
     )
 
 

@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torchvision
 from PIL import Image
 
@@ -111,6 +112,26 @@ def write_plugin(root: Path) -> Path:
     return root / "stripes.py"
 
 
+def write_parquet(root: Path, parts: dict[str, int], **columns) -> Path:
+    """`parts` maps a split to its number of images; `columns` replaces or adds some."""
+    pytest.importorskip("datasets.load", reason="Hugging Face datasets is not installed")
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    names = datasets.ClassLabel(names=["cat", "dog"])
+    (root / "data").mkdir(parents=True, exist_ok=True)
+    for seed, (split, count) in enumerate(parts.items()):
+        images = [Image.fromarray(each) for each in pixels(count, 12, 10, 3, seed=seed)]
+        made = {"image": images, "label": [number % 2 for number in range(count)]}
+        features = datasets.Features({"image": datasets.Image(), "label": names})
+        table = datasets.Dataset.from_dict(made, features=features)
+        for name, values in columns.items():
+            table = table.remove_columns(name) if name in made else table
+            if values is not None:
+                table = table.add_column(name, [values[n % len(values)] for n in range(count)])
+        table.to_parquet(root / "data" / f"{split}-00000-of-00001.parquet")
+    return root
+
+
 def section(kind: str, root: Path, monkeypatch) -> dict:
     """A recipe's `data` section of this kind, over a tiny source written below `root`."""
     mnists = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
@@ -125,6 +146,9 @@ def section(kind: str, root: Path, monkeypatch) -> dict:
     if kind == "arrays":
         root.mkdir(parents=True, exist_ok=True)
         return {"kind": kind, "path": str(write_npz(root / "data.npz"))}
+    if kind == "hugging_face":
+        folder = write_parquet(root, {"train": 40, "test": 20})
+        return {"kind": kind, "path": str(folder), "size": 8}
     if kind == "plugin":
         monkeypatch.setenv("AUGCOMPRESS_ALLOW_PLUGINS", "1")
         return {"kind": kind, "target": f"{write_plugin(root)}:Stripes"}

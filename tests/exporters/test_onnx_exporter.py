@@ -165,7 +165,7 @@ def test_a_quantized_file_that_disagrees_is_found(graph, network, images, tmp_pa
 
 
 def test_a_file_whose_optimised_graph_differs_is_found(file, network, images, monkeypatch):
-    module = "augcompress.exporters.onnx_exporter"
+    module = "augcompress.exporters.parity"
     monkeypatch.setattr(f"{module}.KERNEL_NOISE", 0.0)
     monkeypatch.setattr(f"{module}.run", noisy(run))
     with pytest.raises(LimitError, match="optimised and unoptimised graph agree on"):

@@ -1,5 +1,4 @@
 import numpy as np
-import onnx
 import pytest
 import torch
 from torch import nn
@@ -8,34 +7,16 @@ from augcompress.errors import AugcompressError
 from augcompress.measures import (
     MeasureName,
     agreement,
-    latency,
     macs,
     nonzero_parameters,
     parameters,
     size_bytes,
-    speedup,
     top_k,
 )
-from augcompress.measures.intervals import bootstrap_median, bootstrap_ratio, wilson
-from augcompress.measures.latency import feed_of, interleaved_ms, warm_up
+from augcompress.statistics import wilson
 
 PROBABILITIES = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.4, 0.35, 0.25], [0.2, 0.6, 0.2]])
 LABELS = np.array([0, 2, 1, 0])
-
-
-@pytest.mark.parametrize(
-    ("successes", "n", "low", "high"),
-    [
-        (0, 10, 0.0, 0.277533),  # z^2 / (n + z^2)
-        (10, 10, 0.722467, 1.0),
-        (5, 10, 0.236593, 0.763407),
-        (81, 263, 0.2553, 0.3662),  # Newcombe 1998, table I
-        (15, 148, 0.0624, 0.1605),
-        (0, 0, 0.0, 1.0),
-    ],
-)
-def test_wilson_against_published_values(successes, n, low, high):
-    assert wilson(successes, n) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_top_1_by_hand():
@@ -130,115 +111,7 @@ def test_size_on_disk(tmp_path):
         size_bytes(tmp_path / "none")
 
 
-def test_bootstrap_of_a_constant_is_the_constant():
-    assert bootstrap_median(np.full(20, 3.0)) == (3.0, 3.0)
-    assert bootstrap_ratio(np.full(20, 6.0), np.full(20, 3.0)) == (2.0, 2.0)
-
-
-def test_bootstrap_covers_the_median_ratio_and_repeats():
-    rng = np.random.default_rng(0)
-    slow, fast = rng.normal(4, 0.4, 200), rng.normal(2, 0.2, 200)
-    low, high = bootstrap_ratio(slow, fast)
-    assert low < 2 < high
-    assert high - low < 0.2
-    assert bootstrap_ratio(slow, fast) == (low, high)
-
-
-def test_the_ratio_is_paired():
-    times = np.random.default_rng(0).lognormal(size=101)
-    assert bootstrap_ratio(2 * times, times) == pytest.approx((2.0, 2.0))
-
-
-class Clocked:
-    """A session on a clock of its own: each call takes as long as it is told."""
-
-    def __init__(self, clock, milliseconds, log, name, threads=1, kind="tensor(float)"):
-        self.clock, self.milliseconds, self.log, self.name = clock, milliseconds, log, name
-        self.threads, self.kind = threads, kind
-
-    def run(self, names, feed):
-        self.log.append(self.name)
-        self.clock[0] += int(self.milliseconds * 1e6)
-
-    def get_inputs(self):
-        return [type("Input", (), {"name": "input", "type": self.kind})]
-
-    def get_session_options(self):
-        return type("Options", (), {"intra_op_num_threads": self.threads})
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    now = [0]
-    monkeypatch.setattr("time.perf_counter_ns", lambda: now[0])
-    return now
-
-
-def test_speedup_on_a_known_clock(clock):
-    log = []
-    slow, fast = Clocked(clock, 6, log, "slow"), Clocked(clock, 1.5, log, "fast")
-    image = np.zeros((1, 2, 2), np.uint8)
-    ratio, ours, theirs = speedup(slow, fast, image, repeats=8, subject="b", baseline="a")
-    assert (ratio.name, ratio.value, ratio.low, ratio.high) == ("speedup", 4.0, 4.0, 4.0)
-    assert (ours.value, ours.subject, theirs.value, theirs.subject) == (1.5, "b", 6.0, "a")
-    assert ours.conditions["p95_ms"] == 1.5
-    assert ratio.conditions["threads"] == 1
-    assert ratio.n == 8
-
-
-def test_sessions_take_turns_and_swap_places(clock):
-    log = []
-    sessions = [Clocked(clock, 1, log, "a"), Clocked(clock, 1, log, "b")]
-    interleaved_ms(sessions, [{}, {}], 3)
-    assert log == ["a", "b", "b", "a", "a", "b"]
-
-
-def test_warming_up_goes_on_until_times_are_stable(clock):
-    class Settling(Clocked):
-        def run(self, names, feed):
-            super().run(names, feed)
-            self.milliseconds = max(1.0, self.milliseconds * 0.95)
-
-    settling = Settling(clock, 8, [], "a")
-    calls = warm_up([settling], [{}])
-    assert settling.milliseconds == 1.0
-    assert 50 < calls < 100
-
-
-def test_latency_of_another_thread_count_is_refused(clock):
-    session = Clocked(clock, 1, [], "a", threads=2)
-    with pytest.raises(AugcompressError, match="has 2 threads, not 1"):
-        latency(session, np.zeros((1, 2, 2), np.float32))
-
-
-def test_images_are_fed_in_the_sessions_type(clock):
-    image = np.full((1, 2, 2), 1.0, np.float32)
-    floats = feed_of(Clocked(clock, 1, [], "a"), (image * 255).astype(np.uint8), 3)["input"]
-    raw = feed_of(Clocked(clock, 1, [], "a", kind="tensor(uint8)"), image)["input"]
-    assert (floats.shape, floats.dtype, floats.max()) == ((3, 1, 2, 2), np.float32, 1.0)
-    assert (raw.dtype, raw.max()) == (np.uint8, 255)
-
-
-def test_latency_of_a_real_session(tmp_path):
-    runtime = pytest.importorskip("onnxruntime")
-    shape = ["batch", 1, 2, 2]
-    value = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Relu", ["input"], ["output"])],
-        "relu",
-        [value("input", onnx.TensorProto.FLOAT, shape)],
-        [value("output", onnx.TensorProto.FLOAT, shape)],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
-    model.ir_version = 10
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = runtime.InferenceSession(model.SerializeToString(), options)
-    found = latency(session, np.zeros((1, 2, 2), np.float32), repeats=20, batch=4)
-    assert found.value > 0
-    assert found.low <= found.value <= found.high
-    assert found.conditions["batch"] == 4
-
-
 def test_names_of_the_room():
-    assert {"top1", "speedup", "macs", "agreement"} <= set(MeasureName)
+    assert {"top1", "speedup", "macs", "agreement", "roc_auc", "top1_difference"} <= set(
+        MeasureName
+    )

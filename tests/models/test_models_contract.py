@@ -48,8 +48,11 @@ MEMBERS = {
     "cifar_resnet": {"depth": 8, "width": 0.25},
     "small_cnn": {"widths": [4, 8], "dropout": 0.1},
     "torchvision": {"name": "mnasnet0_5", "stem": "small"},
+    "timm": {"name": "test_resnet"},
+    "hugging_face": {"config": {"model_type": "resnet", "hidden_sizes": [8, 8], "depths": [1, 1]}},
     "plugin": {"target": "./net.py:Net", "options": {"hidden": 6}},
 }
+EXTRAS = {"timm": "timm", "hugging_face": "transformers"}
 
 
 @pytest.fixture
@@ -60,6 +63,8 @@ def plugins(tmp_path, monkeypatch):
 
 
 def settings(kind, plugins, **changes):
+    if kind in EXTRAS:
+        pytest.importorskip(EXTRAS[kind], reason=f"{EXTRAS[kind]} is not installed")
     data = {"kind": kind, **MEMBERS[kind], **changes}
     return TypeAdapter(Model).validate_python(data, context=plugins)
 

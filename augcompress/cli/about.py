@@ -1,0 +1,78 @@
+"""Commands that tell about recipes, settings and this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from augcompress.cli.app import app
+from augcompress.errors import AugcompressError
+
+
+@app.command()
+def recipes() -> None:
+    """The recipes that come with augcompress."""
+    from augcompress.render import Renderer
+    from augcompress.spec import recipe_summary, shipped_recipes
+
+    rows = [[name, recipe_summary(path)] for name, path in shipped_recipes().items()]
+    Renderer().table("shipped recipes", ["recipe", "what it is"], rows)
+
+
+@app.command()
+def init(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name.")] = "digits.yaml",
+    to: Annotated[Path | None, typer.Option(help="The new file.  [default: ./<recipe>]")] = None,
+) -> None:
+    """Copy a shipped recipe into this folder, to start from."""
+    from augcompress.render import Renderer
+    from augcompress.rundir import write_aside
+    from augcompress.spec import find_recipe
+
+    source = find_recipe(recipe)
+    target = to or Path(source.name)
+    if target.exists():
+        raise AugcompressError(f"{target}: is already there; choose another name with --to")
+    with write_aside(target) as aside:
+        aside.write_bytes(source.read_bytes())
+    Renderer().text(f"{target}")
+
+
+@app.command()
+def explain(
+    room: Annotated[str, typer.Argument(help="A section or room, such as distill or objectives.")],
+    kind: Annotated[str | None, typer.Argument(help="One kind of it.")] = None,
+) -> None:
+    """What can stand in a recipe, field by field."""
+    from augcompress.reference import explain_room
+    from augcompress.render import Renderer
+
+    for title, rows in explain_room(room, kind):
+        Renderer().table(title, ["field", "type and default", "meaning"], rows)
+
+
+@app.command()
+def schema() -> None:
+    """The recipe's JSON schema, for editors."""
+    from augcompress.render import Renderer
+    from augcompress.spec import Spec
+
+    Renderer(json=True).payload(Spec.model_json_schema())
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """What this machine has: versions, threads, instructions, devices."""
+    from augcompress.assembly.machine import examine
+    from augcompress.render import Renderer
+
+    found = examine()
+    renderer = Renderer(json=as_json)
+    if as_json:
+        renderer.payload({"version": 1, "machine": found})
+    else:
+        renderer.table("this machine", ["what", "found"], [[k, str(v)] for k, v in found.items()])

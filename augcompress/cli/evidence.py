@@ -1,0 +1,199 @@
+"""`compare`, `check`, `search` and `report`: users of what runs have left."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from augcompress.cli.app import app
+from augcompress.cli.options import Options, permit_plugins, pick_device, refuse, shared
+from augcompress.errors import AugcompressError, LimitError, UsageError
+
+if TYPE_CHECKING:
+    from augcompress.assembly.context import Context
+    from augcompress.render import Renderer
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=VALUE", help="Override a field; repeatable."),
+]
+AllowPlugins = Annotated[
+    bool, typer.Option("--allow-plugins", help="Run code from the recipe's plug-ins.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+@app.command()
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Runs, stages (runs/NAME/STAGE), checkpoints or ONNX files; the first is the"
+            " baseline.  Commas join the same model trained with several seeds."
+        ),
+    ],
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", "-r", help="Whose data; else that of the first run named."),
+    ] = None,
+    overrides: Overrides = None,
+    split: Annotated[str, typer.Option(help="Images to compare on: test or validation.")] = "test",
+    margin: Annotated[
+        float, typer.Option(min=0, max=1, help="How much worse is still not worse, a fraction.")
+    ] = 0.005,
+    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Confidence level.")] = 0.95,
+    all_pairs: Annotated[
+        bool, typer.Option("--all-pairs", help="Each against each, not all against the first.")
+    ] = False,
+    images: Annotated[
+        Path | None, typer.Option(help="A new folder for the images on which they differ.")
+    ] = None,
+    fail_if_worse: Annotated[
+        bool,
+        typer.Option("--fail-if-worse", help="Exit 3 unless each is shown to be not worse."),
+    ] = False,
+    as_json: AsJson = False,
+    allow_plugins: AllowPlugins = False,
+) -> None:
+    """Models against each other on the same images, and whether the difference is chance."""
+    from augcompress import compare as comparing
+    from augcompress.render import Renderer
+
+    permit_plugins(allow_plugins)
+    if split not in ("test", "validation"):
+        raise UsageError(f"--split {split}: choose test or validation")
+    renderer = Renderer(json=as_json)
+    opened = cache(lambda: context_of(models, recipe, overrides or [], renderer))
+    contenders = [comparing.open_contender(given, split, opened) for given in models]
+    found = comparing.compare(contenders, margin=margin, level=level, all_pairs=all_pairs)
+    apart = comparing.differing(contenders[0], contenders[1])
+    if images is not None:
+        comparing.write_images(opened(), split, apart, images)
+    renderer.comparison(found, apart, images)
+    worse = [pair.model for pair in found.pairs if not pair.not_worse]
+    if fail_if_worse and worse:
+        raise LimitError(
+            f"compare: not shown to be at most {margin:g} worse on {split}: {', '.join(worse)}"
+        )
+
+
+def context_of(
+    models: list[str], recipe: str | None, overrides: list[str], renderer: Renderer
+) -> Context:
+    """The data to run models on: of the recipe, else of the first run among them.
+
+    Raises UsageError where there is neither.
+    """
+    from augcompress.assembly.context import Context
+    from augcompress.rundir import RunDir
+    from augcompress.spec import find_spec, load
+
+    if recipe is not None:
+        spec, _ = load(recipe, overrides)
+        return Context(spec, RunDir(Path("runs") / spec.name), recipe, reporter=renderer.reporter())
+    parts = [Path(part) for given in models for part in given.split(",")]
+    for part in parts:
+        if (run := next((p for p in (part, *part.parents) if is_run(p)), None)) is not None:
+            return Context(find_spec(run, overrides), RunDir(run), reporter=renderer.reporter())
+    raise UsageError("compare: none of these is a run; say whose test images with --recipe")
+
+
+def is_run(folder: Path) -> bool:
+    """Has a recipe been run there?"""
+    return (folder / "spec.json").is_file()
+
+
+@app.command()
+def check(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    recipe: Annotated[
+        str, typer.Option("--recipe", "-r", help="The recipe whose `limits` are to be kept.")
+    ],
+    overrides: Overrides = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="The run that baseline `reference` means.")
+    ] = None,
+    timing: Annotated[
+        Path | None, typer.Option(help="What bench.py wrote on the target device.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Append Markdown here: $GITHUB_STEP_SUMMARY.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the exit code.")] = False,
+) -> None:
+    """The gate of a CI job: are the files those that were measured, and is every limit kept?"""
+    from augcompress import gate
+    from augcompress.render import Renderer, headlines
+    from augcompress.rundir import storage_errors, write_aside
+    from augcompress.runs import read_run
+    from augcompress.spec import load
+
+    spec, _ = load(recipe, overrides or [])
+    verdicts = gate.check_run(run, spec.limits, timing_file=timing, reference_run=reference)
+    Renderer(json=as_json, quiet=quiet).verdicts(verdicts)
+    if junit is not None:
+        with storage_errors(junit.parent), write_aside(junit) as aside:
+            aside.write_text(gate.junit(verdicts, run.name), encoding="utf-8")
+    if summary is not None:
+        lines = headlines(read_run(run).stages)
+        with storage_errors(summary.parent), summary.open("a", encoding="utf-8") as file:
+            file.write(gate.summary(verdicts, f"augcompress check {run.name}", lines))
+    missed = [verdict.limit for verdict in verdicts if not verdict.reached]
+    if missed:
+        raise LimitError(f"check {run}: not kept: {'; '.join(missed)}")
+
+
+@app.command()
+@shared
+def search(options: Options) -> None:
+    """Variants of a recipe, as its `search` section says: one table, with intervals."""
+    from augcompress.render import Renderer
+    from augcompress.search import plan_search, run_search, study_notes, study_tables, trials_table
+
+    permit_plugins(options.allow_plugins)
+    refuse(options, "search", "source", "force")
+    renderer = Renderer(json=options.as_json, quiet=options.quiet, verbose=options.verbose)
+    overrides, folder = options.overrides or [], options.run_dir
+    if options.dry_run:
+        plan = plan_search(options.recipe, overrides, run_dir=folder, smoke=options.smoke)
+        renderer.study(plan.to_json(), [trials_table(plan)], [])
+        return
+    study = run_search(
+        options.recipe,
+        overrides,
+        run_dir=folder,
+        reporter=renderer.reporter(),
+        device=pick_device(options.device),
+        smoke=options.smoke,
+        teacher=options.teacher,
+    )
+    renderer.study(study.to_json(), study_tables(study), study_notes(study))
+    failed = [trial.name for trial in study.trials if trial.error]
+    if failed:
+        raise AugcompressError(f"search: {len(failed)} trials failed: {', '.join(failed)}")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
+    to: Annotated[
+        Path | None, typer.Option(help="The page.  [default: <the first run>/report.html]")
+    ] = None,
+) -> None:
+    """One HTML page that shows everything of one run, or compares several."""
+    from augcompress import report as reporting
+    from augcompress.gate import check_run
+    from augcompress.render import Renderer
+    from augcompress.spec import find_spec
+
+    verdicts = {}
+    for run in runs:
+        if is_run(run) and (limits := find_spec(run).limits):
+            verdicts[run] = check_run(run, limits)
+    path = reporting.write(runs, to or runs[0] / "report.html", verdicts)
+    Renderer().text(str(path))

@@ -1,0 +1,150 @@
+"""The signature that all stages share, and what is made of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import typing
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from augcompress.errors import UsageError
+
+if TYPE_CHECKING:
+    from augcompress.assembly.context import Context
+    from augcompress.render import Renderer
+
+
+class Device(StrEnum):
+    """Where networks are trained."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+@dataclasses.dataclass
+class Options:
+    """The signature that all stages share."""
+
+    recipe: Annotated[
+        str, typer.Option("--recipe", "-r", help="A recipe file, or a shipped recipe's name.")
+    ]
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=VALUE", help="Override a field; repeatable."),
+    ] = None
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Where results go.  [default: runs/<recipe's name>]")
+    ] = None
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="STAGE|FILE", help="The network that this stage starts from."
+        ),
+    ] = None
+    teacher: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A checkpoint in place of the teacher.")
+    ] = None
+    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.auto
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Every stage on a sliver of the data, in a minute.")
+    ] = False
+    force: Annotated[bool, typer.Option("--force", help="Redo what is already done.")] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Validate, say what would be done, stop.")
+    ] = False
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = (
+        False
+    )
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Only the artefact's path on standard output.")
+    ] = False
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False
+    allow_plugins: Annotated[
+        bool, typer.Option("--allow-plugins", help="Run code from the recipe's plug-ins.")
+    ] = False
+
+
+def shared(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the fields of Options as its own options."""
+    hints = typing.get_type_hints(Options, include_extras=True)
+    own_hints = typing.get_type_hints(function, include_extras=True)
+    own = list(inspect.signature(function).parameters.values())[1:]
+    options = [
+        inspect.Parameter(
+            item.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=item.default
+            if item.default is not dataclasses.MISSING
+            else inspect.Parameter.empty,
+            annotation=hints[item.name],
+        )
+        for item in dataclasses.fields(Options)
+    ]
+    kept = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=own_hints[p.name]) for p in own
+    ]
+
+    def command(**given: Any) -> None:
+        mine = {item.name: given.pop(item.name) for item in dataclasses.fields(Options)}
+        function(Options(**mine), **given)
+
+    command.__signature__ = inspect.Signature(options + kept)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in options + kept}
+    command.__doc__, command.__name__ = function.__doc__, function.__name__
+    return command
+
+
+def permit_plugins(allowed: bool) -> None:
+    """Let plug-ins be imported, in this process and those that it starts."""
+    if allowed:
+        os.environ["AUGCOMPRESS_ALLOW_PLUGINS"] = "1"
+
+
+def refuse(options: Options, command: str, *names: str) -> None:
+    """Raises UsageError when an option is given that a command does not know."""
+    flags = {"source": "--from", "as_json": "--json"}
+    for name in names:
+        if getattr(options, name):
+            flag = flags.get(name, f"--{name.replace('_', '-')}")
+            raise UsageError(f"{flag}: has no meaning for {command}; leave it out")
+
+
+def open_context(options: Options, renderer: Renderer) -> tuple[Context, str]:
+    """The recipe, validated, with everything that the command line says beside it."""
+    permit_plugins(options.allow_plugins)
+    from augcompress.assembly.context import Context
+    from augcompress.rundir import RunDir
+    from augcompress.spec import load
+
+    spec, text = load(options.recipe, options.overrides or [], smoke=options.smoke)
+    folder = options.run_dir or Path("runs") / spec.name
+    context = Context(
+        spec=spec,
+        run=RunDir(folder),
+        recipe=options.recipe,
+        device=pick_device(options.device),
+        reporter=renderer.reporter(),
+        force=options.force,
+        source=options.source,
+        teacher=options.teacher,
+        smoke=options.smoke,
+    )
+    return context, text
+
+
+def pick_device(device: Device) -> Any:
+    """The torch device: `auto` is CUDA where there is one."""
+    import torch
+
+    available = torch.cuda.is_available()
+    if device is Device.cuda and not available:
+        raise UsageError("--device cuda: torch finds no CUDA device here; use --device cpu")
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
+    return torch.device("cuda" if available and device is not Device.cpu else "cpu")

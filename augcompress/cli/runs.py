@@ -1,0 +1,70 @@
+"""`augcompress runs`, and `predict` with what a run has shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from augcompress.cli.app import app, runs_app
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="An ONNX file that augcompress wrote.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    top: Annotated[int, typer.Option(min=1, help="Labels an image.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Print the labels of images."""
+    from augcompress.assembly.prediction import predict_files
+    from augcompress.render import Renderer
+
+    renderer = Renderer(json=as_json)
+    found = predict_files(model, images, top)
+    if as_json:
+        renderer.payload({"version": 1, "model": str(model), "predictions": found})
+        return
+    rows = [
+        [row["image"], ", ".join(f"{i['label']} {i['probability']:.1%}" for i in row["labels"])]
+        for row in found
+    ]
+    renderer.table(str(model), ["image", "label"], rows)
+
+
+@runs_app.command("list")
+def runs_list(
+    root: Annotated[Path, typer.Argument(help="Folder of run directories.")] = Path("runs"),
+) -> None:
+    """Run directories, their stages and sizes."""
+    from augcompress.render import Renderer
+    from augcompress.runs import runs
+
+    Renderer().runs(runs(root))
+
+
+@runs_app.command("show")
+def runs_show(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """What a run measured."""
+    from augcompress.render import Renderer
+    from augcompress.runs import read_run
+
+    Renderer(json=as_json).result(read_run(run))
+
+
+@runs_app.command("clean")
+def runs_clean(
+    names: Annotated[list[str] | None, typer.Argument(help="Runs to remove.")] = None,
+    root: Annotated[Path, typer.Option(help="Folder of run directories.")] = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much.")] = False,
+) -> None:
+    """Remove runs, and everything in the store that no run uses."""
+    from augcompress.render import Renderer
+    from augcompress.runs import clean
+
+    freed = clean(root, names or [], dry_run=dry_run)
+    Renderer().text(f"{'would free' if dry_run else 'freed'} {freed / 2**20:.1f} MiB")

@@ -1,0 +1,105 @@
+"""`run`, and a command for every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from augcompress.cli.app import app
+from augcompress.cli.options import Options, open_context, shared
+from augcompress.errors import AugcompressError
+
+if TYPE_CHECKING:
+    from augcompress.assembly.context import Context
+    from augcompress.records import RunResult, StageResult
+    from augcompress.render import Renderer
+
+
+@app.command("run")
+@shared
+def run_command(
+    options: Options,
+    until: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")
+    ] = None,
+) -> None:
+    """All stages of a recipe, in order; finished ones are not repeated."""
+    from augcompress.stages import run
+
+    execute(options, lambda context: run(context, stage_name(until) if until else None))
+
+
+def stage_command(name: str, summary: str) -> None:
+    """Register the command of one stage."""
+
+    @shared
+    def command(options: Options) -> None:
+        from augcompress.stages import run_stage
+
+        execute(options, lambda context: run_stage(context, stage_name(name)))
+
+    command.__doc__ = summary
+    app.command(name)(command)
+
+
+stage_command("augment", "Draw the augmentations on a contact sheet; write augmented copies.")
+stage_command("train-teacher", "Train the network to learn from.")
+stage_command("distill", "Train the small network on labels and teacher.")
+stage_command("prune", "Make the network smaller and fine-tune it.")
+stage_command("quantize", "Make an int8 ONNX graph of the network and check it.")
+stage_command("export", "Write the ONNX file to ship, verify it, measure it on test images.")
+stage_command("evaluate", "Measure any artefact on test images.")
+
+
+def stage_name(command: str) -> Any:
+    """`train-teacher` or `train_teacher` as a stage's name."""
+    return command.replace("-", "_")
+
+
+def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
+    """Load the recipe, do the work, show the result, judge the limits."""
+    from augcompress.gate import check_limits
+    from augcompress.render import Renderer
+
+    renderer = Renderer(json=options.as_json, quiet=options.quiet, verbose=options.verbose)
+    context, text = open_context(options, renderer)
+    if options.dry_run:
+        plan(context, options, renderer)
+        return
+    context.run.write_text("recipe.yaml", text)
+    context.run.write_text("spec.json", context.spec.model_dump_json(indent=1) + "\n")
+    result = work(context)
+    done = {stage.name for stage in result.stages}
+    judged = context.spec.limits if "export" in done and not options.smoke else ()
+    verdicts = check_limits(judged, with_linked(context, result))
+    renderer.result(result, verdicts)
+    missed = [verdict.limit for verdict in verdicts if not verdict.reached]
+    if missed:
+        raise AugcompressError(f"limits not reached: {'; '.join(missed)}", exit_code=3)
+
+
+def with_linked(context: Context, result: RunResult) -> list[StageResult]:
+    """The stages of a run in order: those of `result`, and those that were there before."""
+    from augcompress.runs import read_run
+
+    order = context.spec.stages()
+    stages = {stage.name: stage for stage in read_run(context.run.path).stages}
+    stages |= {stage.name: stage for stage in result.stages}
+    return [stages[name] for name in order if name in stages]
+
+
+def plan(context: Context, options: Options, renderer: Renderer) -> None:
+    """What a run would do: the stages, and which of them are in the store already."""
+    from augcompress.stages import planned
+
+    rows = planned(context)
+    if options.as_json:
+        renderer.payload({"version": 1, "run_dir": str(context.run.path), "stages": rows})
+        return
+    renderer.table(
+        f"{context.spec.name}: the recipe is valid",
+        ["stage", "status"],
+        [[row["name"], row["status"]] for row in rows],
+    )

@@ -1,0 +1,113 @@
+"""What is compared: the answers of runs, stages, checkpoints and ONNX files to the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from augcompress.assembly.context import Context
+from augcompress.assembly.scoring import open_answer, predict
+from augcompress.differences import are_same_images
+from augcompress.errors import AugcompressError
+from augcompress.records import PREDICTIONS_FILE, Predictions
+from augcompress.runs import read_run
+
+OPENS = ".onnx", ".safetensors", ".pt", ".pth", ".th"
+MAKERS = "export", "quantize", "prune", "distill", "train_teacher"
+"""Stages that make a network or a graph, the last first."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model, or the same model trained with several seeds."""
+
+    name: str
+    answers: tuple[Predictions, ...]
+    """One for each seed."""
+
+
+def open_contender(given: str, split: str, context: Callable[[], Context]) -> Contender:
+    """`runs/a`, `runs/a/distill`, a file, or several of them with commas between: seeds.
+
+    Answers that a run has kept are read; everything else is run on the data of `context`.
+    Raises AugcompressError when there is no such run or file, or when it cannot be opened.
+    """
+    parts = [part for part in given.split(",") if part]
+    if not parts:
+        raise AugcompressError("compare: an empty name; give runs, stages or files")
+    return Contender(given, tuple(answers_of(Path(part), split, context) for part in parts))
+
+
+def answers_of(path: Path, split: str, context: Callable[[], Context]) -> Predictions:
+    """What one model says to a split."""
+    path = path.expanduser()
+    if path.is_file() and path.suffix in OPENS:
+        return run_on(path, split, context)
+    if not path.is_dir():
+        raise AugcompressError(
+            f"{path}: is no run, stage or model file; give runs/NAME, runs/NAME/STAGE or a file"
+            f" ({', '.join(OPENS)})"
+        )
+    folder = path if (path / "stage.json").is_file() else last_stage(path)
+    if (folder / PREDICTIONS_FILE).is_file():
+        kept = Predictions.load(folder / PREDICTIONS_FILE)
+        if kept.split == split:
+            return kept
+    artifact = next((one.artifact for one in stages_of(folder) if one.artifact), None)
+    if artifact is None:
+        raise AugcompressError(f"{folder}: this stage makes no model; name another")
+    return run_on(Path(artifact), split, context)
+
+
+def last_stage(run: Path) -> Path:
+    """The folder of what a run ships, or of the last model that it has.
+
+    Raises AugcompressError when it has none.
+    """
+    there = [stage.name for stage in read_run(run).stages if stage.artifact]
+    for name in MAKERS:
+        if name in there:
+            return run / name
+    raise AugcompressError(f"{run}: no stage has made a model yet; run: augcompress run")
+
+
+def stages_of(folder: Path) -> list:
+    """The stage in a folder of a run."""
+    return [stage for stage in read_run(folder.parent).stages if stage.name == folder.name]
+
+
+def run_on(path: Path, split: str, context: Callable[[], Context]) -> Predictions:
+    """A model's answers to a split, computed now."""
+    opened = context()
+    opened.reporter.message(f"compare: running {path} on {split}")
+    return predict(open_answer(opened, path, "compare")[0], opened, split)
+
+
+def check_same_images(contenders: list[Contender]) -> None:
+    """Raises AugcompressError when two models answered other images or know other classes."""
+    first = contenders[0].answers[0]
+    for contender in contenders:
+        for answers in contender.answers:
+            _check_pair(first, answers, contenders[0].name, contender.name)
+
+
+def _check_pair(left: Predictions, right: Predictions, ours: str, theirs: str) -> None:
+    if left.probabilities.shape[1] != right.probabilities.shape[1] or (
+        left.classes and right.classes and left.classes != right.classes
+    ):
+        raise AugcompressError(
+            f"compare: {ours} knows {_classes(left)} and {theirs} {_classes(right)}; only models"
+            " of the same classes can be compared"
+        )
+    if not are_same_images(left, right):
+        raise AugcompressError(
+            f"compare: {ours} was measured on {len(left.labels)} images and {theirs} on"
+            f" {len(right.labels)} that are not the same; measure both on one data set, with"
+            " --recipe and the model files"
+        )
+
+
+def _classes(found: Predictions) -> str:
+    listed = ", ".join(found.classes[:4]) + (" …" if len(found.classes) > 4 else "")
+    return f"{found.probabilities.shape[1]} classes" + (f" ({listed})" if listed else "")

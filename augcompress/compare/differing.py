@@ -1,0 +1,78 @@
+"""The images on which two models differ."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from augcompress.assembly.context import Context
+from augcompress.compare.contenders import Contender
+from augcompress.differences import Differing
+from augcompress.errors import AugcompressError
+from augcompress.records import Predictions
+from augcompress.rundir import make_folder, storage_errors, write_aside
+
+LIST = "differences.csv"
+
+
+def differing(left: Contender, right: Contender) -> list[Differing]:
+    """The images on which two models differ (with seeds: the first of each), those that one of them
+    gets right before the others, by how confident the wrong answer is."""
+    base, model = left.answers[0], right.answers[0]
+    found = [_one(base, model, int(place)) for place in np.flatnonzero(base.chosen != model.chosen)]
+    return sorted(found, key=lambda one: (one.right == "neither", -_wrong_confidence(one)))
+
+
+def _one(base: Predictions, model: Predictions, place: int) -> Differing:
+    names = base.classes or tuple(map(str, range(base.probabilities.shape[1])))
+    right = "baseline" if base.right[place] else "model" if model.right[place] else "neither"
+    return Differing(
+        index=int(base.index[place]),
+        position=place,
+        label=names[base.labels[place]],
+        baseline_said=names[base.chosen[place]],
+        baseline_confidence=float(base.probabilities[place].max()),
+        model_said=names[model.chosen[place]],
+        model_confidence=float(model.probabilities[place].max()),
+        right=right,
+    )
+
+
+def _wrong_confidence(one: Differing) -> float:
+    return one.baseline_confidence if one.right == "model" else one.model_confidence
+
+
+def write_images(
+    context: Context, split: str, found: Sequence[Differing], folder: Path, most: int = 200
+) -> Path:
+    """The images as PNG files named by what they are and what each model said, and
+    `differences.csv` of all of them.
+
+    Raises AugcompressError when the folder holds something already.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise AugcompressError(f"{folder}: is not empty; give another folder for the images")
+    make_folder(folder)
+    with storage_errors(folder):
+        part = context.evaluated(split)
+        for one in found[:most]:
+            pixels = part.fetch(np.array([one.position]))[0].permute(1, 2, 0).numpy()
+            image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+            image.save(folder / _file_name(one))
+        with write_aside(folder / LIST) as aside, aside.open("w", newline="") as file:
+            rows = csv.DictWriter(file, ["file", *Differing.model_fields], lineterminator="\n")
+            rows.writeheader()
+            for rank, one in enumerate(found):
+                name = _file_name(one) if rank < most else ""
+                rows.writerow({"file": name, **one.model_dump()})
+    return folder
+
+
+def _file_name(one: Differing) -> str:
+    said = f"{one.label}-not-{one.model_said if one.right == 'baseline' else one.baseline_said}"
+    return f"{one.position:06d}-{one.right}-right-{re.sub(r'[^A-Za-z0-9_-]+', '_', said)}.png"

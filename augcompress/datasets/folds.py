@@ -1,0 +1,49 @@
+"""k-fold cross-validation: parts of the training images that take turns in being held out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from augcompress.datasets.drawing import FIXED_SEED
+from augcompress.errors import AugcompressError
+
+if TYPE_CHECKING:
+    from augcompress.datasets.base import Source
+
+
+def folds_of(labels: np.ndarray, folds: int) -> np.ndarray:
+    """`(N,)` number of the part that each sample belongs to, 0 to `folds` - 1.
+
+    Samples are dealt out class by class, in an order drawn once and for all: in every class, and
+    altogether, parts differ by one sample at most.
+    """
+    random = np.random.default_rng(FIXED_SEED).permutation(len(labels))
+    dealt = random[np.argsort(labels[random], kind="stable")]
+    part = np.empty(len(labels), dtype=np.int64)
+    part[dealt] = np.arange(len(labels)) % folds
+    return part
+
+
+def hold_out(source: Source, folds: int, fold: int) -> Source:
+    """The source with part `fold` of its training images in place of its test images.
+
+    Raises AugcompressError when there are fewer images than parts, or a class has one image only.
+    """
+    labels = source.train.labels
+    if folds > len(labels):
+        raise AugcompressError(
+            f"data.folds: {folds} parts of {len(labels)} training images; ask for fewer"
+        )
+    held = folds_of(labels, folds) == fold
+    missing = sorted(set(labels[held]) - set(labels[~held]))
+    if missing:
+        names = ", ".join(source.classes[label] for label in missing)
+        raise AugcompressError(
+            f"data.folds: class {names} has a single training image, which cannot be held out and"
+            " trained on; add images or drop the class"
+        )
+    train, test = (source.train.take(np.flatnonzero(part)) for part in (~held, held))
+    return replace(source, train=train, test=test)

@@ -1,0 +1,241 @@
+"""Image data sets in the formats of Hugging Face datasets, from a local folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, PositiveInt, model_validator
+
+from augcompress.component import FilePath, NotInKey
+from augcompress.datasets.base import DatasetSettings, Source
+from augcompress.datasets.cache import cache_folder
+from augcompress.datasets.columns import Columns, Encoded, decoded, opened_library, unreadable
+from augcompress.datasets.drawing import FIXED_SEED, stratified
+from augcompress.datasets.hashing import digest_of, file_hashes
+from augcompress.datasets.image_folder import ImageFolder
+from augcompress.datasets.listing import SUFFIXES
+from augcompress.datasets.splits import FileSplit, MemorySplit, Split
+from augcompress.errors import AugcompressError
+
+SAVED = ("dataset_dict.json", "state.json")
+"""What `save_to_disk` leaves: several splits, or one."""
+
+
+class HuggingFace(DatasetSettings):
+    """A local folder as Hugging Face datasets reads it (https://huggingface.co/docs/datasets):
+    parquet files, class folders, or what `save_to_disk` wrote; extra `hugging-face`.
+
+    Nothing is fetched and no code of the data set is run.  A parquet file's split is what its name
+    begins with (`train-00000-of-00002.parquet`), or its folder where the name is a number.  Images
+    are prepared as `image_folder` does; parquet is unpacked once, into the cache folder.
+    """
+
+    kind: Literal["hugging_face"] = "hugging_face"
+    path: Annotated[FilePath, NotInKey()]
+    """The folder."""
+    train: str = "train"
+    """Name of the split to train on."""
+    test: str | None = None
+    """Name of the split to test on; None: `test`, or a share of `train` where that is the only
+    split."""
+    image: str | None = None
+    """Column with the images; None: the only one that may be."""
+    label: str | None = None
+    """Column with the classes; None: the only class label, or else `label`."""
+    test_share: float = Field(0.2, gt=0, lt=1)
+    """Share of the images that is the test part where `train` is the only split; the same images
+    for every seed."""
+    size: PositiveInt | tuple[PositiveInt, PositiveInt]
+    """Side, or (height, width), of the images that networks see, in pixels."""
+    resize: PositiveInt | None = None
+    """Shorter side before the centre crop, in pixels.  None: size · 256/224 from 96 pixels on;
+    below that, images are resized to the size directly."""
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+    """How images are resampled."""
+    mode: Literal["RGB", "L"] = "RGB"
+    """Colour (3 channels) or grey (1 channel)."""
+    corrupt: Literal["error", "skip"] = "error"
+    """What to do about an image that cannot be decoded: stop and name it, or leave it out and count
+    it."""
+    in_memory_mb: Annotated[int, NotInKey()] = Field(1024, ge=0)
+    """Splits smaller than this when decoded are held in memory; larger ones are decoded anew in
+    each epoch.  In MiB."""
+
+    @model_validator(mode="after")
+    def crop_fits_into_resize(self) -> HuggingFace:
+        if self.resize is not None and self.resize < max(self._size()):
+            raise ValueError(f"resize must be at least the size, {max(self._size())}")
+        return self
+
+    def resizing(self) -> dict[str, Any]:
+        """The evaluation preprocessing, for `images.load_image`."""
+        return ImageFolder(
+            root=self.path,
+            size=self.size,
+            resize=self.resize,
+            interpolation=self.interpolation,
+            mode=self.mode,
+        ).resizing()
+
+    def read(self) -> Source:
+        """Raises AugcompressError when the library is not installed, or finds no labelled images
+        and no splits of these names."""
+        found = self._load()
+        train = found[self._named(self.train, found)]
+        test = self._test(found)
+        columns = Columns.of(train.features, self.image, self.label)
+        classes = columns.classes([train] if test is None else [train, test])
+        skipped: list[str] = []
+        whole = self._part(train, self.train, columns, classes, skipped)
+        if test is None:
+            held_out, rest = self._drawn(whole.labels)
+            parts = (whole.take(rest), whole.take(held_out))
+        else:
+            name = self.test or "test"
+            parts = (whole, self._part(test, name, columns, classes, skipped))
+        return Source(classes, *parts, self.resizing(), skipped)
+
+    def fingerprint(self) -> str:
+        files = [file for file in files_below(Path(self.path)) if _is_data(file)]
+        names = [file.relative_to(self.path).as_posix() for file in files]
+        return digest_of(zip(names, file_hashes(files), strict=True))
+
+    def _size(self) -> tuple[int, int]:
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    def _load(self) -> dict[str, Any]:
+        """The library's data sets by split."""
+        files = files_below(Path(self.path))
+        library = opened_library()
+        base = cache_folder() or Path(tempfile.gettempdir()) / "augcompress"
+        cache = str(base / "hugging-face" / self.fingerprint()[:32])
+        wanted = {self.train, self.test or "test"}
+        with _alone(library):
+            try:
+                return _loaded(library, Path(self.path), files, wanted, cache)
+            except AugcompressError:
+                raise
+            except Exception as error:  # files may break any of the library's readers
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise AugcompressError(
+                    f"data.path: {self.path}: cannot be read by datasets ({reason}); write it again"
+                ) from error
+
+    def _named(self, name: str, found: dict[str, Any]) -> str:
+        if name in found:
+            return name
+        raise AugcompressError(
+            f"data.path: {self.path} has the splits {', '.join(found)} and no {name}; name them in"
+            " data.train and data.test"
+        )
+
+    def _test(self, found: dict[str, Any]) -> Any:
+        """The test split; None where it is to be drawn."""
+        if self.test is None and [*found] == [self.train]:
+            return None
+        return found[self._named(self.test or "test", found)]
+
+    def _part(
+        self, data: Any, name: str, columns: Columns, classes: list[str], skipped: list[str]
+    ) -> Split:
+        """A split, decoded where it fits into memory; unreadable images are named in `skipped`."""
+        rows = Encoded(data, columns.image, f"{self.path}: {name}")
+        labels = columns.labels(data, classes)
+        kept = np.arange(len(rows))
+        if self.corrupt == "skip":
+            bad = unreadable(rows, self.resizing())
+            skipped += [f"{name} row {place}" for place in bad]
+            kept = np.delete(kept, bad)
+        height, width = self._size()
+        channels = 1 if self.mode == "L" else 3
+        if len(kept) * height * width * channels < self.in_memory_mb << 20:
+            return MemorySplit.whole(decoded(rows, kept, self.resizing()), labels[kept])
+        return FileSplit(rows, labels, kept, rows.hashes(), self.resizing())
+
+    def _drawn(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        count = round(self.test_share * len(labels))
+        held_out, rest = stratified(labels, count, FIXED_SEED)
+        if not len(held_out):
+            raise AugcompressError(
+                f"data.test_share: {self.test_share} of {len(labels)} images leaves none to test;"
+                " add images"
+            )
+        return held_out, rest
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder and below, but hidden ones, in a fixed order.
+
+    Raises AugcompressError when there is no such folder.
+    """
+    if not folder.is_dir():
+        raise AugcompressError(f"data.path: {folder}: no such folder; check the path")
+    found = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def _is_data(file: Path) -> bool:
+    described = ("metadata.csv", "metadata.jsonl", *SAVED, "dataset_info.json")
+    suffix = file.suffix.lower()
+    return suffix in (".parquet", ".arrow", *SUFFIXES) or file.name in described
+
+
+def _loaded(
+    library: Any, folder: Path, files: list[Path], wanted: set[str], cache: str
+) -> dict[str, Any]:
+    """Data sets by split; None for parquet splits that are not wanted."""
+    if any((folder / name).is_file() for name in SAVED):
+        found = library.load_from_disk(str(folder))
+        return dict(found) if isinstance(found, dict) else {"train": found}
+    if tables := [file for file in files if file.suffix == ".parquet"]:
+
+        def table(parts: list[str]) -> Any:  # alone, so that it keeps its own features
+            return library.load_dataset("parquet", data_files=parts, split="train", cache_dir=cache)
+
+        parts = by_split(tables)
+        return {name: table(parts[name]) if name in wanted else None for name in parts}
+    if any(file.suffix.lower() in SUFFIXES for file in files):
+        return dict(library.load_dataset("imagefolder", data_dir=str(folder), cache_dir=cache))
+    raise AugcompressError(
+        f"data.path: {folder} holds no parquet files and no images; give the folder of a data set"
+    )
+
+
+def by_split(tables: Sequence[Path]) -> dict[str, list[str]]:
+    """Parquet files by the split that their name begins with, else by their folder's name."""
+    found: dict[str, list[str]] = {}
+    for file in tables:
+        head = re.split(r"[-.]", file.stem)[0]
+        found.setdefault(file.parent.name if head.isdecimal() else head, []).append(str(file))
+    return found
+
+
+@contextlib.contextmanager
+def _alone(library: Any) -> Iterator[None]:
+    """The library without network, progress bars and log lines."""
+    config, log = library.config, library.logging
+    switches: dict[str, Any] = {"HF_HUB_OFFLINE": True, "HF_UPDATE_DOWNLOAD_COUNTS": False}
+    before = {name: getattr(config, name, None) for name in switches}
+    level, silent = log.get_verbosity(), library.are_progress_bars_disabled()
+    log.set_verbosity(log.CRITICAL)
+    library.disable_progress_bars()
+    for name, value in switches.items():
+        setattr(config, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(config, name, value)
+        log.set_verbosity(level)
+        if not silent:
+            library.enable_progress_bars()

@@ -1,0 +1,216 @@
+"""Edits of a graph's ends: tensors renamed, nodes put before and behind, the batch set free."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
+
+from augcompress.exporters.onnx_exporter import INPUT, OnnxExporter
+from augcompress.exporters.sessions import session_options
+
+BATCH_NAME = "batch"
+"""What the free first dimension is called."""
+_INTEGER_MARKS = ("Quantize", "Integer", "QLinear")  # in the names of integer operators
+
+
+def copied(graph: ModelProto) -> ModelProto:
+    """A graph of its own, to be edited."""
+    copy = ModelProto()
+    copy.CopyFrom(graph)
+    return copy
+
+
+def opset_of(graph: ModelProto) -> int:
+    """Version of the standard operators."""
+    versions = {one.domain or "ai.onnx": one.version for one in graph.opset_import}
+    return versions.get("ai.onnx", 0)
+
+
+def is_quantized(graph: ModelProto) -> bool:
+    """Does the graph compute with integers, or keep weights as such?"""
+    return any(mark in node.op_type for node in graph.graph.node for mark in _INTEGER_MARKS)
+
+
+def shape_of(value: ValueInfoProto) -> list[int | str]:
+    """Dimensions as numbers, or as names where they are free."""
+    dims = value.type.tensor_type.shape.dim
+    return [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in dims]
+
+
+def rename_tensor(graph: GraphProto, old: str, new: str) -> None:
+    """Another name for a tensor everywhere, in place; who has the new name already gets a third."""
+    if old == new:
+        return
+    if new in tensor_names(graph):
+        rename_tensor(graph, new, unused_name(graph, f"{new}_inside"))
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = new if value.name == old else value.name
+    _rename_in_nodes(graph.node, old, new)
+
+
+def _rename_in_nodes(nodes: Iterable[NodeProto], old: str, new: str) -> None:
+    for node in nodes:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
+        for branch in _branches(node):
+            _rename_in_nodes(branch.node, old, new)
+            for value in (*branch.input, *branch.output, *branch.initializer):
+                value.name = new if value.name == old else value.name
+
+
+def _branches(node: NodeProto) -> list[GraphProto]:
+    """The graphs inside an If, a Loop or a Scan."""
+    return [one for a in node.attribute for one in (a.g, *a.graphs) if one.node]
+
+
+def tensor_names(graph: GraphProto) -> set[str]:
+    """Every name that a tensor has, in the graph and in its branches."""
+    names = {one.name for one in (*graph.input, *graph.output, *graph.initializer)}
+    for node in graph.node:
+        names |= {*node.input, *node.output}
+        names.update(*map(tensor_names, _branches(node)))
+    return names
+
+
+def unused_name(graph: GraphProto, wanted: str) -> str:
+    """The name, with a number behind it where it is taken."""
+    taken = tensor_names(graph)
+    numbered = (f"{wanted}_{number}" for number in range(len(taken) + 1))
+    return wanted if wanted not in taken else next(n for n in numbered if n not in taken)
+
+
+def constant(graph: GraphProto, wanted: str, values: np.ndarray | np.generic) -> str:
+    """Store an array in the graph; returns its name."""
+    name = unused_name(graph, wanted)
+    graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
+    return name
+
+
+Step = Callable[[str, str], NodeProto]
+"""Makes a node from the names of its input and its output."""
+
+
+def put_before(
+    graph: GraphProto, steps: Sequence[Step], kind: int, shape: Sequence[int | str]
+) -> None:
+    """Let the only input be `input`, of this element type and shape, and pass through the steps."""
+    (old,) = graph.input
+    rename_tensor(graph, old.name, INPUT)
+    chain = [INPUT]
+    if steps:
+        chain = [*chain, *(unused_name(graph, f"{INPUT}_{n}") for n in range(1, len(steps) + 1))]
+        _rename_in_nodes(graph.node, INPUT, chain[-1])
+    del graph.input[:]
+    graph.input.append(onnx.helper.make_tensor_value_info(INPUT, kind, shape))
+    for place, step in enumerate(steps):
+        graph.node.insert(place, step(chain[place], chain[place + 1]))
+
+
+def put_behind(
+    graph: GraphProto, steps: Sequence[Step], name: str, shape: Sequence[int | str]
+) -> None:
+    """Let the only output pass through the steps and be called `name`, float32 of this shape."""
+    (old,) = graph.output
+    if not steps:
+        rename_tensor(graph, old.name, name)
+    elif name in tensor_names(graph):
+        rename_tensor(graph, name, unused_name(graph, f"{name}_inside"))
+    chain = [graph.output[0].name]
+    chain += [unused_name(graph, f"{name}_{number}") for number in range(1, len(steps))]
+    chain += [name] if steps else []
+    del graph.output[:]
+    graph.output.append(onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    for place, step in enumerate(steps):
+        graph.node.append(step(chain[place], chain[place + 1]))
+
+
+def free_batch(graph: GraphProto, batch: int) -> None:
+    """Let reshapes to a fixed batch keep whatever first dimension they find, in place."""
+    arrays = {one.name: one for one in graph.initializer}
+    arrays |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
+    for node in graph.node:
+        if node.op_type != "Reshape" or node.input[1] not in arrays:
+            continue
+        shape = numpy_helper.to_array(arrays[node.input[1]]).copy()
+        means_zero = any(one.name == "allowzero" and one.i for one in node.attribute)
+        if shape.size and shape[0] == batch and not (means_zero and 0 in shape):
+            shape[0] = 0  # without allowzero: as it is
+            del node.attribute[:]
+            node.input[1] = constant(graph, f"{node.input[1]}_any_batch", shape)
+
+
+def drop_unused(graph: GraphProto) -> None:
+    """Remove, in place, nodes and weights that the outputs do not need."""
+    needed = {one.name for one in graph.output}
+    kept: list[NodeProto] = []
+    for node in reversed(graph.node):
+        if needed & {*node.output}:
+            kept.append(node)
+            needed.update(node.input, *map(tensor_names, _branches(node)))
+    weights = [one for one in graph.initializer if one.name in needed]
+    for field, found in ((graph.node, kept[::-1]), (graph.initializer, weights)):
+        del field[:]
+        field.extend(found)
+
+
+def simplified(graph: ModelProto) -> ModelProto:
+    """ONNX Runtime's basic rewriting: constants folded, batch norm folded into convolutions, copies
+    and unused nodes left out; operators stay standard ONNX."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = session_options()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(Path(folder) / "simplified.onnx")
+        providers = ["CPUExecutionProvider"]
+        onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=providers)
+        found = onnx.load(options.optimized_model_filepath)
+    used = {node.domain for node in found.graph.node} | {""}
+    kept = [one for one in found.opset_import if one.domain in used]
+    del found.opset_import[:]
+    found.opset_import.extend(kept)
+    return found
+
+
+def name_nodes(graph: GraphProto) -> None:
+    """Give nodes names of their own where they have none, in place."""
+    used: set[str] = set()
+    for position, node in enumerate(graph.node):
+        if not node.name or node.name in used:
+            node.name = f"{node.op_type}_{position}"
+        used.add(node.name)
+
+
+def with_options(graph: ModelProto, settings: OnnxExporter) -> ModelProto:
+    """A copy of a graph in our convention with the exporter's input, output and batch.
+
+    Probabilities stay probabilities, and uint8 input stays uint8: neither can be undone.
+    """
+    changed = copied(graph)
+    inner = changed.graph
+    takes, gives = shape_of(inner.input[0]), shape_of(inner.output[0])
+    if settings.batch is not None:
+        takes[0] = gives[0] = settings.batch
+    kind = inner.input[0].type.tensor_type.elem_type
+    steps: list[Step] = []
+    if settings.input == "uint8" and kind == TensorProto.FLOAT:
+        most, kind = constant(inner, "largest_byte", np.float32(255)), TensorProto.UINT8
+        steps = [
+            lambda a, b: onnx.helper.make_node("Cast", [a], [b], "as_float", to=TensorProto.FLOAT),
+            lambda a, b: onnx.helper.make_node("Div", [a, most], [b], "from_bytes"),
+        ]
+    put_before(inner, steps, kind, takes)
+    name = inner.output[0].name
+    if settings.output == "probabilities" and name != "probabilities":
+        put_behind(inner, [_softmax], "probabilities", gives)
+    else:
+        put_behind(inner, [], name, gives)
+    return changed
+
+
+def _softmax(source: str, made: str) -> NodeProto:
+    return onnx.helper.make_node("Softmax", [source], [made], "softmax", axis=1)

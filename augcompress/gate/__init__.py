@@ -1,0 +1,22 @@
+"""The gate: whether a run kept what its recipe promised, and its files are what was measured."""
+
+from __future__ import annotations
+
+from augcompress.gate.check import check_run
+from augcompress.gate.formats import junit, summary
+from augcompress.gate.integrity import integrity, shipped_file
+from augcompress.gate.limit import Limit, describe
+from augcompress.gate.timing import timing
+from augcompress.gate.verdicts import check_limits
+
+__all__ = [
+    "Limit",
+    "check_limits",
+    "check_run",
+    "describe",
+    "integrity",
+    "junit",
+    "shipped_file",
+    "summary",
+    "timing",
+]

@@ -1,0 +1,142 @@
+"""Whether the files of a run are still those that were measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from augcompress.errors import AugcompressError
+from augcompress.records import Verdict
+from augcompress.rundir import RECORD_FILE, digest_file
+
+PIPELINE = (
+    "evaluate",
+    "augment",
+    "train_teacher",
+    "distill",
+    "prune",
+    "quantize",
+    "export",
+)
+"""Stages, what ships last; `evaluate` may have measured anything, and counts least."""
+CHECKSUMS_FILE = "SHA256SUMS"
+DESCRIPTION_FILE = "model.json"
+"""Stands beside a checkpoint, and is part of its digest."""
+_DIGITS = 64  # of a SHA-256
+
+Records = Mapping[str, Mapping[str, Any]]
+
+
+def integrity(run: Path) -> list[Verdict]:
+    """Do all files have the size they were written with, and is what ships what was measured?
+
+    Sizes and the shipped file's digest stand in each `stage.json`, other digests in the
+    `SHA256SUMS` of the folder that ships, if there is one.
+    """
+    records, damaged = _read(run)
+    shipping = shipping_stage(records)
+    verdicts = [
+        _verdict("every file has the size it was written with", damaged + _sizes(run, records))
+    ]
+    if shipping is not None:
+        name = f"{shipping}/{records[shipping]['artifact']}"
+        changed = _changed(run / shipping, records[shipping])
+        verdicts.append(_verdict(f"{name} is the file that was measured", changed))
+        if (run / shipping / CHECKSUMS_FILE).is_file():
+            words = f"the files in {shipping} are those of {CHECKSUMS_FILE}"
+            verdicts.append(_verdict(words, _unlike_sums(run / shipping)))
+    return verdicts
+
+
+def shipped_file(run: Path) -> Path:
+    """The file that ships: what `export` wrote, else the artefact of the last stage.
+
+    Raises AugcompressError when there is none.
+    """
+    records, _ = _read(run)
+    stage = shipping_stage(records)
+    if stage is None:
+        raise AugcompressError(f"{run}: ships no file; run: augcompress export")
+    return run / stage / records[stage]["artifact"]
+
+
+def shipping_stage(records: Records) -> str | None:
+    """The last stage of the pipeline that leaves an artefact; None: there is none."""
+    known = [name for name in PIPELINE if records.get(name, {}).get("artifact")]
+    return known[-1] if known else None
+
+
+def _read(run: Path) -> tuple[Records, list[str]]:
+    """The stages' records, and a sentence for each that is damaged."""
+    records, damaged = {}, []
+    for path in sorted(run.glob(f"[!.]*/{RECORD_FILE}")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            ok = isinstance(record["files"], dict) and isinstance(record["artifact_digest"], str)
+        except (OSError, ValueError, KeyError, TypeError):
+            ok = False
+        if ok:
+            records[path.parent.name] = record
+        else:
+            damaged.append(f"{path.parent.name}/{RECORD_FILE} is damaged")
+    return records, damaged
+
+
+def _verdict(words: str, problems: Sequence[str]) -> Verdict:
+    return Verdict(
+        limit=words,
+        reached=not problems,
+        kind="integrity",
+        unit="",
+        note="; ".join(problems) + ("; repeat the stage with --force" if problems else ""),
+        found="changed" if problems else "unchanged",
+        asked="unchanged",
+    )
+
+
+def _sizes(run: Path, records: Records) -> list[str]:
+    problems = []
+    for stage, record in records.items():
+        for name, size in record["files"].items():
+            path = run / stage / name
+            if not path.is_file():
+                problems.append(f"{stage}/{name} is missing")
+            elif (now := path.stat().st_size) != size:
+                problems.append(f"{stage}/{name} has {now} bytes and was written with {size}")
+    return problems
+
+
+def _changed(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """Which of the files in the artefact's digest are not what they were."""
+    told = record["artifact_digest"]
+    expected = [told[:_DIGITS], *([told[_DIGITS:]] if len(told) > _DIGITS else [])]
+    problems = []
+    for name, digest in zip((record["artifact"], DESCRIPTION_FILE), expected, strict=False):
+        problems += _unlike(folder, name, digest)
+    if len(expected) == 1 and (folder / DESCRIPTION_FILE).exists():
+        problems.append(f"{folder.name}/{DESCRIPTION_FILE} was not there")
+    return problems
+
+
+def _unlike_sums(folder: Path) -> list[str]:
+    problems = []
+    for line in (
+        (folder / CHECKSUMS_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+    ):
+        digest, _, name = line.partition(" ")
+        name = name.lstrip(" *")
+        inside = name and not PurePosixPath(name).is_absolute() and ".." not in name.split("/")
+        if inside and len(digest) == _DIGITS:
+            problems += _unlike(folder, name, digest.lower())
+        elif line.strip():
+            problems.append(f"{folder.name}/{CHECKSUMS_FILE}: {line[:80]!r} is no checksum")
+    return problems
+
+
+def _unlike(folder: Path, name: str, digest: str) -> list[str]:
+    if not (folder / name).is_file():
+        return [f"{folder.name}/{name} is missing"]
+    same = digest_file(folder / name) == digest
+    return [] if same else [f"{folder.name}/{name} has changed since it was measured"]

@@ -1,0 +1,177 @@
+"""Limits judged: whether the deliverable kept what its recipe promised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from augcompress.gate import estimates
+from augcompress.gate.estimates import Estimate
+from augcompress.gate.evidence import Evidence, Pair, pairs
+from augcompress.gate.limit import (
+    Limit,
+    Unjudged,
+    asked,
+    compares,
+    describe,
+    digits_to_tell,
+    is_floor,
+    percent,
+    plain,
+    range_text,
+    unit_text,
+)
+from augcompress.records import Measurement, StageResult, Verdict
+
+MOST_CLASSES = 5
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One number held against the limit."""
+
+    ours: Measurement
+    estimate: Estimate
+    actual: float
+    """The value, or the end of its interval."""
+    slack: float
+    """How far it is on the right side; negative: missed."""
+    too_noisy: bool
+    """The limit lies inside the interval of a timing that is mostly noise."""
+
+    @property
+    def reached(self) -> bool:
+        return self.slack >= -1e-12 * max(1.0, abs(self.actual)) and not self.too_noisy
+
+    @property
+    def label(self) -> str | None:
+        """Its class, for measures that have a number for each."""
+        return self.ours.conditions.get("class")
+
+
+def check_limits(
+    limits: Iterable[Limit],
+    stages: Sequence[StageResult],
+    *,
+    extra: Sequence[Measurement] = (),
+    reference: Sequence[StageResult] = (),
+) -> list[Verdict]:
+    """One verdict a limit, in order.  A limit whose measure is absent is not reached.
+
+    `stages` are a run's, in the order of the pipeline.  `extra` measurements are the shipped
+    file's too, taken elsewhere (on the target device; differences from its baselines on the same
+    images), and come before the run's own.  `reference` are the stages of the run that the
+    baseline `reference` means.
+    """
+    evidence = Evidence(stages, extra, reference)
+    return [_verdict(limit, evidence) for limit in limits]
+
+
+def _verdict(limit: Limit, evidence: Evidence) -> Verdict:
+    try:
+        judged = [_judge(limit, pair) for pair in pairs(limit, evidence)]
+    except Unjudged as reason:
+        words, wish = describe(limit), asked(limit, "")
+        return Verdict(
+            limit=words, reached=False, wanted=limit.wanted, asked=wish, note=str(reason)
+        )
+    worst = min(judged, key=lambda one: (one.reached, one.slack))
+    return Verdict(
+        limit=describe(limit, worst.ours.split, every_class=worst.label is not None),
+        reached=worst.reached,
+        actual=worst.actual,
+        wanted=limit.wanted,
+        unit=worst.estimate.unit,
+        note=_note(limit, worst, judged),
+        value=worst.estimate.value,
+        low=worst.estimate.low,
+        high=worst.estimate.high,
+        found=_found(limit, worst),
+        asked=asked(limit, worst.estimate.unit),
+    )
+
+
+def _judge(limit: Limit, pair: Pair) -> Judged:
+    estimate = _estimate(limit, pair)
+    actual = estimate.value if limit.bound == "value" else estimate.end(limit)
+    slack = actual - limit.wanted if is_floor(limit) else limit.wanted - actual
+    return Judged(pair.ours, estimate, actual, slack, _is_undecided(estimate, limit.wanted))
+
+
+def _is_undecided(estimate: Estimate, wanted: float) -> bool:
+    """A timing that is mostly noise is judged only where its whole interval is on one side."""
+    if not estimate.too_noisy or estimate.low is None or estimate.high is None:
+        return estimate.too_noisy
+    return estimate.low <= wanted <= estimate.high
+
+
+def _estimate(limit: Limit, pair: Pair) -> Estimate:
+    """The number that the limit's goal speaks of."""
+    if not compares(limit):
+        return estimates.of(pair.ours)
+    if limit.goal == "times_better":
+        return _times(pair)
+    lost = _relative_loss(pair) if limit.relative else _loss(pair)
+    return estimates.negated(lost) if limit.goal == "at_least_better" else lost
+
+
+def _times(pair: Pair) -> Estimate:
+    if pair.speedup is not None:
+        return estimates.times_of_speedup(pair.speedup)
+    return estimates.times(pair.ours, _known(pair.theirs))
+
+
+def _relative_loss(pair: Pair) -> Estimate:
+    if pair.speedup is not None:
+        return estimates.share_of_speedup(pair.speedup)
+    return estimates.share(_loss(pair), _known(pair.theirs))
+
+
+def _loss(pair: Pair) -> Estimate:
+    if pair.difference is not None:
+        return estimates.loss_of_difference(pair.difference, pair.ours)
+    return estimates.loss(pair.ours, _known(pair.theirs))
+
+
+def _known(theirs: Measurement | None) -> Measurement:
+    assert theirs is not None  # pairs() leaves out those that cannot be judged
+    return theirs
+
+
+def _note(limit: Limit, worst: Judged, judged: Sequence[Judged]) -> str:
+    """How it was judged, where that is no matter of course."""
+    said = []
+    if worst.too_noisy:
+        said.append(_noise(worst.estimate))
+    if worst.label is not None and limit.label is None:
+        said.append(_worst_class(worst, judged))
+    if limit.bound == "interval" and worst.estimate.method:
+        said.append(worst.estimate.method)
+    return "; ".join(said)
+
+
+def _noise(estimate: Estimate) -> str:
+    found = estimate.low, estimate.high
+    measured = "" if None in found else f": measured {range_text(*found)}"  # type: ignore[arg-type]
+    return f"too noisy to say{measured}; repeat on a quiet machine"
+
+
+def _worst_class(worst: Judged, judged: Sequence[Judged]) -> str:
+    missed = [str(one.label) for one in judged if not one.reached and one is not worst]
+    more = f" and {len(missed) - MOST_CLASSES} more" if len(missed) > MOST_CLASSES else ""
+    also = f"; also missed: {', '.join(missed[:MOST_CLASSES])}{more}" if missed else ""
+    return f"the worst of {len(judged)} classes is {worst.label}{also}"
+
+
+def _found(limit: Limit, one: Judged) -> str:
+    """`Shirt: 0.81 (0.78–0.83)`, with as many digits as show on which side of the limit it is."""
+    estimate = one.estimate
+    scale = 100 if limit.relative else 1
+    digits = digits_to_tell(scale * one.actual, scale * limit.wanted)
+    write = percent if limit.relative else plain
+    text = write(estimate.value, digits)
+    text += "" if limit.relative else unit_text(estimate.unit)
+    if estimate.low is not None and estimate.high is not None and estimate.low < estimate.high:
+        ends = range_text(estimate.low, estimate.high, digits, as_percent=limit.relative)
+        text += f" ({ends})"
+    return f"{one.label}: {text}" if one.label is not None and limit.label is None else text

@@ -1,0 +1,79 @@
+"""Any classifier of timm, fitted to the data's channels, classes and image size."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+from torch import nn
+
+from augcompress.errors import AugcompressError, require
+from augcompress.models.base import ModelFacts, ModelSettings
+
+_OURS = {"pretrained", "num_classes", "in_chans", "img_size"}
+
+
+class TimmModel(ModelSettings):
+    """A classifier of timm by name (https://huggingface.co/docs/timm); extra `timm`.
+
+    Its head has the data's class count and its first convolution the data's channels; designs that
+    are made for one image size are made for the data's.
+    """
+
+    kind: Literal["timm"] = "timm"
+    name: str
+    """As in `timm.list_models()`, with or without the weights' tag: convnext_tiny,
+    resnet18.a1_in1k, ..."""
+    pretrained: bool = False
+    """Start from the weights that timm names (downloaded once), by their tag where the name has
+    one.  They expect images normalised as theirs were: give `data.normalization` their mean and
+    std.  The head stays fresh where the class count differs; filters are summed over RGB for grey
+    images."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of `timm.create_model`: `drop_rate`, `drop_path_rate`, ..."""
+
+    @field_validator("options")
+    @classmethod
+    def options_leave_our_arguments(cls, options: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(_OURS & options.keys()):
+            raise ValueError(f"{taken[0]} is set by augcompress; remove it from options")
+        return options
+
+    def build(self, facts: ModelFacts) -> nn.Module:
+        """The network.
+
+        Raises AugcompressError when timm is not installed, has no such model, refuses the options,
+        or cannot get the weights.
+        """
+        timm = require("timm", extra="timm")
+        _check_name(timm, self.name)
+        arguments: dict[str, Any] = {"num_classes": facts.classes, "in_chans": facts.channels}
+        if timm.get_pretrained_cfg(self.name.partition(".")[0]).fixed_input_size:
+            arguments["img_size"] = facts.size
+        try:
+            return timm.create_model(
+                self.name, pretrained=self.pretrained, **arguments, **self.options
+            )
+        except OSError as error:
+            raise AugcompressError(
+                f"model timm {self.name}: pretrained weights cannot be downloaded"
+                f" ({_first_line(error)}); set pretrained: false and give weights: a local file"
+            ) from error
+        except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+            raise AugcompressError(
+                f"model timm {self.name}: {_first_line(error)}; mend its options, its name or the"
+                " image size"
+            ) from error
+
+
+def _check_name(timm: Any, name: str) -> None:
+    """Raises AugcompressError naming the nearest model; names that lead elsewhere are none."""
+    if ":" not in name and timm.is_model(name):
+        return
+    nearest = get_close_matches(name, timm.list_models(), n=1, cutoff=0)[0]
+    raise AugcompressError(f"model timm: no classifier {name!r}; did you mean {nearest!r}?")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,98 @@
+"""What `compare` found, in tables and sentences: differences in percentage points."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from augcompress.differences import Comparison, Differing, Pair
+from augcompress.figures import difference_text, value_text
+from augcompress.records import Measurement
+
+MOST_CONFUSED = 5
+
+TITLES = {
+    "top1_difference": "top-1",
+    "macro_f1_difference": "macro F1",
+    "nll_difference": "NLL",
+    "ece_difference": "calibration error",
+}
+
+
+def comparison_tables(found: Comparison) -> list[tuple[str, Sequence[str], list[list[Any]]]]:
+    """Title, columns and rows: accuracies of all models, then their differences."""
+    tops: dict[str, Measurement] = {}
+    for pair in found.pairs:
+        tops |= {pair.baseline: pair.top1[0], pair.model: pair.top1[1]}
+    models = [[name, value_text(one)] for name, one in tops.items()]
+    rows = [
+        [
+            pair.model,
+            pair.baseline,
+            f"{TITLES[one.name]} ({one.method.replace('_', ' ')})",
+            difference_text(one),
+        ]
+        for pair in found.pairs
+        for one in pair.differences
+        if one.method
+    ]
+    return [
+        (f"Top-1 on {found.split}, {found.n} images", ["Model", "Top-1"], models),
+        ("Differences, image by image", ["Model", "Minus", "Of", "Difference"], rows),
+    ]
+
+
+def comparison_sentences(
+    found: Comparison, apart: Sequence[Differing], images: Path | None
+) -> list[str]:
+    """What the numbers mean, a paragraph a pair; and on which images the first two differ."""
+    lines = []
+    for pair in found.pairs:
+        lines += [f"{pair.model} against {pair.baseline}:", *_verdicts(pair, found), ""]
+    if apart:
+        lines += _where(apart)
+    if images is not None:
+        lines.append(f"The images are in {images}")
+    return lines
+
+
+def _verdicts(pair: Pair, found: Comparison) -> list[str]:
+    first, level = pair.differences[0], f"{100 * found.level:g} %"
+    better = "better" if first.value > 0 else "worse"
+    p = pair.p_value if pair.p_adjusted is None else pair.p_adjusted
+    corrected = ", after Holm" if len(found.pairs) > 1 else ""
+    test = {"mcnemar_exact": "exact McNemar", "paired_t": "paired t over seeds"}[pair.test]
+    if p is None:
+        told = "  All seeds differ by the same: no test can tell it from chance."
+    elif p < 1 - found.level:
+        told = f"  It is {better}: {difference_text(first)}; {test} {_p_text(p)}{corrected}."
+    else:
+        told = f"  No difference beyond chance: {test} {_p_text(p)}{corrected}."
+    margin = f"{100 * pair.margin:g} points"
+    low = "–" if first.low is None else f"{100 * first.low:+.2f} points"
+    if pair.not_worse:
+        shown = f"  It is not worse than {margin} ({level}): the interval's lower end is {low}."
+    else:
+        shown = f"  Not shown to be within {margin} ({level}): the interval's lower end is {low}."
+    apart = (
+        f"  Right where the other is wrong: {pair.only_model_right} images, the other way round:"
+        f" {pair.only_baseline_right}; they agree on {value_text(pair.agreement)}."
+    )
+    return [told, shown, apart]
+
+
+def _where(apart: Sequence[Differing]) -> list[str]:
+    lost = Counter((one.label, one.model_said) for one in apart if one.right == "baseline")
+    lines = [f"The first two models differ on {len(apart)} images."]
+    if lost:
+        pairs = [
+            f"{true} as {said} ({count})" for (true, said), count in lost.most_common(MOST_CONFUSED)
+        ]
+        lines.append(f"Lost most often: {', '.join(pairs)}.")
+    return lines
+
+
+def _p_text(p: float) -> str:
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"

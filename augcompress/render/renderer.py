@@ -1,0 +1,199 @@
+"""The object that prints: one method for each kind of result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from augcompress.differences import Comparison, Differing
+from augcompress.progress import ConsoleProgress, stderr_console
+from augcompress.records import (
+    FORMAT_VERSION,
+    Reporter,
+    RunResult,
+    SilentReporter,
+    Verdict,
+)
+from augcompress.render.comparing import comparison_sentences, comparison_tables
+from augcompress.render.shipped import shipped_file, shipped_rows
+from augcompress.render.tables import (
+    measurements_table,
+    plain_table,
+    runs_table,
+    stages_table,
+    verdict_table,
+)
+from augcompress.runs import RunSummary
+
+LEGEND = (
+    "Score: top-1 accuracy with its 95 % interval on n images (val: validation). "
+    "Size: of the file. MACs: multiply-adds for one image."
+)
+
+
+def _stdout() -> Console:
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+@dataclass
+class Renderer:
+    """Prints what the commands return."""
+
+    json: bool = False
+    """One JSON object on standard output instead of tables."""
+    quiet: bool = False
+    """Nothing but the last stage's artefact path; no progress, no notes."""
+    verbose: bool = False
+    """Also every measurement; and in progress, every score."""
+    out: Console = field(default_factory=_stdout)
+    err: Console = field(default_factory=stderr_console)
+    _progress: ConsoleProgress | None = field(default=None, init=False, repr=False)
+
+    def reporter(self) -> Reporter:
+        """The progress callback for stages and the loop."""
+        if self.quiet:
+            return NullProgress()
+        self._progress = self._progress or ConsoleProgress(self.err, verbose=self.verbose)
+        return self._progress
+
+    def result(self, result: RunResult, verdicts: Sequence[Verdict] = ()) -> None:
+        """What a run or a stage has done, and whether its limits were reached."""
+        self._stop_progress()
+        if self.json:
+            self._write(result.to_json())
+        elif self.quiet:
+            artifact = result.stages[-1].artifact if result.stages else None
+            self._write(artifact or "")
+        else:
+            self._result_tables(result)
+        for stage in result.stages:
+            for note in stage.notes:
+                self.message(f"{stage.name}: {note}")
+        if verdicts and not self.quiet:
+            console = self.err if self.json else self.out
+            console.print()
+            console.print(verdict_table(verdicts))
+
+    def verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        """What `augcompress check` found."""
+        if self.json:
+            rows = [verdict.model_dump(mode="json") for verdict in verdicts]
+            self.payload({"limits": rows})
+        elif not self.quiet:
+            self.out.print(verdict_table(verdicts))
+
+    def comparison(
+        self, found: Comparison, apart: Sequence[Differing], images: Path | None
+    ) -> None:
+        """What `augcompress compare` found."""
+        self._stop_progress()
+        if self.json:
+            told = [one.model_dump(mode="json") for one in apart]
+            self.payload({**found.model_dump(mode="json"), "differing": told})
+            return
+        for title, columns, rows in comparison_tables(found):
+            self.out.print(Text(title, style="bold"))
+            self.out.print(plain_table("", columns, rows))
+            self.out.print()
+        for line in comparison_sentences(found, apart, images):
+            self.out.print(Text(line))
+
+    def study(
+        self,
+        content: str,
+        tables: Sequence[tuple[str, Sequence[str], list[list[Any]]]],
+        notes: Sequence[str],
+    ) -> None:
+        """What `augcompress search` found; `content` is its JSON."""
+        self._stop_progress()
+        if self.json:
+            self._write(content)
+        elif not self.quiet:
+            for title, columns, rows in tables:
+                self.out.print(Text(title, style="bold"))
+                self.out.print(plain_table("", columns, rows))
+                self.out.print()
+            for note in notes:
+                self.out.print(Text(note))
+
+    def runs(self, summaries: Sequence[RunSummary]) -> None:
+        """What `augcompress runs list` found."""
+        if self.json:
+            self.payload({"runs": [_summary_json(summary) for summary in summaries]})
+        elif self.quiet:
+            self._write("\n".join(summary.name for summary in summaries))
+        elif summaries:
+            self.out.print(runs_table(summaries))
+        else:
+            self.message("no runs here; start one with: augcompress run --recipe RECIPE")
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Any table; with --json `{"version": 1, "title", "rows": [{column: cell}]}`."""
+        listed = [list(row) for row in rows]
+        if self.json:
+            objects = [dict(zip(columns, row, strict=True)) for row in listed]
+            self.payload({"title": title, "rows": objects})
+        elif not self.quiet:
+            self.out.print(Text(title, style="bold"))  # a table's own title is as narrow as it
+            self.out.print(plain_table("", columns, listed))
+
+    def payload(self, content: dict[str, Any]) -> None:
+        """One JSON object on standard output, with the format's version."""
+        self._write(json.dumps({"version": FORMAT_VERSION, **content}, indent=2, allow_nan=False))
+
+    def text(self, text: str) -> None:
+        """Lines on standard output as they are, never wrapped."""
+        self._write(text)
+
+    def message(self, text: str) -> None:
+        """One sentence for people, on standard error."""
+        if not self.quiet:
+            self.err.print(Text(text), soft_wrap=True)
+
+    def error(self, error: BaseException | str) -> None:
+        """One line on standard error, whatever the mode."""
+        self._stop_progress()
+        line = Text.assemble(("error:", "bold red"), " ", " ".join(str(error).split()))
+        self.err.print(line, soft_wrap=True)
+
+    def _result_tables(self, result: RunResult) -> None:
+        self.out.print(Text(result.run_dir, style="bold"), soft_wrap=True)
+        self.out.print(stages_table(result.stages))
+        self.out.print(Text(LEGEND, style="dim"))
+        rows = shipped_rows(result.stages)
+        if rows:
+            title = f"\nThe shipped file: {shipped_file(result.stages) or '–'}"
+            self.out.print(Text(title, style="bold"), soft_wrap=True)
+            self.out.print(plain_table("", ("", ""), rows, header=False))
+        if self.verbose:
+            self.out.print()
+            self.out.print(measurements_table(result.stages))
+
+    def _write(self, text: str) -> None:
+        if text:
+            self.out.file.write(text + "\n")
+
+    def _stop_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.close()
+
+
+def _summary_json(summary: RunSummary) -> dict[str, Any]:
+    return {
+        "name": summary.name,
+        "stages": summary.stages,
+        "top1": None if summary.top1 is None else summary.top1.model_dump(mode="json"),
+        "size_bytes": summary.size_bytes,
+        "modified": datetime.fromtimestamp(summary.modified).astimezone().isoformat(),
+    }
+
+
+NullProgress = SilentReporter
+"""A Reporter that shows nothing, for --quiet."""

@@ -1,0 +1,289 @@
+"""What a run left behind, read for its page; and what is missing, with what makes it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from augcompress.errors import AugcompressError
+from augcompress.records import (
+    LAYERS_FILE,
+    PREDICTIONS_FILE,
+    Layer,
+    Measurement,
+    Predictions,
+    StageResult,
+    Verdict,
+    load_arrays,
+    read_layers,
+)
+from augcompress.rundir import RECORD_FILE
+from augcompress.runs import read_run
+
+STAGES = ("augment", "train_teacher", "distill", "prune", "quantize", "export", "evaluate")
+"""Where the recipe names no pipeline, its sections run in this order."""
+EXAMPLES_FILE = "examples.npz"
+ROLES = ("shipped", "teacher", "float")
+_WHERE = {
+    "shipped": PREDICTIONS_FILE,
+    "teacher": "predictions-teacher.npz",
+    "float": "predictions-float.npz",
+}
+_NAME = re.compile(r"[a-z]\w*")
+_FOLDERS = re.compile(r"(?<![\w:/.])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:;,]+)+[/\\](?=[^\s/\\:;,])")
+_Content = TypeVar("_Content")
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A part of a run that is not there."""
+
+    what: str
+    """What is missing, in words."""
+    command: str
+    """The command that makes it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stage of a run, done or not."""
+
+    name: str
+    result: StageResult | None = None
+    """What it did; None: not done yet."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Versions it was made with."""
+    epochs: Sequence[Mapping[str, Any]] = ()
+    """Lines of its training log: losses, validation_top1, lr, seconds."""
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """Empty where the stage is not done."""
+        return self.result.measurements if self.result else []
+
+    @property
+    def command(self) -> str:
+        """Its name on the command line."""
+        return self.name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that the page tells of one run."""
+
+    name: str
+    folder: Path
+    spec: Mapping[str, Any]
+    """The settings in full; empty: not there."""
+    recipe: str
+    """The recipe as typed; empty: not there."""
+    parts: Sequence[Part]
+    """The stages in the order of the pipeline."""
+    predictions: Mapping[str, Predictions] = field(default_factory=dict)
+    """On the test images by role: shipped, teacher, float, where they are there."""
+    layers: Sequence[Layer] = ()
+    examples: Mapping[int, np.ndarray] = field(default_factory=dict)
+    """Test images, (height, width, channels) uint8, by position in the data set."""
+    verdicts: Sequence[Verdict] | None = None
+    """Whether its limits were reached; None: nobody has judged them."""
+    problems: Sequence[str] = ()
+    """What could not be read, one sentence each."""
+
+    @property
+    def done(self) -> list[Part]:
+        """The stages that are done."""
+        return [part for part in self.parts if part.result is not None]
+
+    @property
+    def shipped(self) -> list[Measurement]:
+        """Of `export`, which compares the shipped file with its baselines; empty: not done."""
+        return next((part.measurements for part in self.parts if part.name == "export"), [])
+
+    def part(self, name: str) -> Part:
+        """A stage by name; one that is not done where the run has none of that name."""
+        return next((part for part in self.parts if part.name == name), Part(name))
+
+    def gap(self, what: str, stage: str = "export") -> Gap:
+        """What is missing, and the stage's command, to be typed beside the run's folder."""
+        command = f"augcompress {stage.replace('_', '-')} --recipe {self.name}/recipe.yaml"
+        force = " --force" if self.part(stage).result is not None else ""
+        return Gap(what, f"{command} --run-dir {self.name}{force}")
+
+    def measured(
+        self, name: str, role: str = "shipped", baseline: str | None = None
+    ) -> Measurement | None:
+        """A measurement of `export` on test, or on no images; the first with one image at a time
+        and one thread where it was taken under several conditions."""
+        found = [
+            one
+            for one in self.shipped
+            if (one.name, one.role or "shipped", one.baseline) == (name, role, baseline)
+            and one.split in (None, "test")
+        ]
+        return min(found, key=_effort, default=None)
+
+
+def read(folder: Path, verdicts: Sequence[Verdict] | None = None) -> Run:
+    """Read a run directory, finished or not.
+
+    Raises AugcompressError when it is no run.
+    """
+    done = {stage.name: stage for stage in _results(folder)}
+    spec = _spec(folder)
+    others = sorted(done, key=lambda name: STAGES.index(name) if name in STAGES else len(STAGES))
+    names = [name for name in dict.fromkeys([*_pipeline(spec), *others]) if _NAME.fullmatch(name)]
+    problems: list[str] = []
+    parts = [_part(folder, name, done.get(name), problems) for name in names]
+    classes = _classes(folder, names)
+    recipe = folder / "recipe.yaml"
+    return Run(
+        name=folder.resolve().name,
+        folder=folder,
+        spec=spec,
+        recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else "",
+        parts=parts,
+        predictions=_predictions(folder / "export", classes, problems),
+        layers=_try(read_layers, folder / "export" / LAYERS_FILE, [], problems),
+        examples=_try(_examples, folder / "export" / EXAMPLES_FILE, {}, problems),
+        verdicts=verdicts,
+        problems=[without_folders(problem.replace(f"{folder}/", "")) for problem in problems],
+    )
+
+
+def without_folders(text: str) -> str:
+    """A sentence in which absolute paths are cut to their last part: where somebody keeps files
+    is nobody else's business."""
+    return _FOLDERS.sub("…/", text)
+
+
+def _results(folder: Path) -> list[StageResult]:
+    if not folder.is_dir():
+        raise AugcompressError(f"{folder}: there is no such folder; see: augcompress runs list")
+    if any(folder.glob(f"*/{RECORD_FILE}")):
+        try:
+            return read_run(folder).stages
+        except (ValueError, KeyError, TypeError) as error:
+            raise AugcompressError(
+                f"{folder}: a {RECORD_FILE} is damaged; repeat its stage with --force"
+            ) from error
+    if (folder / "spec.json").is_file():
+        return []
+    if (folder / "search.json").is_file():
+        raise AugcompressError(
+            f"{folder}: is a study; report its runs: augcompress report {folder}/trials/*"
+        )
+    raise AugcompressError(f"{folder}: is no run of augcompress; see: augcompress runs list")
+
+
+def _spec(folder: Path) -> dict[str, Any]:
+    try:
+        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return spec if isinstance(spec, dict) else {}
+
+
+def _pipeline(spec: Mapping[str, Any]) -> list[str]:
+    if spec.get("pipeline"):
+        return [str(name) for name in spec["pipeline"]]
+    return [name for name in STAGES if name != "evaluate" and spec.get(name) is not None]
+
+
+def _part(folder: Path, name: str, result: StageResult | None, problems: list[str]) -> Part:
+    if result is None:
+        return Part(name)
+    record = json.loads((folder / name / RECORD_FILE).read_text(encoding="utf-8"))
+    epochs = _try(_epochs, folder / name / "log.jsonl", [], problems)
+    return Part(name, result, record.get("environment") or {}, epochs)
+
+
+def _epochs(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [_epoch(line) for line in lines]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AugcompressError(f"{path}: is no training log; repeat the stage") from error
+
+
+def _epoch(line: Mapping[str, Any]) -> dict[str, Any]:
+    """An epoch whose numbers are finite, or None."""
+    losses = {str(name): _finite(value) for name, value in line["losses"].items()}
+    known = {name: _finite(line.get(name)) for name in ("validation_top1", "lr", "seconds")}
+    return {"epoch": line["epoch"], "losses": losses, **known}
+
+
+def _finite(value: Any) -> float | None:
+    return None if value is None or not math.isfinite(float(value)) else float(value)
+
+
+def _predictions(
+    folder: Path, classes: Sequence[str], problems: list[str]
+) -> dict[str, Predictions]:
+    """Those that can be compared: of the same images as the shipped file's."""
+    found: dict[str, Predictions] = {}
+    for role in ROLES:
+        path = folder / _WHERE[role]
+        one = _try(Predictions.load, path, None, problems)
+        if one is None or (role != "shipped" and "shipped" not in found):
+            continue
+        if not same_images(one, found.get("shipped", one)):
+            problems.append(f"{path}: is of other images than the shipped file's; left out")
+            continue
+        found[role] = _named(one, classes)
+    return found
+
+
+def same_images(left: Predictions, right: Predictions) -> bool:
+    """Whether two predictions are of the same images in the same order."""
+    same = np.array_equal(left.index, right.index) and np.array_equal(left.labels, right.labels)
+    return same and (left.data, left.split) == (right.data, right.split)
+
+
+def _named(one: Predictions, classes: Sequence[str]) -> Predictions:
+    """With names of the classes, from the networks' descriptions where it has none itself."""
+    width = one.probabilities.shape[1]
+    names = one.classes or (tuple(classes) if len(classes) == width else ())
+    names = names or tuple(f"class {position}" for position in range(width))
+    return Predictions(one.probabilities, one.labels, one.index, tuple(names), one.split, one.data)
+
+
+def _classes(folder: Path, stages: Sequence[str]) -> list[str]:
+    for stage in stages:
+        try:
+            told = json.loads((folder / stage / "model.json").read_text(encoding="utf-8"))
+            return [str(name) for name in told["classes"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return []
+
+
+def _examples(path: Path) -> dict[int, np.ndarray]:
+    arrays = load_arrays(path, "examples")
+    try:
+        return {int(i): x for i, x in zip(arrays["index"], arrays["images"], strict=True)}
+    except (KeyError, ValueError, TypeError) as error:
+        raise AugcompressError(f"{path}: holds no images; repeat the stage") from error
+
+
+def _try(
+    reader: Callable[[Path], _Content], path: Path, otherwise: Any, problems: list[str]
+) -> Any:
+    """What the file holds; `otherwise` where there is none, or, with a note, a broken one."""
+    if not path.is_file():
+        return otherwise
+    try:
+        return reader(path)
+    except AugcompressError as error:
+        problems.append(str(error))
+        return otherwise
+
+
+def _effort(one: Measurement) -> tuple[Any, ...]:
+    return (one.conditions.get("batch") or 1, one.conditions.get("threads") or 1)

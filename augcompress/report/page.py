@@ -1,0 +1,160 @@
+"""The page put together: what the template shows, and the template."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from augcompress.figures import percent
+from augcompress.report.calibration import Calibration, read_calibration
+from augcompress.report.classes import Classes, read_classes
+from augcompress.report.comparison import compare_runs
+from augcompress.report.content import Gap, Part, Run
+from augcompress.report.curves import accuracy_curves, loss_curves
+from augcompress.report.images import Group, Shot, contact_sheet, gallery
+from augcompress.report.network import Layers, read_network
+from augcompress.report.origin import (
+    Number,
+    Step,
+    by_file,
+    digest,
+    environment,
+    numbers,
+    steps,
+    timing,
+)
+from augcompress.report.pictures import Picture
+from augcompress.report.pipeline import Card, cards
+from augcompress.report.summary import Summary, summarize
+from augcompress.report.tradeoffs import Tradeoffs, read_tradeoffs
+
+TEMPLATE = "page.html.j2"
+_UNIT = re.compile(r"(?<=\d) (?=(%|B|kB|MB|GB|ms|times|points)\b|%)|(?<=\d,) (?=n=)")
+SECTIONS: Mapping[str, str] = {
+    "summary": "Summary",
+    "pipeline": "Pipeline",
+    "tradeoffs": "Accuracy and cost",
+    "training": "Training",
+    "calibration": "Calibration",
+    "classes": "Classes",
+    "images": "Images",
+    "augmentations": "Augmentations",
+    "layers": "Layers",
+    "environment": "Environment",
+    "recipe": "Recipe",
+    "reproduce": "Reproduce",
+    "numbers": "All numbers",
+}
+"""Sections of a run by id; on a page of several runs the ids are `run-1-summary` and so on, and
+`tradeoffs` and `comparison` stand once, ahead of them."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What the template shows of one run."""
+
+    run: Run
+    prefix: str
+    """Of its sections' ids."""
+    sections: Mapping[str, str]
+    summary: Summary
+    cards: Sequence[Card]
+    tradeoffs: Tradeoffs | None
+    curves: Sequence[tuple[str, Picture]]
+    logs: Sequence[Part]
+    calibration: Calibration | None
+    classes: Classes | None
+    groups: Sequence[Group]
+    sheet: Shot | None
+    layers: Layers | None
+    environment: Sequence[tuple[str, str]]
+    timing: Sequence[tuple[str, str]]
+    digest: str
+    steps: Sequence[Step]
+    files: tuple[Sequence[str], Sequence[tuple[str, Sequence[str]]]]
+    """Roles, and every measure of theirs on test."""
+    numbers: Sequence[Number]
+
+    def gap(self, what: str, stage: str = "export") -> Gap:
+        """What is missing, and the command that makes it."""
+        return self.run.gap(what, stage)
+
+
+def render(runs: Sequence[Run]) -> str:
+    """The page of one run, or of several side by side."""
+    several = len(runs) > 1
+    views = [_view(run, f"run-{n}-" if several else "") for n, run in enumerate(runs, 1)]
+    page: dict[str, Any] = {
+        "title": f"{len(runs)} runs compared" if several else views[0].summary.title,
+        "css": Markup(_read("page.css")),
+        "views": views,
+        "comparison": compare_runs(runs) if several else None,
+        "tradeoffs": read_tradeoffs(runs, "all-") if several else None,
+    }
+    return _templates().get_template(TEMPLATE).render(page)
+
+
+def _view(run: Run, prefix: str) -> RunView:
+    names = {key: name for key, name in SECTIONS.items() if key != "tradeoffs" or not prefix}
+    logs = [part for part in run.parts if part.epochs]
+    return RunView(
+        run=run,
+        prefix=prefix,
+        sections=names,
+        summary=summarize(run),
+        cards=cards(run),
+        tradeoffs=None if prefix else read_tradeoffs([run], ""),
+        curves=_curves(logs, prefix),
+        logs=logs,
+        calibration=read_calibration(run, prefix),
+        classes=read_classes(run),
+        groups=gallery(run),
+        sheet=contact_sheet(run.folder / "augment" / "contact_sheet.png"),
+        layers=read_network(run),
+        environment=environment(run),
+        timing=timing(run),
+        digest=digest(run),
+        steps=steps(run),
+        files=by_file(run),
+        numbers=numbers(run),
+    )
+
+
+def _curves(logs: Sequence[Part], prefix: str) -> list[tuple[str, Picture]]:
+    if not logs:
+        return []
+    losses = [
+        (f"Losses of {part.command}", loss_curves(f"{prefix}{part.name}-losses", part))
+        for part in logs
+        if any(line["losses"] for line in part.epochs)
+    ]
+    if not any(line.get("validation_top1") is not None for part in logs for line in part.epochs):
+        return losses
+    return [("Accuracy on validation", accuracy_curves(f"{prefix}validation", logs)), *losses]
+
+
+def _templates() -> Environment:
+    templates = Environment(
+        loader=FunctionLoader(_read),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"percent": percent, "whole": _whole}
+    return templates
+
+
+def _whole(text: str) -> str:
+    """No line ends between a number and its unit."""
+    return _UNIT.sub("\u00a0", text)
+
+
+def _read(name: str) -> str:
+    return resources.files("augcompress.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,294 @@
+"""What ships, in plain words and four figures, against the teacher and the float network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from augcompress.figures import (
+    bytes_text,
+    difference_text,
+    percent,
+    score_text,
+    three_digits,
+    value_text,
+)
+from augcompress.records import Measurement, Verdict, headline
+from augcompress.report.content import ROLES, Part, Run
+
+NOUNS = {"teacher": "the teacher", "float": "the float network"}
+_GOALS = {"at_least": "at least", "at_most": "at most", "at_most_worse": "at most worse by"}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One file's line in a figure."""
+
+    role: str
+    text: str
+    left: str
+    """Where its bar begins, in percent of the width, as CSS; likewise `width` and `dot`."""
+    width: str
+    dot: str
+    """Where its value lies on an interval; empty: the bar ends there."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that matters, against those of the other files."""
+
+    title: str
+    value: str
+    facts: str
+    """Interval and n."""
+    bars: Sequence[Bar]
+
+
+@dataclass(frozen=True)
+class LimitRow:
+    """A promise of the recipe."""
+
+    limit: str
+    state: str
+    """reached, missed or not judged."""
+    found: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The opening of a run's report."""
+
+    title: str
+    lead: str
+    facts: Sequence[tuple[str, str]]
+    """A label and a sentence each."""
+    figures: Sequence[Figure]
+    limits: Sequence[LimitRow]
+    command: str
+    """What to do next in an unfinished run; empty: it is finished."""
+
+
+def summarize(run: Run) -> Summary:
+    """The opening, be the run finished or not."""
+    top1 = run.measured("top1")
+    if top1 is None:
+        return _unfinished(run)
+    told = {
+        "Teacher": _against(run, top1, "teacher"),
+        "Float network": _against(run, top1, "float"),
+        "Agreement": _agreement(run),
+        "Size": _size(run),
+        "Speed": _speed(run),
+    }
+    return Summary(
+        title=_title(run, top1),
+        lead=f"The shipped file labels {value_text(top1)} of the test images correctly.",
+        facts=[(label, sentence) for label, sentence in told.items() if sentence],
+        figures=[figure for figure in _figures(run) if figure is not None],
+        limits=limit_rows(run),
+        command="",
+    )
+
+
+def _unfinished(run: Run) -> Summary:
+    facts = []
+    scored = [(part, score) for part in run.done if (score := _score(part)) is not None]
+    if scored:
+        part, score = scored[-1]
+        facts.append(("So far", f"{part.command} reached {score_text(score)}."))
+    missing = [part.command for part in run.parts if part.result is None]
+    if missing:
+        facts.append(("Not done yet", f"{', '.join(missing)}."))
+    return Summary(
+        title=f"{run.name}: {len(run.done)} of {len(run.parts)} stages done",
+        lead="Nothing ships yet: there is no exported file with an accuracy on test.",
+        facts=facts,
+        figures=[],
+        limits=limit_rows(run),
+        command=f"augcompress run --recipe {run.name}/recipe.yaml --run-dir {run.name}",
+    )
+
+
+def _score(part: Part) -> Measurement | None:
+    return headline(part.measurements, ("validation", "test"))
+
+
+def _title(run: Run, top1: Measurement) -> str:
+    text = f"{run.name}: {percent(top1.value)} % right"
+    size, speed = run.measured("size_bytes"), _speedup(run, "teacher")
+    if size is not None:
+        text += f" in {bytes_text(size.value)}"
+    if speed is not None and not speed.conditions.get("too_noisy"):
+        text += f", {three_digits(speed.value)} times as fast as its teacher"
+    return text
+
+
+def _against(run: Run, ours: Measurement, role: str) -> str:
+    """How accuracy compares, with the paired interval where it was measured."""
+    theirs = run.measured("top1", role)
+    if theirs is None:
+        return ""
+    points = round(100 * (ours.value - theirs.value), 1)
+    way = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
+    text = f"{way if points else 'Within 0.05 points of'} its {value_text(theirs)}"
+    change = run.measured("top1_difference", baseline=role)
+    if change is not None:
+        text += f"; paired on the same images: {difference_text(change)}"
+    return f"{text}."
+
+
+def _size(run: Run) -> str:
+    ours = run.measured("size_bytes")
+    if ours is None or not ours.value:
+        return ""
+    told = [bytes_text(ours.value)]
+    for role, noun in NOUNS.items():
+        theirs = run.measured("size_bytes", role)
+        if theirs is not None:
+            ratio = three_digits(theirs.value / ours.value)
+            told.append(f"{noun}'s file takes {bytes_text(theirs.value)}, {ratio} times that")
+    return "; ".join(told) + "."
+
+
+def _speed(run: Run) -> str:
+    ours = run.measured("latency_ms")
+    if ours is None:
+        return ""
+    told = [
+        _speed_text(speed, noun)
+        for role, noun in NOUNS.items()
+        if (speed := _speedup(run, role)) is not None
+    ]
+    text = f"{value_text(ours)} an image{_machine(ours)}"
+    return f"{text}: {', '.join(told)}." if told else f"{text}."
+
+
+def _machine(one: Measurement) -> str:
+    threads, cpu = one.conditions.get("threads"), one.conditions.get("cpu")
+    words = [f"{threads} thread{'s' if threads != 1 else ''}"] if threads else []
+    words += [str(cpu)] if cpu else []
+    return f" on {' of '.join(words)}" if words else ""
+
+
+def _speed_text(speed: Measurement, noun: str) -> str:
+    number, _, facts = value_text(speed).partition(" times")
+    if speed.conditions.get("too_noisy"):
+        return f"too noisy to say against {noun}, perhaps {number} times as fast{facts}"
+    return f"{number} times as fast as {noun}{facts}"
+
+
+def _speedup(run: Run, role: str) -> Measurement | None:
+    """Against a baseline that is named by its role or by its file."""
+    files = {one.subject for one in run.shipped if one.role == role}
+    names = (role, *sorted(name for name in files if name))
+    found = (run.measured("speedup", baseline=name) for name in names)
+    return next((one for one in found if one is not None), None)
+
+
+def _agreement(run: Run) -> str:
+    told = [
+        f"with {noun} on {value_text(one)}"
+        for role, noun in NOUNS.items()
+        if (one := run.measured("agreement", baseline=role)) is not None
+    ]
+    return f"{' and '.join(told).capitalize()} of the test images." if told else ""
+
+
+def _figures(run: Run) -> list[Figure | None]:
+    return [
+        _figure(run, "Top-1 accuracy on test", "top1"),
+        _figure(run, "Size of the file", "size_bytes"),
+        _figure(run, "Latency of one image", "latency_ms"),
+        _figure(run, "Multiply-adds for one image", "macs"),
+    ]
+
+
+def _figure(run: Run, title: str, name: str) -> Figure | None:
+    found = {role: one for role in ROLES if (one := run.measured(name, role)) is not None}
+    if name == "macs" and "shipped" not in found and "float" in found:
+        return _figure_of(title, {"shipped": found["float"], **found}, "as in the float network")
+    return _figure_of(title, found, "exact") if "shipped" in found else None
+
+
+def _figure_of(title: str, found: Mapping[str, Measurement], exact: str) -> Figure:
+    """`exact` stands in the place of the interval of what was counted, not sampled."""
+    value, _, facts = value_text(found["shipped"]).partition(" (")
+    scale = _share_scale(found) if found["shipped"].name == "top1" else _cost_scale(found)
+    facts = facts.rstrip(")") or exact
+    if found["shipped"].conditions.get("too_noisy"):
+        facts += "; too noisy to say"
+    return Figure(
+        title=title,
+        value=value,
+        facts=facts,
+        bars=[_bar(role, one, scale) for role, one in found.items()],
+    )
+
+
+def _share_scale(found: Mapping[str, Measurement]) -> Callable[[float], float]:
+    """Shares lie close together: the axis is as long as their intervals."""
+    ends = [end for one in found.values() for end in (one.low, one.value, one.high) if end]
+    low, high = min(ends), max(ends)
+    span = max(high - low, 1e-9)
+    return lambda value: 0.04 + 0.92 * (value - low) / span
+
+
+def _cost_scale(found: Mapping[str, Measurement]) -> Callable[[float], float]:
+    """Costs begin at zero."""
+    largest = max(one.value for one in found.values()) or 1.0
+    return lambda value: value / largest
+
+
+def _bar(role: str, one: Measurement, scale: Callable[[float], float]) -> Bar:
+    text = value_text(one).partition(" (")[0]
+    if one.name != "top1":
+        return Bar(role, text, "0%", _css(scale(one.value)), "")
+    low, high = (scale(one.value if end is None else end) for end in (one.low, one.high))
+    return Bar(role, text, _css(low), _css(high - low), _css(scale(one.value)))
+
+
+def _css(share: float) -> str:
+    return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
+
+
+def limit_rows(run: Run) -> list[LimitRow]:
+    """The verdicts, or the recipe's limits where nobody has judged them."""
+    if run.verdicts is None:
+        return [
+            LimitRow(describe(limit), "not judged", "–", "") for limit in run.spec.get("limits", [])
+        ]
+    return [
+        LimitRow(
+            one.limit,
+            _state(one),
+            "–" if one.actual is None else _plain(one.actual),
+            one.note,
+        )
+        for one in run.verdicts
+    ]
+
+
+def _state(verdict: Verdict) -> str:
+    """A limit on what was not measured is neither reached nor missed."""
+    if verdict.actual is None:
+        return "not judged"
+    return "reached" if verdict.reached else "missed"
+
+
+def _plain(number: float) -> str:
+    """Four digits, or as many as stand before the point."""
+    return f"{number:.4g}" if abs(number) < 9999.5 else f"{number:.0f}"
+
+
+def describe(limit: Mapping[str, Any]) -> str:
+    """A limit of the recipe in words: `speedup against teacher at least 4`."""
+    goals = [
+        f"{words} {limit[key]:g}"
+        for key, words in _GOALS.items()
+        if isinstance(limit.get(key), (int, float))
+    ]
+    split = f" on {limit['split']}" if limit.get("split") else ""
+    versus = f" against {limit['baseline']}" if limit.get("baseline") else ""
+    return f"{limit.get('measure', '')}{split}{versus} {', '.join(goals)}".strip()

@@ -1,0 +1,20 @@
+"""`search`: variants of a recipe, run side by side and compared; the runner of all studies."""
+
+from __future__ import annotations
+
+from augcompress.search.runner import plan_search, run_search
+from augcompress.search.study import Cell, Change, Study, Trial, read_study
+from augcompress.search.tables import study_notes, study_tables, trials_table
+
+__all__ = [
+    "Cell",
+    "Change",
+    "Study",
+    "Trial",
+    "plan_search",
+    "read_study",
+    "run_search",
+    "study_notes",
+    "study_tables",
+    "trials_table",
+]

@@ -1,0 +1,40 @@
+"""The recipe, validated: one Pydantic tree whose sections are named like the commands."""
+
+from __future__ import annotations
+
+from augcompress.spec.limits import Limit
+from augcompress.spec.loading import (
+    find_recipe,
+    find_spec,
+    load,
+    read_raw,
+    recipe_summary,
+    shipped_recipes,
+    validate,
+)
+from augcompress.spec.overriding import override_value, set_value
+from augcompress.spec.search import Factor, GridSearch, Search
+from augcompress.spec.sections import ORDER, ForeignSection, PruneSection, StageName
+from augcompress.spec.tree import Spec, require_section
+
+__all__ = [
+    "ORDER",
+    "Factor",
+    "ForeignSection",
+    "GridSearch",
+    "Limit",
+    "PruneSection",
+    "Search",
+    "Spec",
+    "StageName",
+    "find_recipe",
+    "find_spec",
+    "load",
+    "override_value",
+    "read_raw",
+    "recipe_summary",
+    "require_section",
+    "set_value",
+    "shipped_recipes",
+    "validate",
+]

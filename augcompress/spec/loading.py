@@ -1,0 +1,131 @@
+"""From a recipe's file to a validated Spec."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from augcompress.errors import AugcompressError, UsageError
+from augcompress.spec.explaining import explain, nearest, without_consequences
+from augcompress.spec.overriding import override_value
+from augcompress.spec.tree import Spec
+
+RECIPES = ("recipes", "../recipes")  # inside the wheel, and beside the package in a checkout
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe's file: in the file system, else among the shipped ones.
+
+    Raises UsageError naming the nearest shipped recipe.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    shipped = shipped_recipes()
+    for candidate in (name, f"{name}.yaml"):
+        if candidate in shipped:
+            return shipped[candidate]
+    raise UsageError(
+        f"--recipe {name}: no such file, and no shipped recipe has that name"
+        f"{nearest(name, shipped) or '; see: augcompress recipes'}"
+    )
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by file name."""
+    here = Path(__file__).parents[1]
+    folder = next((here / place for place in RECIPES if (here / place).is_dir()), here)
+    return {path.name: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load(
+    recipe: str | Path, overrides: Iterable[str] = (), *, smoke: bool = False
+) -> tuple[Spec, str]:
+    """Read and validate a recipe; returns it with its text as typed.  `smoke` shrinks everything.
+
+    Raises UsageError with `section.field: what is wrong; what to do`.
+    """
+    raw, text, base = read_raw(recipe, overrides)
+    if smoke:
+        shrink_to_smoke(raw)
+    return validate(raw, base), text
+
+
+def find_spec(run: Path, overrides: Iterable[str] = ()) -> Spec:
+    """The recipe of a run directory, as it was resolved when it was run.
+
+    Raises AugcompressError when it cannot be read, or is of another version of augcompress.
+    """
+    path = run / "spec.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AugcompressError(f"{path}: cannot be read ({error}); give --recipe") from error
+    for override in overrides:
+        override_value(raw, override)
+    try:
+        return validate(raw)
+    except UsageError as error:
+        raise AugcompressError(f"{path}: {error}; give --recipe") from error
+
+
+def read_raw(recipe: str | Path, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], str, str]:
+    """A recipe as plain data with its overrides, its text as typed, and where its paths start.
+
+    Raises UsageError when it cannot be read.
+    """
+    path = find_recipe(str(recipe))
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = YAML(typ="safe", pure=True).load(io.StringIO(text))
+    except MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UsageError(f"{path}:{line} is not YAML: {error.problem}") from error
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(raw, dict):
+        raise UsageError(f"{path}: holds no sections; start from: augcompress init")
+    raw = json.loads(json.dumps(raw, default=str))
+    for override in overrides:
+        override_value(raw, override)
+    return raw, text, str(path.resolve().parent)
+
+
+def shrink_to_smoke(raw: dict[str, Any]) -> None:
+    """One epoch everywhere, in place; the run has a name of its own."""
+    raw["name"] = f"{raw.get('name')}-smoke"
+    for section in ("train_teacher", "distill", "prune"):
+        inside = raw.get(section)
+        if isinstance(inside, dict) and inside.get("training", {}) is not None:
+            training = inside.setdefault("training", {})
+            if not isinstance(training, dict):
+                continue  # validation says what is wrong with it
+            training |= {"epochs": 1, "batch_size": min(training.get("batch_size", 32), 32)}
+    if isinstance(raw.get("quantize"), dict):
+        raw["quantize"]["max_drop"] = None
+
+
+def recipe_summary(path: Path) -> str:
+    """The first line of a recipe's header."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip()
+
+
+def validate(raw: dict[str, Any], base: str | None = None) -> Spec:
+    """A Spec from plain data; relative paths start at `base`.
+
+    Raises UsageError naming the field.
+    """
+    try:
+        return Spec.model_validate(raw, context={"base": base})
+    except ValidationError as error:
+        problems = without_consequences(error.errors())
+        lines = list(dict.fromkeys(explain(problem, raw) for problem in problems))
+        more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
+        raise UsageError(" | ".join(lines[:3]) + more) from error

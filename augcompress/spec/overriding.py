@@ -1,0 +1,49 @@
+"""`--set a.b=1`: changing a recipe's raw data by dotted path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from augcompress.errors import UsageError
+
+
+def override_value(raw: dict[str, Any], override: str) -> None:
+    """Apply one `--set a.b.0.c=value` in place; the value is read as YAML.
+
+    Raises UsageError when it is no assignment or the path runs into a plain value.
+    """
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UsageError(f"--set {override}: write section.field=value")
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise UsageError(f"--set {path}: the value is not YAML: {text}") from error
+    set_value(raw, path, value)
+
+
+def set_value(raw: dict[str, Any], path: str, value: Any, by: str = "--set") -> None:
+    """Set what stands at a dotted path, in place; `by` names who asks, for messages.
+
+    Raises UsageError when the path runs into a plain value or past the end of a list.
+    """
+    place: Any = raw
+    parts = path.split(".")
+    for depth, part in enumerate(parts):
+        where = ".".join(parts[: depth + 1])
+        key: Any = part
+        if isinstance(place, list):
+            if not part.isdigit() or int(part) >= len(place):
+                raise UsageError(f"{by} {where}: the list has {len(place)} items, from 0")
+            key = int(part)
+        elif not isinstance(place, dict):
+            raise UsageError(f"{by} {where}: {'.'.join(parts[:depth])} is a plain value")
+        if depth == len(parts) - 1:
+            place[key] = value
+        else:
+            place = place.setdefault(key, {}) if isinstance(place, dict) else place[key]
+            if place is None or (place == {} and parts[depth + 1].isdigit()):
+                raise UsageError(f"{by} {where}: the recipe has no such list; set it as a whole")

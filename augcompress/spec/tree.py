@@ -1,0 +1,101 @@
+"""The whole recipe as one tree."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from augcompress.augmentations import AnyAugmentation
+from augcompress.component import Section
+from augcompress.datasets import Dataset
+from augcompress.errors import AugcompressError
+from augcompress.spec.limits import Limit
+from augcompress.spec.search import Search
+from augcompress.spec.sections import (
+    ORDER,
+    AugmentSection,
+    DistillSection,
+    EvaluateSection,
+    ExportSection,
+    ForeignSection,
+    PruneSection,
+    QuantizeSection,
+    StageName,
+    TrainTeacherSection,
+)
+
+
+class Spec(Section):
+    """A whole recipe."""
+
+    version: Literal[1]
+    """Version of the recipe's format."""
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the run directory."""
+    seed: int = Field(0, ge=0)
+    """Seed of splits, initial weights, order and augmentation."""
+    pipeline: tuple[StageName, ...] | None = None
+    """Order of the stages, each at most once; None takes the sections that are there, in order."""
+    data: Dataset
+    """Images and labels."""
+    augment: AugmentSection = AugmentSection()
+    """Augmentation."""
+    train_teacher: TrainTeacherSection | None = None
+    """Teacher."""
+    distill: DistillSection | None = None
+    """Student."""
+    prune: PruneSection | None = None
+    """Pruning."""
+    quantize: QuantizeSection | None = None
+    """Quantisation."""
+    export: ExportSection = ExportSection()
+    """The shipped files."""
+    evaluate: EvaluateSection = EvaluateSection()
+    """Measuring."""
+    limits: tuple[Limit, ...] = ()
+    """Promises that the run must keep."""
+    foreign: ForeignSection = ForeignSection()
+    """How an ONNX file from elsewhere wants its images."""
+    search: Search | None = None
+    """Variants of this recipe, for `augcompress search`."""
+
+    @model_validator(mode="after")
+    def pipeline_names_sections_once(self) -> Spec:
+        """Each stage at most once, with its section, and the network level before the graph's."""
+        stages = self.stages()
+        for stage in stages:
+            if stages.count(stage) > 1:
+                raise ValueError(f"pipeline: {stage} stands twice; each stage runs at most once")
+            if getattr(self, stage) is None:
+                raise ValueError(f"pipeline: {stage} has no section; write one or leave it out")
+        graph = [s for s in stages if s in ("quantize", "export")]
+        network = [s for s in stages if s in ("train_teacher", "distill", "prune")]
+        if graph and network and stages.index(graph[0]) < stages.index(network[-1]):
+            raise ValueError(
+                f"pipeline: {network[-1]} trains a network and cannot follow {graph[0]},"
+                " which makes a graph; put it before"
+            )
+        return self
+
+    def stages(self) -> tuple[StageName, ...]:
+        """The stages of `run`, in order."""
+        if self.pipeline is not None:
+            return self.pipeline
+        return tuple(s for s in ORDER if s != "evaluate" and getattr(self, s) is not None)
+
+    def augmentations(self, stage: str) -> tuple[AnyAugmentation, ...]:
+        """The augmentations of a training stage."""
+        own = getattr(getattr(self, stage), "augment", None)
+        return self.augment.pipeline if own is None else own
+
+
+def require_section(spec: Spec, stage: StageName) -> Any:
+    """The section of a stage.
+
+    Raises AugcompressError when the recipe has none.
+    """
+    section = getattr(spec, stage)
+    if section is None:
+        raise AugcompressError(f"{stage}: the recipe has no such section; add one")
+    return section

@@ -1,0 +1,157 @@
+"""Is the timing honest?  A file against itself: how often does the speedup's interval contain 1?
+
+    python -m tests.benchmarks.latency --model model.onnx [--runs 100] [--out DIR] [--write]
+
+Runs `bench.py` on an idle machine, then with another process that keeps one core busy.  Resumable:
+each run is a line of DIR/latency.jsonl.  Nothing else may run meanwhile.  Budget on 2 cores, for a
+file of 0.1 ms a call: 8 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from augcompress.figures import bytes_text, three_digits
+from augcompress.measures import BENCH_SCRIPT
+from augcompress.records import Measurement, read_measurements
+from tests.benchmarks.recipes import publish
+
+MODEL = Path("runs/benchmarks/digits/export/model.onnx")
+LOADS = {"idle": 0, "loaded": 1}
+BUSY = "while True: sum(range(10_000))"
+
+
+def take(model: Path, load: str) -> dict[str, Any]:
+    """One run of the script as its users run it."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "timing.json"
+        command = [sys.executable, str(BENCH_SCRIPT), str(model), "--baseline", str(model)]
+        command += ["--only-times", "--json", str(told)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        rows = read_measurements(told)
+    facts = {"load": load, "seconds": time.perf_counter() - start, "average": os.getloadavg()[0]}
+    kept = [one for one in rows if one.name in ("speedup", "latency_ms")][:2]
+    return {**facts, **{one.name: one.model_dump(mode="json") for one in kept}}
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """So many processes compute meanwhile, each on a core."""
+    running = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
+
+
+def read(log: Path, model: Path) -> list[dict[str, Any]]:
+    """The runs so far; a line that was cut off is left out."""
+    found = []
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    digests = {one["speedup"]["conditions"]["file_sha256"] for one in found}
+    if digests - {digest_of(model)}:
+        raise SystemExit(f"{log}: holds runs of another file; give another --out")
+    return found
+
+
+def digest_of(model: Path) -> str:
+    """SHA-256, as the measurements have it."""
+    return hashlib.sha256(model.read_bytes()).hexdigest()
+
+
+def perform(log: Path, model: Path, runs: int) -> list[dict[str, Any]]:
+    """Take the runs that are missing."""
+    for load, processes in LOADS.items():
+        missing = runs - sum(one["load"] == load for one in read(log, model))
+        with busy(processes if missing > 0 else 0):
+            for number in range(missing):
+                line = json.dumps(take(model, load))
+                with log.open("a", encoding="utf-8") as file:
+                    file.write(f"{line}\n")
+                print(f"{load}: {runs - missing + number + 1} of {runs}", flush=True)
+    return read(log, model)
+
+
+def judged(found: list[dict[str, Any]], load: str) -> dict[str, str]:
+    """A column of the table."""
+    taken = [one["speedup"] for one in found if one["load"] == load]
+    quiet = [one for one in taken if not one["conditions"].get("too_noisy")]
+    widths = [(one["high"] - one["low"]) / one["value"] for one in taken]
+    kept = [(one["high"] - one["low"]) / one["value"] for one in quiet]
+    return {
+        "intervals that contain 1": contained(taken),
+        "median width of the intervals": share(widths),
+        "widest of them": share(widths, 1.0),
+        "runs that say too noisy": f"{len(taken) - len(quiet)} of {len(taken)}",
+        "without those: intervals that contain 1": contained(quiet),
+        "without those: median width": share(kept),
+        "rounds, mean": three_digits(float(np.mean([one["n"] for one in taken]))),
+        "seconds, median": three_digits(
+            float(np.median([one["seconds"] for one in found if one["load"] == load]))
+        ),
+    }
+
+
+def contained(rows: list[dict[str, Any]]) -> str:
+    return f"{sum(one['low'] <= 1 <= one['high'] for one in rows)} of {len(rows)}"
+
+
+def share(widths: list[float], quantile: float = 0.5) -> str:
+    return f"{100 * float(np.quantile(widths, quantile)):.2g} %" if widths else "–"
+
+
+def text_of(found: list[dict[str, Any]], model: Path) -> str:
+    """The table and its conditions."""
+    columns = [judged(found, load) for load in LOADS]
+    rows = ["| a file against itself | idle | one core busy |", "|---|---|---|"]
+    rows += [f"| {key} | {' | '.join(one[key] for one in columns)} |" for key in columns[0]]
+    latency = Measurement.model_validate(found[0]["latency_ms"])
+    told = latency.conditions
+    return "\n".join(rows) + (
+        f"\n\n{told['cpu']}, {told['cores']} cores, onnxruntime {told['onnxruntime']};"
+        f" a file of {bytes_text(model.stat().st_size)} that takes"
+        f" {three_digits(latency.value)} ms a call, {told['threads']} thread, batch"
+        f" {told['batch']}, {told['calls']} calls a round. Each run is a new process of the script."
+    )
+
+
+def main() -> None:
+    """Run, print, publish."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
+    given = parser.parse_args()
+    if not given.model.is_file():
+        raise SystemExit(f"{given.model}: there is no such file; give an ONNX file with --model")
+    given.out.mkdir(parents=True, exist_ok=True)
+    found = perform(given.out / "latency.jsonl", given.model, given.runs)
+    text = text_of(found, given.model)
+    print(text)
+    if given.write:
+        publish("latency", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,424 @@
+"""Classifiers made outside the package, by plain torch and by hand."""
+
+import warnings
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import torchvision
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.datasets import load_digits
+from torch import nn
+
+from augcompress.compressions import StaticInt8
+from augcompress.errors import AugcompressError
+from augcompress.exporters import (
+    adopt,
+    as_reference,
+    check_float,
+    check_quantized,
+    is_foreign,
+    open_session,
+    run,
+    save,
+)
+
+HOW = {"scale": 16, "mean": [4.9], "std": [6.0]}
+"""What the foreign network sees: digits of 0 to 16, then normalised."""
+
+
+class Foreign(nn.Module):
+    """A small network as one finds them, with a reshape that a trace may fix."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.body = nn.Conv2d(8, 16, 3, padding=1)
+        self.head = nn.Linear(16 * 4 * 4, 10)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.stem(x)))
+        x = torch.max_pool2d(torch.relu(self.body(x)), 2)
+        return self.head(x.view(x.size(0), -1))
+
+
+@pytest.fixture(scope="session")
+def digits():
+    found = load_digits()
+    pixels = (found.images * (255 / 16)).round().astype(np.uint8)[:, None]
+    return pixels, torch.tensor(found.target)
+
+
+def seen(pixels):
+    """As the foreign network was trained."""
+    images = torch.from_numpy(pixels).float() / 255 * 16
+    return (images - 4.9) / 6.0
+
+
+@pytest.fixture(scope="session")
+def foreign(digits):
+    torch.manual_seed(0)
+    network, images, labels = Foreign(), seen(digits[0][:1300]), digits[1][:1300]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    for start in [*range(0, 1280, 64)] * 4:
+        optimizer.zero_grad()
+        rows = slice(start, start + 64)
+        nn.functional.cross_entropy(network(images[rows]), labels[rows]).backward()
+        optimizer.step()
+    return network.eval()
+
+
+def exported(network, path, example, **how):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network, (example,), str(path), verbose=False, **how)
+    return onnx.load(path)
+
+
+LEGACY = {"dynamo": False, "opset_version": 17, "input_names": ["x"], "output_names": ["y"]}
+EXPORTS = {
+    "legacy, batch of one": LEGACY,
+    "legacy, any batch": LEGACY | {"dynamic_axes": {"x": {0: "n"}, "y": {0: "n"}}},
+    "legacy, opset 11": LEGACY | {"opset_version": 11},
+    "legacy, weights as inputs": LEGACY | {"keep_initializers_as_inputs": True},
+    "legacy, batch norm kept": LEGACY | {"training": torch.onnx.TrainingMode.PRESERVE},
+    "dynamo, any batch": {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim("n")},)},
+    "dynamo, batch of two": {"dynamo": True},
+}
+
+
+@pytest.mark.parametrize("how", EXPORTS.values(), ids=list(EXPORTS))
+def test_a_foreign_classifier_goes_through_everything(how, foreign, digits, tmp_path):
+    pixels = digits[0][1300:]
+    example = seen(pixels[: 2 if how["dynamo"] else 1])
+    original = exported(foreign, tmp_path / "foreign.onnx", example, **how)
+    before = original.SerializeToString(deterministic=True)
+    graph = adopt(original, **HOW)
+    assert original.SerializeToString(deterministic=True) == before
+    save(graph, tmp_path / "float.onnx")
+    with torch.no_grad():
+        want = foreign(seen(pixels))
+    got = run(open_session(tmp_path / "float.onnx"), pixels)
+    assert np.abs(want.numpy() - got).max() < 1e-4
+    assert (want.argmax(1) == digits[1][1300:]).float().mean() > 0.85
+    reference = as_reference(graph)
+    assert check_float(tmp_path / "float.onnx", reference, pixels)[1].value == 1.0
+    packed = StaticInt8(samples=128).pack(graph, {}, lambda: iter([digits[0][:128]]))
+    save(packed, tmp_path / "int8.onnx")
+    shares = StaticInt8().check(onnx.load(tmp_path / "int8.onnx"))
+    assert [row.value for row in shares] == [1.0, 1.0]  # int8 weights, integer kernels
+    assert check_quantized(tmp_path / "int8.onnx", reference, pixels)[0].value > 0.97
+
+
+def test_the_adopted_graph_says_what_ours_say(foreign, digits, tmp_path):
+    graph = adopt(exported(foreign, tmp_path / "a.onnx", seen(digits[0][:1]), **LEGACY), **HOW)
+    (given,), (returned,) = graph.graph.input, graph.graph.output
+    assert (given.name, returned.name) == ("input", "logits")
+    shape = given.type.tensor_type.shape.dim
+    assert shape[0].dim_param == "batch"
+    assert [one.dim_value for one in shape[1:]] == [1, 8, 8]
+    assert not is_foreign(graph)
+    names = [node.name for node in graph.graph.node]
+    assert len({*names}) == len(names)
+    assert "" not in names
+
+
+def test_nothing_of_the_machine_stays(foreign, digits, tmp_path):
+    original = exported(foreign, tmp_path / "a.onnx", seen(digits[0][:1]), **LEGACY)
+    original.doc_string = "from /home/someone/train.py"
+    original.metadata_props.add(key="path", value="/home/someone")
+    original.graph.node[0].doc_string = "/home/someone/net.py(7): forward"
+    data = adopt(original, **HOW).SerializeToString()
+    assert b"/home" not in data
+    assert b".py" not in data
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "shufflenet_v2_x0_5"])
+def test_torchvisions_classifiers_are_adopted_and_quantised(name, tmp_path):
+    torch.manual_seed(0)
+    network = torchvision.models.get_model(name, num_classes=5).eval()
+    graph = exported(network, tmp_path / "a.onnx", torch.rand(1, 3, 32, 32), **LEGACY)
+    adopted = adopt(graph, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+    images = np.random.default_rng(1).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8)
+    mean, std = (
+        torch.tensor(v).view(3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    )
+    with torch.no_grad():
+        want = network((torch.from_numpy(images) / 255 - mean) / std).numpy()
+    got = run(open_session(adopted.SerializeToString()), images)
+    assert np.abs(got - want).max() < 1e-4 * max(1, np.abs(want).max())
+    packed = StaticInt8(samples=8).pack(adopted, {}, lambda: iter([images]))
+    assert [row.value for row in StaticInt8().check(packed)] == [1.0, 1.0]
+
+
+def value(name, shape, kind=TensorProto.FLOAT):
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def hand_made(nodes, inputs, outputs, opset=17, **stored):
+    """A graph of these nodes with these weights."""
+    arrays = [numpy_helper.from_array(array, name) for name, array in stored.items()]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, arrays)
+    opsets = [helper.make_opsetid("", opset)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+WEIGHTS = np.random.default_rng(3).normal(size=(12, 3)).astype(np.float32)
+
+
+def linear(takes=("n", 3, 2, 2), kind=TensorProto.FLOAT, last=(), outputs=None, opset=17):
+    """Flatten and Gemm, then `last`: (operator, attributes) pairs."""
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["s0"]),
+    ]
+    for place, (operator, attributes) in enumerate(last):
+        nodes.append(helper.make_node(operator, [f"s{place}"], [f"s{place + 1}"], **attributes))
+    outputs = outputs or [value(f"s{len(last)}", None, kind)]
+    return hand_made(nodes, [value("x", takes, kind)], outputs, opset, w=WEIGHTS.astype(dtype))
+
+
+def answers(graph, images):
+    return run(open_session(graph.SerializeToString()), images)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).random((5, 3, 2, 2), dtype=np.float32)
+
+
+def logits(images):
+    return images.reshape(len(images), -1) @ WEIGHTS
+
+
+def test_scale_mean_and_std_are_applied_in_this_order(images):
+    mean, std = [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]
+    column = [np.reshape(v, (1, 3, 1, 1)).astype(np.float32) for v in (mean, std)]
+    graph = adopt(linear(), scale=255, mean=mean, std=std)
+    want = logits((images * 255 - column[0]) / column[1])
+    np.testing.assert_allclose(answers(graph, images), want, rtol=1e-4, atol=1e-4)
+
+
+def test_channels_last_is_accepted_when_it_is_said(images):
+    graph = adopt(linear(("n", 2, 2, 3)), layout="NHWC")
+    got = answers(graph, images)
+    np.testing.assert_allclose(got, logits(images.transpose(0, 2, 3, 1)), rtol=1e-5)
+    assert [d.dim_value for d in graph.graph.input[0].type.tensor_type.shape.dim[1:]] == [3, 2, 2]
+
+
+def test_half_precision_is_cast_at_both_ends(images):
+    graph = adopt(linear(kind=TensorProto.FLOAT16))
+    assert graph.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    got = answers(graph, images)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, logits(images), atol=0.01)
+
+
+def test_bytes_stay_bytes(images):
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["f"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["s"]),
+    ]
+    takes = [value("x", ("n", 3, 2, 2), TensorProto.UINT8)]
+    original = hand_made(nodes, takes, [value("s", None)], w=WEIGHTS)
+    graph = adopt(original)
+    assert graph.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
+    pixels = (images * 255).round().astype(np.uint8)
+    want = logits(pixels.astype(np.float32))
+    np.testing.assert_allclose(answers(graph, pixels), want, rtol=1e-4)
+    with pytest.raises(AugcompressError, match=r"uint8 images .* leave mean, std and scale out"):
+        adopt(original, scale=255)
+
+
+@pytest.mark.parametrize(
+    "last, name",
+    [
+        ([("Softmax", {"axis": 1})], "probabilities"),
+        ([("Softmax", {"axis": -1}), ("Identity", {})], "probabilities"),
+        ([("Softmax", {"axis": 0})], "logits"),
+        ([("LogSoftmax", {"axis": 1})], "logits"),
+        ([], "logits"),
+    ],
+)
+def test_the_output_is_named_after_what_it_is(last, name, images):
+    if last and last[0][1].get("axis") == 0:  # over the batch: each image's row depends on others
+        with pytest.raises(AugcompressError, match="3 images at once give other scores"):
+            adopt(linear(last=last))
+        return
+    graph = adopt(linear(last=last))
+    assert graph.graph.output[0].name == name
+    assert (abs(answers(graph, images).sum(1) - 1) < 1e-5).all() == (name == "probabilities")
+
+
+def test_pooled_scores_lose_their_empty_axes(images):
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("GlobalAveragePool", ["c"], ["y"]),
+    ]
+    weights = np.ones((4, 3, 1, 1), dtype=np.float32)
+    graph = adopt(hand_made(nodes, [value("x", ("n", 3, 2, 2))], [value("y", None)], w=weights))
+    assert answers(graph, images).shape == (5, 4)
+
+
+def test_the_output_that_may_be_meant_is_taken(images):
+    many = linear(outputs=[value("flat", None), value("s0", None)])
+    many.graph.node.insert(0, helper.make_node("ReduceMax", ["x"], ["most"], axes=[1], keepdims=1))
+    del many.graph.output[0]
+    many.graph.output.append(value("most", None))
+    graph = adopt(many)
+    assert [one.name for one in graph.graph.output] == ["logits"]
+    assert "ReduceMax" not in {node.op_type for node in graph.graph.node}
+
+
+def test_names_that_ours_need_may_be_taken(images):
+    nodes = [
+        helper.make_node("Flatten", ["logits"], ["probabilities"]),
+        helper.make_node("MatMul", ["probabilities", "image_scale"], ["input"]),
+    ]
+    takes, gives = [value("logits", ("n", 3, 2, 2))], [value("input", None)]
+    graph = adopt(hand_made(nodes, takes, gives, image_scale=WEIGHTS), scale=2)
+    np.testing.assert_allclose(answers(graph, images), 2 * logits(images), rtol=1e-5)
+
+
+def test_branches_see_the_renamed_images(images):
+    def branch(name, operator):
+        node = helper.make_node(operator, ["x"], [f"{name}_input"])
+        return helper.make_graph([node], name, [], [value(f"{name}_input", None)])
+
+    nodes = [
+        helper.make_node(
+            "If", ["yes"], ["b"], then_branch=branch("t", "Neg"), else_branch=branch("e", "Abs")
+        ),
+        helper.make_node("Flatten", ["b"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["s"]),
+    ]
+    takes = [value("x", ("n", 3, 2, 2))]
+    graph = hand_made(nodes, takes, [value("s", None)], w=WEIGHTS, yes=np.array(True))
+    np.testing.assert_allclose(answers(adopt(graph), images), -logits(images), rtol=1e-5)
+
+
+def test_an_integer_graph_is_left_as_it_is(foreign, digits, tmp_path):
+    graph = adopt(exported(foreign, tmp_path / "a.onnx", seen(digits[0][:1]), **LEGACY), **HOW)
+    packed = StaticInt8(samples=64).pack(graph, {}, lambda: iter([digits[0][:64]]))
+    packed.producer_name = "another tool"
+    kinds = [node.op_type for node in packed.graph.node]
+    assert [node.op_type for node in adopt(packed).graph.node] == kinds
+
+
+def test_weights_beside_the_file_come_into_it(foreign, digits, tmp_path):
+    how = EXPORTS["dynamo, any batch"] | {"external_data": True}
+    path = tmp_path / "a.onnx"
+    exported(foreign, path, seen(digits[0][:2]), **how)
+    apart = onnx.load(path, load_external_data=False)
+    if not any(one.data_location == TensorProto.EXTERNAL for one in apart.graph.initializer):
+        onnx.save(onnx.load(path), path, save_as_external_data=True, size_threshold=0, location="w")
+        apart = onnx.load(path, load_external_data=False)
+    with pytest.raises(
+        AugcompressError, match=r"its weights lie in another file, .*; put it beside"
+    ):
+        adopt(apart, **HOW)
+    data = adopt(onnx.load(path), **HOW).SerializeToString()
+    assert onnxruntime.InferenceSession(data).get_outputs()[0].shape == ["batch", 10]
+
+
+def two_inputs():
+    graph = linear()
+    graph.graph.input.append(value("mask", (1, 7)))
+    return graph
+
+
+def fixed_inside():
+    """A class token for one image: no reshape, and no freedom."""
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["flat"]),
+        helper.make_node("Concat", ["flat", "token"], ["both"], axis=1),
+        helper.make_node("MatMul", ["both", "w"], ["s"]),
+    ]
+    token, weights = np.ones((1, 1), np.float32), np.ones((13, 3), np.float32)
+    return hand_made(nodes, [value("x", (1, 3, 2, 2))], [value("s", None)], token=token, w=weights)
+
+
+REFUSED = {
+    "several inputs": (two_inputs(), {}, r"has 2 inputs \(x \[n, 3, 2, 2\], mask \[1, 7\]\)"),
+    "channels last": (
+        linear((1, 2, 2, 3)),
+        {},
+        r"\[1, 2, 2, 3\], channels last .* foreign.layout: NHWC",
+    ),
+    "channels first": (linear(), {"layout": "NHWC"}, "channels first .*; set foreign.layout: NCHW"),
+    "no images": (linear((1, 12)), {}, r"its input is \[1, 12\] and must be images \(N,C,H,W\)"),
+    "whole numbers": (
+        hand_made(
+            [helper.make_node("Flatten", ["x"], ["y"])],
+            [value("x", (1, 3, 2, 2), TensorProto.INT64)],
+            [value("y", None, TensorProto.INT64)],
+        ),
+        {},
+        "its input x is INT64; it must be float images, or uint8",
+    ),
+    "too few means": (
+        linear(),
+        {"mean": [0.1, 0.2]},
+        "foreign.mean has 2 values and .* 3 channels",
+    ),
+    "no spread": (linear(), {"std": [1, 0, 1]}, "foreign.std must be positive"),
+    "two scores": (
+        linear(outputs=[value("flat", None), value("s0", None)]),
+        {},
+        r"gives flat \[2, 12\], s0 \[2, 3\] for 2 images, and more than one may be",
+    ),
+    "a map of scores": (
+        hand_made(
+            [helper.make_node("Relu", ["x"], ["y"])],
+            [value("x", ("n", 3, 2, 2))],
+            [value("y", None)],
+        ),
+        {},
+        r"gives y \[2, 3, 2, 2\] for 2 images, and none is",
+    ),
+    "one class": (
+        linear(last=[("ReduceMax", {"axes": [1], "keepdims": 1})]),
+        {},
+        r"gives s1 \[2, 1\] for 2 images, and none is",
+    ),
+    "one image inside": (fixed_inside(), {}, "cannot take any number of images .* dynamic batch"),
+    "wrong image size": (
+        linear(("n", 3, "h", "w")),
+        {"size": (4, 4)},
+        r"cannot be run on \[2, 3, 4, 4\]",
+    ),
+    "an unknown operator": (
+        hand_made(
+            [helper.make_node("Bloom", ["x"], ["y"])],
+            [value("x", (1, 3, 2, 2))],
+            [value("y", None)],
+        ),
+        {},
+        "ONNX Runtime cannot load it",
+    ),
+}
+
+
+@pytest.mark.parametrize("graph, how, message", REFUSED.values(), ids=list(REFUSED))
+def test_what_is_no_classifier_of_images_is_refused(graph, how, message):
+    with pytest.raises(AugcompressError, match=message) as caught:
+        adopt(graph, **how, where="net.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_free_sizes_are_tried_as_told(images):
+    graph = adopt(linear(("n", 3, "h", "w")), size=(2, 2))
+    assert [d.dim_param for d in graph.graph.input[0].type.tensor_type.shape.dim[2:]] == ["h", "w"]
+    np.testing.assert_allclose(answers(graph, images), logits(images), rtol=1e-5)
+
+
+def test_old_softmax_over_flattened_axes_is_converted(images):
+    graph = adopt(linear(last=[("Softmax", {"axis": 1})], opset=9))
+    assert {one.domain: one.version for one in graph.opset_import}[""] == 13
+    assert graph.graph.output[0].name == "probabilities"
+    assert answers(graph, images).sum(1) == pytest.approx(np.ones(5))
