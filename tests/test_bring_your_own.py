@@ -180,7 +180,7 @@ def test_mean_of_another_channel_count_is_said(run, foreign_file, monkeypatch):
     assert "mean" in answer.error
 
 
-NETWORK = '''
+NETWORK = """
 from torch import nn
 
 
@@ -191,7 +191,7 @@ class Net(nn.Sequential):
             nn.Conv2d(width, 2 * width, 3, padding=1, bias=False), nn.BatchNorm2d(2 * width),
             nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2 * width, classes),
         )
-'''
+"""
 
 
 def test_plugin_network_with_weights_teaches_learns_and_is_pruned(place, monkeypatch):

@@ -143,7 +143,7 @@ def test_predict_script_labels_as_the_run_did_without_the_package(finished, tmp_
     for name in STANDALONE:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.submodule_search_locations:
-            (reach / name).symlink_to(list(spec.submodule_search_locations)[0])
+            (reach / name).symlink_to(next(iter(spec.submodule_search_locations)))
     for found in Path(np.__file__).parents[1].glob("*.libs"):
         (reach / found.name).symlink_to(found)
     arrays = load_arrays(shipped(finished) / "examples.npz", "examples")
