@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from augcompress.records import Measurement, Predictions
+from augcompress.predictions import Predictions
+from augcompress.records import Measurement
 from augcompress.statistics.intervals import LEVEL
 from augcompress.statistics.paired import discordant, tango
 

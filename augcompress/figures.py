@@ -1,12 +1,14 @@
-"""Measured numbers as people read them: units, intervals, three digits."""
+"""Measured numbers as people read them, units, intervals, three digits; and text for Markdown."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from augcompress.records import Measurement
 
 _SHORT = {"validation": "val"}
+_MARKUP = re.compile(r"[\\`*|~$\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 def score_text(one: Measurement) -> str:
@@ -41,6 +43,13 @@ def difference_text(one: Measurement) -> str:
 
 def _signed(number: float) -> str:
     return f"{number:+.3f}" if abs(number) < 0.1 else f"{number:+.2f}"
+
+
+def markdown_text(text: object) -> str:
+    """Any text for the inside of a line or of a table's cell of a Markdown page: on one line, and
+    nothing in it is markup.  Underscores inside a word are none in Markdown, and stay."""
+    plain = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return _MARKUP.sub(r"\\\g<0>", plain)
 
 
 def bytes_text(size: float) -> str:

@@ -55,21 +55,45 @@ def sections() -> dict[str, Any]:
 
 
 def explain_room(room: str, kind: str | None = None) -> Iterator[tuple[str, Rows]]:
-    """A titled table for each class of a room or section.
+    """A titled table for each class of a room or section, and for the sections inside them.
 
+    `kind` takes one of them: a kind, or a field that holds a section, such as `timing` of export.
     Raises UsageError naming the nearest room or kind.
     """
     known = {**sections(), **ROOMS}
     name = room.replace("-", "_")
     if name not in known:
         raise UsageError(f"explain {room}: no such section or room{_hint(name, known)}")
-    found = {kind_of(model): model for model in members(known[name])}
+    found = tables(known[name])
     if kind is not None and kind not in found:
         raise UsageError(f"explain {room} {kind}: no such kind{_hint(kind, found)}")
     for member, model in found.items():
         if kind in (None, member):
             summary = " ".join((inspect.getdoc(model) or "").split())
             yield f"{member}: {summary}", field_rows(model)
+
+
+def tables(annotation: Any) -> dict[str, type[BaseModel]]:
+    """What a room or section consists of: its classes by kind, and the sections inside them by the
+    fields that lead there (`vary.levels`), each class once."""
+    kinds = {kind_of(model): model for model in members(annotation)}
+    found = dict(kinds)
+    for kind, model in kinds.items():
+        for path, inner in inside(model):
+            if inner not in found.values():
+                found[path if path not in found else f"{kind}.{path}"] = inner
+    return found
+
+
+def inside(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """The sections inside a class that have no place of their own in the reference, with the fields
+    that lead there."""
+    own = {one for annotation in {**sections(), **ROOMS}.values() for one in members(annotation)}
+    for name, field in model.model_fields.items():
+        for inner in members(field.annotation):
+            if inner not in own and inner is not model:
+                yield path + name, inner
+                yield from inside(inner, f"{path}{name}.")
 
 
 def kind_of(model: type[BaseModel]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from augcompress.errors import AugcompressError
 from augcompress.records import (
     MEASUREMENTS_FILE,
+    ORDER,
     Measurement,
     RunResult,
     StageResult,
@@ -27,8 +28,10 @@ from augcompress.rundir import (
     storage_errors,
 )
 
-RUN_FILES = ("recipe.yaml", "spec.json", "report.html")
+RUN_FILES = ("recipe.yaml", "spec.json", "report.html", "search.json")
 """What a run directory holds beside its stages' folders."""
+TRIALS_FOLDER = "trials"
+"""Where a study has a run directory for each trial."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def runs(root: str | Path) -> list[RunSummary]:
 def read_run(folder: Path) -> RunResult:
     """What a run directory holds, read back.
 
-    Raises AugcompressError when no stage has finished there.
+    Raises AugcompressError when no stage has finished there, or one's record is damaged.
     """
     records = _records(folder)
     if not records:
@@ -63,16 +66,30 @@ def read_run(folder: Path) -> RunResult:
     return RunResult(run_dir=str(folder), stages=[_stage(record.parent) for record in records])
 
 
+def pipeline_of(run: Path) -> tuple[str, ...]:
+    """The order of a run's stages: its recipe's `pipeline`, else that of all stages."""
+    try:
+        told = json.loads((run / "spec.json").read_text(encoding="utf-8"))["pipeline"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ORDER
+    return tuple(map(str, told)) if isinstance(told, list) and told else ORDER
+
+
 def _stage(folder: Path) -> StageResult:
-    record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-    return StageResult(
-        name=folder.name,
-        status="cached",
-        seconds=record["seconds"],
-        artifact=str(folder / record["artifact"]) if record["artifact"] else None,
-        measurements=read_measurements(folder / MEASUREMENTS_FILE),
-        notes=record["notes"],
-    )
+    try:
+        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+        return StageResult(
+            name=folder.name,
+            status="cached",
+            seconds=record["seconds"],
+            artifact=str(folder / record["artifact"]) if record["artifact"] else None,
+            measurements=read_measurements(folder / MEASUREMENTS_FILE),
+            notes=record["notes"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise AugcompressError(
+            f"{folder / RECORD_FILE}: is damaged; repeat the stage with --force"
+        ) from error
 
 
 def clean(root: str | Path, names: Iterable[str] = (), *, dry_run: bool = False) -> int:
@@ -99,12 +116,14 @@ def clean(root: str | Path, names: Iterable[str] = (), *, dry_run: bool = False)
         if not dry_run:
             for path in doomed:
                 remove(path)
-            _remove_empty(gone)
+            _remove_empty([f for run in gone for f in (*_folders_of_trials(run), run)])
     return freed
 
 
 def _summary(folder: Path) -> RunSummary:
     stages = [path.parent.name for path in _records(folder)]
+    if trials := _trials(folder):
+        stages = [f"study of {len(trials)} trials"]
     files = [path.stat() for path in files_of(folder).values()]
     return RunSummary(
         name=folder.name,
@@ -134,22 +153,36 @@ def _records(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path))
 
 
+def _trials(folder: Path) -> list[Path]:
+    """The run directories of a study's trials."""
+    found = folder / TRIALS_FOLDER
+    return [one for one in sorted(found.iterdir()) if _is_run(one)] if found.is_dir() else []
+
+
+def _folders_of_trials(run: Path) -> list[Path]:
+    """Those that may be empty now, the inner ones first."""
+    found = run / TRIALS_FOLDER
+    return [*sorted(found.iterdir()), found] if found.is_dir() else []
+
+
 def _is_run(folder: Path) -> bool:
     if folder.name.startswith(".") or folder.is_symlink() or not folder.is_dir():
         return False
-    return (folder / "spec.json").is_file() or bool(_records(folder))
+    return (folder / "spec.json").is_file() or bool(_records(folder)) or bool(_trials(folder))
 
 
 def _tool_files(run: Path) -> list[Path]:
     files = [run / name for name in RUN_FILES if (run / name).is_file()]
-    return files + [path.parent for path in _records(run)]
+    files += [path.parent for path in _records(run)]
+    return files + [file for trial in _trials(run) for file in _tool_files(trial)]
 
 
 def _unreferenced(
     store: Store, kept: list[Path], doomed: list[Path], locks: contextlib.ExitStack
 ) -> list[Path]:
     """Entries that no run will link, and unlocked unfinished work; `locks` holds their locks."""
-    copied = {name for run in kept for path in _records(run) if (name := _entry_name(path))}
+    records = [path for run in kept for each in (run, *_trials(run)) for path in _records(each)]
+    copied = {name for path in records if (name := _entry_name(path))}
     dying = Counter(_inode(path) for top in doomed for path in _below(top))
     found = []
     for folder in sorted(store.root.iterdir()) if store.root.is_dir() else []:
@@ -191,7 +224,7 @@ def _freed(doomed: list[Path]) -> int:
 
 def _remove_empty(folders: Iterable[Path]) -> None:
     for folder in folders:
-        if not any(folder.iterdir()):
+        if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 

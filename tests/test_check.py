@@ -14,7 +14,9 @@ import pytest
 
 from augcompress.errors import AugcompressError
 from augcompress.gate import check_run, integrity, junit, shipped_file, summary, timing
-from augcompress.records import Measurement, Predictions, Verdict, write_measurements
+from augcompress.predictions import Predictions
+from augcompress.records import ORDER, Measurement, Verdict, write_measurements
+from augcompress.runs import pipeline_of
 from augcompress.spec import Limit
 
 GRAPH = b"a graph with weights"
@@ -32,12 +34,12 @@ def top1(value: float, role: str = "shipped", split: str = "test") -> Measuremen
     return row("top1", value, role, split=split, better="higher", n=100, **ends)
 
 
-def answers(wrong: range, data: str = "d1", count: int = 100) -> Predictions:
+def answers(wrong: range, data: str = "d1", count: int = 100, split: str = "test") -> Predictions:
     """Two classes; the images of `wrong` are answered wrongly."""
     labels = np.arange(count) % 2
     chosen = np.where(np.isin(np.arange(count), list(wrong)), 1 - labels, labels)
     index = np.arange(count)
-    return Predictions(np.eye(2)[chosen], labels, index, ("a", "b"), "test", data)
+    return Predictions(np.eye(2)[chosen], labels, index, ("a", "b"), split, data)
 
 
 def write_stage(run: Path, name: str, artifact: str | None, rows: list[Measurement]) -> Path:
@@ -150,6 +152,56 @@ def test_without_export_evaluate_counts(run):
     assert found.actual == 0.2
 
 
+PRUNED_FIRST = ["train_teacher", "prune", "distill"]
+
+
+def write_pruned_first(run: Path) -> Path:
+    """A run that prunes before it distils, and exports nothing."""
+    for name, value in zip(PRUNED_FIRST, (0.95, 0.8, 0.9), strict=True):
+        (run / name).mkdir(parents=True)
+        (run / name / "model.safetensors").write_bytes(name.encode())
+        write_stage(run, name, "model.safetensors", [top1(value, "", split="validation")])
+    (run / "spec.json").write_text(json.dumps({"pipeline": PRUNED_FIRST}))
+    return run
+
+
+def test_stages_are_judged_in_the_order_of_the_recipes_pipeline(tmp_path):
+    run = write_pruned_first(tmp_path / "run")
+    limit = Limit(measure="top1", baseline="previous", at_most_worse=0)
+    (found,) = check_run(run, [limit])[-1:]
+    assert found.value == pytest.approx(-0.1)  # distill against prune
+    assert shipped_file(run) == run / "distill" / "model.safetensors"
+    (run / "distill" / "model.safetensors").write_bytes(b"dystill")
+    assert missed(integrity(run)) == ["distill/model.safetensors is the file that was measured"]
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [
+        (json.dumps({"pipeline": PRUNED_FIRST}), tuple(PRUNED_FIRST)),
+        (json.dumps({"pipeline": None}), ORDER),
+        ("{}", ORDER),
+        ("[]", ORDER),
+        ("{", ORDER),
+        (None, ORDER),
+    ],
+)
+def test_the_order_of_a_runs_stages(tmp_path, text, order):
+    if text is not None:
+        (tmp_path / "spec.json").write_text(text)
+    assert pipeline_of(tmp_path) == order
+
+
+def test_a_graph_that_was_exported_beside_the_pipeline_ships(tmp_path):
+    run = write_pruned_first(tmp_path / "run")
+    (run / "export").mkdir()
+    (run / "export" / "model.onnx").write_bytes(GRAPH)
+    write_stage(run, "export", "model.onnx", [top1(0.7)])
+    assert shipped_file(run) == run / "export" / "model.onnx"
+    limit = Limit(measure="top1", at_least=0.5)
+    assert check_run(run, [limit])[-1].actual == 0.7
+
+
 def test_no_run_is_an_error(tmp_path):
     with pytest.raises(AugcompressError, match="nowhere: no stage has finished here"):
         check_run(tmp_path / "nowhere", [])
@@ -157,7 +209,7 @@ def test_no_run_is_an_error(tmp_path):
 
 def test_a_damaged_record_is_an_error(run):
     (run / "export" / "stage.json").write_text("{")
-    with pytest.raises(AugcompressError, match=r"a stage\.json is damaged; repeat its stage"):
+    with pytest.raises(AugcompressError, match=r"stage\.json: is damaged; repeat the stage"):
         check_run(run, [])
     assert "export/stage.json is damaged" in notes(integrity(run))
 
@@ -305,18 +357,48 @@ def test_a_reference_on_other_images_is_refused_and_its_bytes_are_not(run, tmp_p
     ]
     found = check_run(run, limits, reference_run=last)
     assert missed(found) == ["top1 at most 0.5 worse than reference"]
-    assert "reference has no top1 on the same images; run: augcompress export in the" in notes(
-        found
-    )
+    assert (
+        "reference has no top1 on the same images: it was measured on other images; run:"
+        " augcompress export in the reference run"
+    ) in notes(found)
 
 
-def test_a_reference_without_predictions_is_taken_as_independent(run, tmp_path):
+@pytest.mark.parametrize(
+    ("whose", "content", "why"),
+    [
+        ("last", None, "last/export/predictions.npz: there is no such file; run the stage"),
+        ("last", b"no zip", "last/export/predictions.npz: is no predictions file"),
+        ("run", None, "run/export/predictions.npz: there is no such file"),
+    ],
+)
+def test_a_reference_whose_images_are_not_known_is_not_compared_on_them(
+    run, tmp_path, whose, content, why
+):
     last = write_run(tmp_path / "last")
-    (last / "export" / "predictions.npz").unlink()
-    limit = Limit(measure="top1", baseline="reference", at_most_worse=0.2, bound="interval")
-    (found,) = check_run(run, [limit], reference_run=last)[-1:]
-    assert found.reached
-    assert "Newcombe" in found.note
+    path = tmp_path / whose / "export" / "predictions.npz"
+    path.unlink() if content is None else path.write_bytes(content)
+    limits = [
+        Limit(measure="top1", baseline="reference", at_most_worse=0.2, bound="interval"),
+        Limit(measure="top1_difference", baseline="reference", at_least=-0.2),
+        Limit(measure="size_bytes", baseline="reference", at_most_worse=0),
+    ]
+    top1_verdict, difference, size = check_run(run, limits, reference_run=last)[-3:]
+    assert not top1_verdict.reached
+    assert "reference has no top1 on the same images: " in top1_verdict.note
+    assert why in top1_verdict.note
+    assert why in difference.note
+    assert size.reached
+
+
+def test_runs_that_export_nothing_are_compared_on_validation(tmp_path):
+    ours, last = write_run(tmp_path / "run"), write_run(tmp_path / "last")
+    for one, wrong in ((ours, 20), (last, 19)):
+        shutil.rmtree(one / "export")
+        answers(range(wrong), split="validation").save(one / "distill" / "predictions.npz")
+    limit = Limit(measure="top1", baseline="reference", at_most_worse=0.02)
+    (found,) = check_run(ours, [limit], reference_run=last)[-1:]
+    assert (found.reached, found.value) == (True, pytest.approx(0.01))
+    assert found.limit == "top1 on validation at most 0.02 worse than reference"
 
 
 def test_given_differences_come_before_computed_ones(run, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from augcompress.gate import check_limits, describe
 from augcompress.gate.estimates import loss, times
-from augcompress.gate.limit import asked, plain, range_text
+from augcompress.limits import asked, plain, range_text, stored
 from augcompress.records import Measurement, StageResult, Verdict
 from augcompress.spec import Limit
 
@@ -266,12 +266,17 @@ def test_a_speedup_under_other_conditions_is_not_used():
     assert "Newcombe" in found.note
 
 
-def test_of_several_timings_the_one_with_one_thread_and_image_counts():
+def test_of_several_timings_the_first_counts():
+    counts = ((2, 8), (1, 1), (1, 8))  # the recipe's order: its target runs two threads
     rows = [
-        timed("latency_ms", value, value, value, given={"threads": threads, "batch": batch})
-        for value, threads, batch in ((3.0, 1, 8), (2.0, 2, 1), (1.0, 1, 1))
+        timed("latency_ms", value, value, value, role, given={"threads": t, "batch": b})
+        for role, factor in (("shipped", 1), ("teacher", 4))
+        for value, (t, b) in zip((3.0 * factor, 2.0, 1.0), counts, strict=True)
     ]
-    assert verdict([stage("export", *rows)], measure="latency_ms", at_most=1).reached
+    stages = [stage("export", *rows)]
+    assert verdict(stages, measure="latency_ms", at_most=2).actual == 3.0
+    against = {"measure": "latency_ms", "baseline": "teacher"}
+    assert verdict(stages, **against, times_better=4).actual == pytest.approx(4)
 
 
 def test_a_baseline_timed_on_another_machine_is_refused():
@@ -515,7 +520,7 @@ def test_a_baseline_may_be_named_by_its_file():
     assert not verdict(stages, measure="speedup", baseline="float", at_least=3).reached
 
 
-@pytest.mark.parametrize(
+LIMITS = pytest.mark.parametrize(
     ("settings", "words", "wish"),
     [
         (
@@ -544,11 +549,30 @@ def test_a_baseline_may_be_named_by_its_file():
             "latency_ms at least 4 times better than teacher",
             "≥ 4 times better",
         ),
+        (
+            {"measure": "recall", "label": "Shirt", "at_least": 0.75},
+            "recall of Shirt at least 0.75",
+            "≥ 0.75",
+        ),
     ],
 )
+
+
+@LIMITS
 def test_limits_in_words(settings, words, wish):
     assert describe(Limit(**settings)) == words
     assert asked(Limit(**settings), "fraction") == wish
+
+
+@LIMITS
+def test_limits_read_from_a_run_have_the_same_words(settings, words, wish):
+    found = stored(Limit(**settings).model_dump(mode="json"))
+    assert (describe(found), asked(found, "fraction")) == (words, wish)
+
+
+def test_a_stored_limit_without_goal_is_refused():
+    with pytest.raises(ValueError, match="a limit needs one of at_least, at_most"):
+        stored({"measure": "top1", "at_least": None})
 
 
 def test_what_was_found_shows_on_which_side_of_the_limit_it_is():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tarfile
@@ -15,7 +16,7 @@ from end_to_end import done
 from PIL import Image
 from torch import nn
 
-from augcompress.records import Predictions
+from augcompress.predictions import Predictions
 
 TEST_DATA = os.environ.get("AUGCOMPRESS_TEST_DATA")
 TRAIN_IMAGES = 20  # a class; the networks are evaluated only, but an image folder has train/, too
@@ -95,30 +96,57 @@ def cifar10(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    "depth, file, top1", [(20, "resnet20-12fca82f.th", 0.810), (56, "resnet56-4bfd9763.th", 0.832)]
-)
-def test_public_network_answers_like_a_plain_script(cifar10, place, depth, file, top1):
-    weights = Path(str(TEST_DATA)) / "cifar10-resnets" / file
-    settings = {
-        "data.root": cifar10,
-        "data.validation_from": "train",
-        "train_teacher.weights": weights,
-        "train_teacher.model.depth": depth,
-    }
-    given = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    recipe = ("--recipe", "cifar10-resnet56-to-resnet20.yaml", "--run-dir", "runs/public")
-    answer = done("evaluate", *recipe, *given, "--from", "train_teacher", "--json")
+WEIGHTS = {20: "resnet20-12fca82f.th", 56: "resnet56-4bfd9763.th"}
 
+
+@pytest.fixture(scope="module")
+def answered(cifar10, tmp_path_factory):
+    """A folder in which both networks have been evaluated; and what was printed, by depth."""
+    folder, printed = tmp_path_factory.mktemp("public"), {}
+    for depth, file in WEIGHTS.items():
+        settings = {
+            "data.root": cifar10,
+            "data.validation_from": "train",
+            "train_teacher.weights": Path(str(TEST_DATA)) / "cifar10-resnets" / file,
+            "train_teacher.model.depth": depth,
+        }
+        given = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+        recipe = ("--recipe", "cifar10-resnet56-to-resnet20.yaml", "--run-dir", f"runs/{depth}")
+        with contextlib.chdir(folder):
+            answer = done("evaluate", *recipe, *given, "--from", "train_teacher", "--json")
+        printed[depth] = json.loads(answer.out)["stages"][0]["measurements"]
+    return folder, printed
+
+
+@pytest.mark.parametrize("depth, top1", [(20, 0.810), (56, 0.832)])
+def test_public_network_answers_like_a_plain_script(cifar10, answered, depth, top1):
+    folder, printed = answered
+    weights = Path(str(TEST_DATA)) / "cifar10-resnets" / WEIGHTS[depth]
     wanted, truth = plain_answers(weights, cifar10 / "test", depth)
-    found = Predictions.load(place / "runs/public/evaluate/predictions.npz")
+    found = Predictions.load(folder / f"runs/{depth}/evaluate/predictions.npz")
     order = np.argsort(found.index)
     assert len(wanted) == 10_000
     assert (found.labels[order] == truth).sum() == 10_000
     assert (found.probabilities[order].argmax(1) == wanted).sum() == 10_000
 
-    rows = json.loads(answer.out)["stages"][0]["measurements"]
-    measured = next(row for row in rows if row["name"] == "top1")
+    measured = next(row for row in printed[depth] if row["name"] == "top1")
     assert (measured["n"], measured["split"]) == (10_000, "test")
     assert measured["value"] == (wanted == truth).mean()
     assert measured["value"] == pytest.approx(top1, abs=0.002)
+
+
+def test_the_larger_network_is_found_to_be_better(answered, monkeypatch):
+    folder, printed = answered
+    monkeypatch.chdir(folder)
+    small, large = (f"runs/{depth}/evaluate" for depth in WEIGHTS)
+    pair = json.loads(done("compare", small, large, "--json").out)["pairs"][0]
+    tops = [next(r for r in printed[d] if r["name"] == "top1")["value"] for d in WEIGHTS]
+    first = pair["differences"][0]
+    assert first["value"] == pytest.approx(tops[1] - tops[0])
+    assert first["n"] == 10_000
+    assert 0 < first["low"] < first["value"] < first["high"] < 0.04
+    assert pair["p_value"] < 1e-6
+    assert pair["not_worse"]
+    assert not json.loads(done("compare", large, small, "--json").out)["pairs"][0]["not_worse"]
+    text = done("compare", small, large).out
+    assert "It is better: +2." in " ".join(text.split())

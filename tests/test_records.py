@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from augcompress.errors import AugcompressError
+from augcompress.predictions import Predictions
 from augcompress.records import (
     Measurement,
-    Predictions,
     Reporter,
     RunResult,
     SilentReporter,

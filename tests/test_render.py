@@ -135,13 +135,33 @@ def test_shipped_file_is_set_against_the_teacher(capsys):
     for words in (
         f"The shipped file: {SHIPPED}",
         "Top-1 on test 93.1 % (92.8–93.4, n=10000)",
-        "Against the teacher 0.8 points below it: 93.9 % (93.6–94.2, n=10000)",
+        "Against the teacher 0.8 points below it; it has 93.9 % (93.6–94.2, n=10000)",
         "Size 81.2 kB; the teacher's 5.1 MB is 62.8 times that",
         "Speed against the teacher 4.21 times as fast (4–4.4, n=100)",
         "Speed against float 1.91 times as fast (1.8–2, n=100)",
         "Agreement with float 99.1 % (98.0–99.5, n=500)",
     ):
         assert words in text
+
+
+@pytest.mark.parametrize("low, high, word", [(-0.01, -0.002, "beyond"), (-0.01, 0.001, "within")])
+def test_difference_says_whether_chance_explains_it(capsys, low, high, word):
+    change = fact(
+        "top1_difference", -0.005, "fraction", "shipped", low=low, high=high, baseline="teacher"
+    )
+    stage = RESULT.stages[2].model_copy(update={"measurements": [*SHIPPED_FACTS, change]})
+    Renderer().result(RunResult(run_dir="runs/a", stages=[stage]))
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"-0.50 points ({100 * low:+.2f} to {100 * high:+.2f}), {word} chance; it has" in text
+
+
+def test_timing_that_is_too_noisy_says_so(capsys):
+    noisy = SHIPPED_FACTS[5].model_copy(update={"conditions": {"too_noisy": True}})
+    facts = [*SHIPPED_FACTS[:5], noisy]
+    stage = RESULT.stages[2].model_copy(update={"measurements": facts})
+    Renderer().result(RunResult(run_dir="runs/a", stages=[stage]))
+    text = " ".join(capsys.readouterr().out.split())
+    assert "4.21 times as fast (4–4.4, n=100): too noisy to say" in text
 
 
 def test_nothing_shipped_shows_no_second_table(capsys):

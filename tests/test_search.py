@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ from end_to_end import done, entries, files, invoke, write_recipe
 from rich.console import Console
 from scipy import stats
 
+import augcompress
 from augcompress import statistics
 from augcompress.datasets.base import DatasetSettings
 from augcompress.errors import AugcompressError, UsageError
-from augcompress.records import Measurement, Predictions, SilentReporter
+from augcompress.measures import MeasureName
+from augcompress.predictions import Predictions
+from augcompress.records import Measurement, SilentReporter
 from augcompress.render import plain_table
 from augcompress.rundir import RunDir, digest_json
 from augcompress.search import (
@@ -29,8 +33,10 @@ from augcompress.search import (
     trials_table,
 )
 from augcompress.search.analysis import analysed
+from augcompress.search.bench import Bench
+from augcompress.search.measured import OF_STEPS, last_stage
 from augcompress.search.study import FactorLevels, Study, Trial
-from augcompress.spec import load
+from augcompress.spec import GridSearch, load
 
 MIXUP = {"off": {}, "on": {"distill.augment": [{"kind": "mixup"}]}}
 TEACHER = {"on": {}, "off": {"distill.objectives": [{"kind": "labels"}]}}
@@ -299,6 +305,93 @@ def test_failed_trial_is_written_down_and_the_next_begins(place):
     assert study_tables(study)[0][2][1][1:] == ["–", "–", "–"]
 
 
+class Killed(SilentReporter):
+    """Presses Ctrl-C when a trial begins."""
+
+    def __init__(self, trial) -> None:
+        self.trial = trial
+
+    def message(self, text):
+        if text.startswith(f"trial {self.trial} of"):
+            raise KeyboardInterrupt
+
+
+def test_a_study_that_grows_and_is_killed_forgets_nothing(place):
+    path = recipe(place, vary={"mixup": MIXUP}, seeds=[0])
+    first = searched(path)
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        searched(path, "search.seeds=[3, 0]", reporter=Killed(2))
+    half = read_study("runs/tiny")
+    assert [trial.seed for trial in half.trials] == [3, 3, 0, 0]
+    assert [trial.status for trial in half.trials] == ["done", "waiting", "done", "done"]
+    assert half.trials[2:] == first.trials
+    assert [cell.trials for cell in half.cells] == [2, 1]
+
+
+@pytest.mark.parametrize("change", ["distill.training.epochs=1", "search.measure=nll"])
+def test_results_of_other_settings_are_not_taken_for_these(place, change):
+    path = recipe(place, vary={"mixup": MIXUP})
+    searched(path)
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        searched(path, change, reporter=Killed(2))
+    assert [trial.status for trial in read_study("runs/tiny").trials] == ["done", "waiting"]
+
+
+def test_what_is_remembered_is_run_again(place, monkeypatch):
+    path = recipe(place, vary={"mixup": MIXUP})
+    searched(path)
+    file = Path("runs/tiny/search.json")
+    written = json.loads(file.read_text())
+    told = written["trials"][1]["measurement"]
+    file.write_text(json.dumps(written).replace(str(told["value"]), "0.123"))
+    assert searched(path).trials[1].measurement.value == told["value"]
+    assert read_study("runs/tiny").trials[1].measurement.value == told["value"]
+
+
+def test_damaged_study_is_said_and_begun_anew(place):
+    path = recipe(place, vary={"mixup": MIXUP})
+    Path("runs/tiny").mkdir(parents=True)
+    Path("runs/tiny/search.json").write_text("{}")
+    listener = Interrupting(-1)
+    assert searched(path, reporter=listener).complete
+    assert any("is no study of version 1" in text for text in listener.said)
+
+
+NO_BYTES = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory.\nTried 2 GiB"),
+        RuntimeError(NO_BYTES),
+    ],
+)
+def test_trial_without_memory_fails_and_the_next_begins(place, monkeypatch, error):
+    carry_out = Bench.carry_out
+
+    def large(self, trial, variant, section):
+        if trial.levels == {"mixup": "off"}:
+            raise error
+        return carry_out(self, trial, variant, section)
+
+    monkeypatch.setattr(Bench, "carry_out", large)
+    study = searched(recipe(place, vary={"mixup": MIXUP}))
+    assert [trial.status for trial in study.trials] == ["failed", "done"]
+    assert study.failures[0].error.startswith("out of memory: ")
+    assert "\n" not in study.failures[0].error
+
+
+def test_bug_is_no_failed_trial(place, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Bench, "carry_out", broken)
+    with pytest.raises(RuntimeError, match=r"^a bug$"):
+        searched(recipe(place, vary={"mixup": MIXUP}))
+
+
 @pytest.mark.parametrize(
     "search, message",
     [
@@ -341,6 +434,18 @@ def test_failed_trial_is_written_down_and_the_next_begins(place):
         ({"vary": {"mixup": MIXUP}, "control": {"mix": "of"}}, r"no such factor; .*: mixup"),
         ({"vary": {"mixup": MIXUP}, "seeds": [1, 1]}, "seeds: give different numbers"),
         ({"vary": {"mixup": MIXUP}, "measure": "recall"}, "recall has a number for each class"),
+        (
+            {"vary": {"mixup": MIXUP}, "measure": "topp1"},
+            r"^search\.measure: unknown measure 'topp1'; did you mean top1\?$",
+        ),
+        (
+            {"vary": {"mixup": MIXUP}, "measure": "speedup"},
+            r"^search\.measure: speedup compares two models; take latency_ms, a study compares",
+        ),
+        (
+            {"vary": {"mixup": MIXUP}, "measure": "ece_scaled"},
+            r"^search\.measure: ece_scaled is fitted on validation and measured on test; take ece,",
+        ),
         ({"vary": {"data.subset": [100, 100]}}, "two levels are called alike"),
         ({"vary": {"data.subset": 100}}, "give a list of values, or levels by name"),
     ],
@@ -350,6 +455,60 @@ def test_wrong_study_stops_before_anything_is_done(place, search, message):
     with pytest.raises(UsageError, match=message):
         searched(path)
     assert files(place) == {"tiny.yaml"}
+
+
+def test_plugin_among_the_steps_may_bring_measures_of_its_own(place):
+    plugin = {"steps": [{"kind": "plugin", "target": "own.steps:Mine"}]}
+    levels = {"no": {}, "yes": {"prune": plugin}}
+    with pytest.raises(UsageError, match=r"unknown measure 'holes'; known: top1, .*sparsity"):
+        plan_search(recipe(place, vary={"own": levels}, measure="holes"))
+    levels = {"a": {"prune": plugin}, "b": {"prune": plugin, "distill.augment": []}}
+    assert plan_search(recipe(place, vary={"own": levels}, measure="holes")).measure == "holes"
+
+
+def test_every_measurement_of_the_package_may_be_asked_for():
+    package = Path(augcompress.__file__).parent
+    rooms = [*package.glob("compressions/*.py"), *package.glob("exporters/*.py")]
+    text = "".join(path.read_text() for path in rooms)
+    written = set(re.findall(r"Measurement\(\s*name=\"(\w+)\"", text))
+    assert {"macs_kept", "sparsity", "int8_kernels"} <= written
+    assert written <= {*MeasureName, *OF_STEPS}
+
+
+WHOLE = ("augment", "train_teacher", "distill", "prune", "quantize", "export")
+
+
+@pytest.mark.parametrize(
+    "search, stages, last",
+    [
+        ({}, WHOLE, "quantize"),
+        ({}, WHOLE[:4] + WHOLE[5:], "prune"),
+        ({}, WHOLE[:3], "distill"),
+        ({}, (*WHOLE, "evaluate"), "quantize"),
+        ({"until": "distill"}, WHOLE, "distill"),
+        ({"until": "export"}, WHOLE, "export"),
+        ({"stage": "distill"}, WHOLE, "quantize"),
+        ({"stage": "evaluate"}, WHOLE, "quantize"),
+        ({"stage": "export"}, WHOLE, "export"),
+        ({"stage": "evaluate"}, (*WHOLE, "evaluate"), "evaluate"),
+        ({"split": "test"}, WHOLE, "export"),
+        ({"split": "test", "folds": 3}, WHOLE, "quantize"),
+        ({"folds": 3}, WHOLE, "quantize"),
+        ({"measure": "latency_ms"}, WHOLE, "export"),
+        ({"measure": "size_bytes"}, WHOLE, "quantize"),
+        ({"measure": "size_bytes"}, WHOLE[:4] + WHOLE[5:], "export"),
+        ({}, ("augment", "export"), "export"),
+    ],
+)
+def test_variants_end_before_test_images_are_looked_at(search, stages, last):
+    assert last_stage(GridSearch(vary={"data.subset": [1, 2]}, **search), stages) == last
+
+
+def test_study_touches_no_test_images(place):
+    study = searched(recipe(place, vary={"mixup": MIXUP}, until=None))
+    assert study.complete
+    assert entries(place / "runs/.store", "export") == []
+    assert [use.name for use in study.trials[0].stages] == ["augment", "train_teacher", "distill"]
 
 
 def test_recipe_without_a_study(place):
@@ -365,10 +524,10 @@ def test_missing_data_stop_a_study_before_anything_is_done(place):
 
 
 def test_measure_that_no_stage_takes_names_those_there_are(place):
-    path = recipe(place, vary={"mixup": MIXUP}, measure="topp1")
+    path = recipe(place, vary={"mixup": MIXUP}, measure="sparsity")
     with pytest.raises(UsageError, match=r"in mixup-off\.seed-0; there are: .*macs.*top1") as error:
         searched(path)
-    assert str(error.value).startswith("search.measure: no stage measures topp1 on validation in")
+    assert str(error.value).startswith("search.measure: no stage measures sparsity on validation")
 
 
 def test_plan_validates_and_does_nothing(place):
@@ -424,6 +583,9 @@ def test_command_prints_the_table_and_json(finished_study, monkeypatch):
     assert told == json.loads(Path("runs/tiny/search.json").read_text())
     answer = done("search", "-r", "tiny.yaml")
     assert "tiny: top1 on validation after distill" in answer.out
+    notes = answer.out[answer.out.index("Intervals: ") :].splitlines()
+    assert len(notes) > 3
+    assert [line for line in notes if line != line.rstrip()] == []
     assert "mixup on × teacher off" in answer.out
     assert "tiny: 8 trials" in done("search", "-r", "tiny.yaml", "--dry-run").out
 

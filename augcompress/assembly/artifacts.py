@@ -77,6 +77,18 @@ class Network:
             module = applied.compression.marked(module, applied.history)
         return replace(self, module=module)
 
+    def standing(self) -> list[Applied]:
+        """The compressions whose promise must still hold: the last round of each step, unless a
+        later step took channels out of its layers."""
+        found: list[Applied] = []
+        for place, applied in enumerate(self.compressions):
+            if applied.compression.reshapes:
+                found = []
+            following = self.compressions[place + 1 : place + 2]
+            if not following or following[0].settings != applied.settings:
+                found.append(applied)
+        return found
+
     def holds(self) -> list[Any]:
         """What earlier compressions want re-applied after every optimiser step."""
         found = [a.compression.hold(self.module, a.history) for a in self.compressions]

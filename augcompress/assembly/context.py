@@ -56,6 +56,10 @@ class Context:
             self.reporter.message(note)
         return data
 
+    def keep_spec(self) -> None:
+        """Write the resolved recipe into the run directory, for whoever reads the run later."""
+        self.run.write_text("spec.json", self.spec.model_dump_json(indent=1) + "\n")
+
     def data_notes(self) -> list[str]:
         """What a user should know of the data, in sentences."""
         return data_notes(self.data)

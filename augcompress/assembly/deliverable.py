@@ -15,7 +15,8 @@ from augcompress.assembly.graphs import read_graph
 from augcompress.card import CardFacts, model_card
 from augcompress.exporters import metadata_of, open_session, predict_script
 from augcompress.measures import BENCH_SCRIPT
-from augcompress.records import Measurement, Predictions, save_arrays
+from augcompress.predictions import Predictions, save_arrays
+from augcompress.records import Measurement
 from augcompress.rundir import digest_file
 
 CARD, SUMS, EXAMPLES = "MODEL_CARD.md", "SHA256SUMS", "examples.npz"
@@ -41,8 +42,8 @@ def write_scripts(context: Context, folder: Path, graph: onnx.ModelProto) -> Non
     (folder / "bench.py").write_bytes(BENCH_SCRIPT.read_bytes())
 
 
-def write_card(context: Context, folder: Path, rows: list[Measurement]) -> None:
-    """`MODEL_CARD.md`."""
+def write_card(context: Context, folder: Path, rows: list[Measurement], *, foreign: bool) -> None:
+    """`MODEL_CARD.md`; `foreign`: it was made from an ONNX file whose network is not known."""
     data, session = context.data, open_session(folder / GRAPH)
     told = metadata_of(read_graph(folder / GRAPH))
     said = context.spec.export.card.model_dump()
@@ -56,12 +57,13 @@ def write_card(context: Context, folder: Path, rows: list[Measurement]) -> None:
         resizing=data.resizing,
         data=context.spec.data.kind,
         images=splits,
-        steps=list(steps(context)),
+        steps=steps(context, foreign=foreign),
         duplicates=data.duplicates,
         recipe=context.recipe_digest,
         version=context.version,
         opset=told["opset"],
         said=said,
+        foreign=foreign,
     )
     (folder / CARD).write_text(model_card(facts, rows), encoding="utf-8")
 
@@ -75,10 +77,12 @@ def input_in_words(name: str, type: str, shape: list[Any]) -> str:
     return f"`{name}`, {kind}, ({images}, {sides}), values {values}"
 
 
-def steps(context: Context) -> list[str]:
-    """The stages of the recipe in words."""
+def steps(context: Context, *, foreign: bool) -> list[str]:
+    """The stages of the recipe in words; of a foreign file, those that took part in making this."""
     spec, found = context.spec, list[str]()
     for name in spec.stages():
+        if foreign and name != "quantize":
+            continue
         section: Any = getattr(spec, name)
         if name == "augment":
             drawn = ", ".join(one.kind for one in spec.augment.pipeline)

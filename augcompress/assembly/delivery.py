@@ -38,7 +38,8 @@ from augcompress.exporters import (
     to_graph,
     with_options,
 )
-from augcompress.records import Measurement, Predictions
+from augcompress.predictions import Predictions
+from augcompress.records import Measurement
 
 PARITY_IMAGES = 512
 FLOAT_GRAPH = "float.onnx"
@@ -147,6 +148,15 @@ def open_baselines(
             save(origin.graph, file)
             found.append(Baseline(role, origin, file))
     return found
+
+
+def check_baseline(context: Context, baseline: Baseline) -> None:
+    """A baseline's file that is kept must do what its network does, too.
+
+    Raises LimitError when it does not.
+    """
+    settings, quantized = context.spec.export.targets[0], is_quantized(baseline.origin.graph)
+    check_parity(context, baseline.file, baseline.origin, settings, quantized=quantized)
 
 
 def compare(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
 from augcompress.assembly.context import Context
+from augcompress.compressions import stored_weights
 from augcompress.errors import AugcompressError
-from augcompress.exporters import adopt, is_foreign, open_session
+from augcompress.exporters import adopt, is_foreign, metadata_of, open_session
+from augcompress.rundir import digest_file
+
+TRIED = 32
+"""Real images on which an adopted graph is compared with what it was."""
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
@@ -31,6 +38,25 @@ def read_graph(path: Path) -> onnx.ModelProto:
     return graph
 
 
+def content_digest(path: Path) -> str:
+    """SHA-256 of a graph and of the files beside it that hold its weights.
+
+    Raises AugcompressError when one of them cannot be read.
+    """
+    digest = digest_file(path)
+    try:
+        bare = onnx.load(path, load_external_data=False)
+    except (OSError, ValueError, DecodeError):
+        return digest  # whoever opens it says what is wrong
+    outside = {
+        entry.value
+        for one in bare.graph.initializer
+        for entry in one.external_data
+        if entry.key == "location"
+    }
+    return digest + "".join(digest_file(path.with_name(name)) for name in sorted(outside))
+
+
 def open_graph(context: Context, path: Path) -> onnx.ModelProto:
     """A graph that takes the data's images in [0,1] and gives a score for each class; one from
     elsewhere is adapted as the recipe's `foreign` says.
@@ -48,9 +74,20 @@ def open_graph(context: Context, path: Path) -> onnx.ModelProto:
             layout=how.layout,
             size=context.data.size,
             where=path.name,
+            images=real_images(context, path.name, graph),
         )
     check_graph_fits(context, graph, path.name)
     return graph
+
+
+def real_images(context: Context, name: str, graph: onnx.ModelProto) -> np.ndarray | None:
+    """Validation images to try a foreign graph with; None where it takes other ones, which
+    `check_graph_fits` says."""
+    batches = context.evaluation_batches("validation", TRIED)
+    images = np.concatenate([batch.images().numpy() for batch in batches])
+    dims = graph.graph.input[0].type.tensor_type.shape.dim
+    fixed = {dim.dim_value for dim in list(dims)[1:] if dim.HasField("dim_value")}
+    return images if fixed <= set(images.shape[1:]) else None
 
 
 def check_graph_fits(context: Context, graph: onnx.ModelProto, name: str) -> None:
@@ -65,6 +102,13 @@ def check_graph_fits(context: Context, graph: onnx.ModelProto, name: str) -> Non
         raise AugcompressError(
             f"{name}: takes {list(takes)} and gives {list(gives)}, the data has images"
             f" {[data.channels, *data.size]} of {len(data.classes)} classes; give another file"
+        )
+    labels = json.loads(metadata_of(graph).get("labels", "null"))
+    if labels is not None and labels != list(data.classes):
+        theirs, ours = ", ".join(map(str, labels[:4])), ", ".join(data.classes[:4])
+        raise AugcompressError(
+            f"{name}: knows the classes {theirs} … and the data has {ours} …; give the data that it"
+            " was made with, or another file"
         )
 
 
@@ -81,17 +125,7 @@ def same_but_for_metadata(left: onnx.ModelProto, right: onnx.ModelProto) -> bool
 
 
 def stored_types(graph: onnx.ModelProto) -> dict[str, str]:
-    """The number type in which the file stores each layer's weights, by node name."""
-    arrays = {one.name: one.data_type for one in graph.graph.initializer}
-    made = {output: node for node in graph.graph.node for output in node.output}
-    found = {}
-    for node in graph.graph.node:
-        if node.op_type not in ("Conv", "Gemm", "MatMul") or len(node.input) < 2:
-            continue
-        source = node.input[1]
-        while source not in arrays and source in made and made[source].input:
-            source = made[source].input[0]
-        if source in arrays:
-            name = onnx.TensorProto.DataType.Name(arrays[source]).lower()
-            found[node.name] = {"float": "float32"}.get(name, name)
-    return found
+    """The number type in which the file stores each layer's weights, by layer."""
+    name = onnx.TensorProto.DataType.Name
+    kinds = {layer: name(w.data_type).lower() for layer, w in stored_weights(graph).items()}
+    return {layer: {"float": "float32"}.get(kind, kind) for layer, kind in kinds.items()}

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from augcompress.assembly.graphs import read_graph
-from augcompress.assembly.scoring import probabilities
+from augcompress.assembly.scoring import session_answer
 from augcompress.datasets import load_image
 from augcompress.errors import AugcompressError
-from augcompress.exporters import metadata_of, open_session, run
+from augcompress.exporters import metadata_of, open_session
 
 
 def predict_files(model: Path, files: list[Path], top: int) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def predict_files(model: Path, files: list[Path], top: int) -> list[dict[str, An
     rows = []
     for file in files:
         image = load_image(file, resizing)  # (H,W,C)
-        found = probabilities(run(session, np.ascontiguousarray(image.transpose(2, 0, 1))[None]))[0]
+        found = session_answer(session, np.ascontiguousarray(image.transpose(2, 0, 1))[None])[0]
         best = np.argsort(-found, kind="stable")[:top]
         ranked = [{"label": labels[i], "probability": float(found[i])} for i in best]
         rows.append({"image": str(file), "labels": ranked})

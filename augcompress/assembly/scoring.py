@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from onnxruntime import InferenceSession
 from torch import nn
 
 from augcompress import measures
@@ -16,11 +17,12 @@ from augcompress.assembly.graphs import open_graph
 from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
 from augcompress.exporters import open_session, run
-from augcompress.records import Measurement, Predictions
+from augcompress.predictions import Predictions
+from augcompress.records import Measurement
 from augcompress.spec.sections import TestTimeAugmentation
 from augcompress.training import Engine
 
-Answer = Callable[[Batch], np.ndarray]  # scaled batch -> logits or probabilities (N, classes)
+Answer = Callable[[Batch], np.ndarray]  # scaled batch -> probabilities (N, classes) float32
 
 
 def network_answer(network: nn.Module, device: torch.device) -> Answer:
@@ -29,7 +31,8 @@ def network_answer(network: nn.Module, device: torch.device) -> Answer:
 
     def answer(batch: Batch) -> np.ndarray:
         with torch.inference_mode():
-            return network(images_of(batch.to(device).images())).float().cpu().numpy()
+            logits = network(images_of(batch.to(device).images())).float().cpu().numpy()
+        return softmax(logits)
 
     return answer
 
@@ -37,7 +40,17 @@ def network_answer(network: nn.Module, device: torch.device) -> Answer:
 def graph_answer(file: Path | bytes) -> Answer:
     """An ONNX file, or its bytes, as a function, run as it ships."""
     session = open_session(file)
-    return lambda batch: run(session, batch.images().numpy())
+    return lambda batch: session_answer(session, batch.images().numpy())
+
+
+def session_answer(session: InferenceSession, images: np.ndarray) -> np.ndarray:
+    """Probabilities `(N,classes)` for images, uint8 or in [0,1].  The output's name tells whether
+    the file gives them or logits; those of a quantised file need not sum to 1 by themselves."""
+    outputs = run(session, images)
+    if session.get_outputs()[0].name != "probabilities":
+        return softmax(outputs)
+    shares = np.clip(outputs, 0, None)
+    return (shares / np.clip(shares.sum(1, keepdims=True), 1e-12, None)).astype(np.float32)
 
 
 def open_answer(context: Context, path: Path, where: str) -> tuple[Answer, Network | None]:
@@ -62,7 +75,7 @@ def averaged(answer: Answer, context: Context, views: TestTimeAugmentation) -> A
         for view in range(1, views.views):
             drawn = pipeline(batch, seed=context.spec.seed, progress=Progress(), view=view)
             seen.append(drawn)
-        return np.mean([probabilities(answer(each)) for each in seen], axis=0)
+        return np.mean([answer(each) for each in seen], axis=0)
 
     return answer_views
 
@@ -73,7 +86,7 @@ def predict(answer: Answer, context: Context, split: str) -> Predictions:
     for batch in context.evaluation_batches(split):
         outputs.append(answer(batch.scaled()))
     return Predictions(
-        probabilities(np.concatenate(outputs)),
+        np.concatenate(outputs),
         part.labels,
         part.index,
         classes=tuple(context.data.classes),
@@ -82,12 +95,10 @@ def predict(answer: Answer, context: Context, split: str) -> Predictions:
     )
 
 
-def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Softmax of logits; probabilities stay as they are."""
-    if outputs.min() >= 0 and np.allclose(outputs.sum(1), 1, atol=1e-3):
-        return outputs.astype(np.float32)
-    shifted = np.exp(outputs - outputs.max(1, keepdims=True))
-    return (shifted / shifted.sum(1, keepdims=True)).astype(np.float32)
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities `(N,classes)` float32."""
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
 
 
 def accuracy_scorer(context: Context, engine: Engine) -> Callable[[nn.Module], float]:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from augcompress.assembly.context import Context
+from augcompress.assembly.graphs import content_digest
 from augcompress.component import key_of
 from augcompress.errors import AugcompressError, UsageError
+from augcompress.predictions import PREDICTIONS_FILE, Predictions
 from augcompress.records import (
     MEASUREMENTS_FILE,
-    PREDICTIONS_FILE,
     Measurement,
-    Predictions,
     StageResult,
     read_measurements,
     write_measurements,
@@ -158,6 +158,7 @@ class Runner:
             key["export"] = key_of(context.spec.export.targets)
         if name == "export":
             key["recipe"] = context.recipe_digest  # stands in the file
+            key["title"] = context.spec.name  # stands on the card
         if any(item.stage is None and item.path.suffix == ".onnx" for item in inputs.values()):
             key["foreign"] = key_of(context.spec.foreign)
         return context.run.store.entry(name, digest_json(key))
@@ -257,10 +258,10 @@ class Runner:
         beside = path.with_name("model.json")
         if path.suffix == ".safetensors" and beside.is_file():
             return Input(path, digest_file(path) + digest_file(beside))
+        if path.suffix == ".onnx":
+            return Input(path, content_digest(path))
         teacher = self.context.spec.train_teacher  # the model that foreign weights are put into
-        model = (
-            "" if path.suffix == ".onnx" or teacher is None else digest_json(key_of(teacher.model))
-        )
+        model = "" if teacher is None else digest_json(key_of(teacher.model))
         return Input(path, digest_file(path) + model)
 
 

@@ -58,6 +58,8 @@ class Augmentation(Component, ABC):
     dtype, shape and range; target rows still sum to 1; the batch it is given stays as it was.
     """
 
+    mixes: ClassVar[bool] = False
+    """Does it blend images with each other?"""
     label_safety: ClassVar[str]
     """For which data the labels do not survive this operation."""
 

@@ -34,6 +34,7 @@ class Mixup(Augmentation):
     samples are there (not on their order); a sample that is alone in its batch stays as it is.
     """
 
+    mixes: ClassVar[bool] = True
     label_safety: ClassVar[str] = "labels where half of one thing and half of another mean a third"
 
     kind: Literal["mixup"] = "mixup"

@@ -9,7 +9,7 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined
 
-from augcompress.figures import count_text, difference_text, value_text
+from augcompress.figures import count_text, difference_text, markdown_text, value_text
 from augcompress.records import Measurement
 
 TITLES = {
@@ -37,12 +37,12 @@ COSTS = {
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the card says beside the measurements."""
+    """What the card says beside the measurements: plain text, but for `input` and `output`."""
 
     title: str
     classes: Sequence[str]
     input: str
-    """Name, type, shape and range of the file's input, in words."""
+    """Name, type, shape and range of the file's input, in words, as Markdown."""
     output: str
     resizing: Mapping[str, object]
     data: str
@@ -58,6 +58,8 @@ class CardFacts:
     opset: str
     said: Mapping[str, str | None] = field(default_factory=dict)
     """What the recipe's `export.card` says: license, data_license, contact, …"""
+    foreign: bool = False
+    """Does it start from a file made elsewhere?  Nothing is known of its training then."""
 
 
 def model_card(facts: CardFacts, measurements: Sequence[Measurement]) -> str:
@@ -76,7 +78,7 @@ def model_card(facts: CardFacts, measurements: Sequence[Measurement]) -> str:
         value=value_text,
         difference=difference_text,
         count=count_text,
-        cell=_cell,
+        text=markdown_text,
     )
 
 
@@ -87,8 +89,3 @@ def _rows(titles: Mapping[str, str], found: Sequence[Measurement]) -> list[tuple
         if one.baseline is None:
             first.setdefault(one.name, one)
     return [(title, first[name]) for name, title in titles.items() if name in first]
-
-
-def _cell(text: object) -> str:
-    """Text that stays in its cell of a Markdown table."""
-    return str(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

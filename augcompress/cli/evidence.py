@@ -14,7 +14,9 @@ from augcompress.errors import AugcompressError, LimitError, UsageError
 
 if TYPE_CHECKING:
     from augcompress.assembly.context import Context
+    from augcompress.records import Verdict
     from augcompress.render import Renderer
+    from augcompress.spec import Spec
 
 Overrides = Annotated[
     list[str] | None,
@@ -71,7 +73,7 @@ def compare(
     found = comparing.compare(contenders, margin=margin, level=level, all_pairs=all_pairs)
     apart = comparing.differing(contenders[0], contenders[1])
     if images is not None:
-        comparing.write_images(opened(), split, apart, images)
+        comparing.write_images(opened(), contenders[0].answers[0], apart, images)
     renderer.comparison(found, apart, images)
     worse = [pair.model for pair in found.pairs if not pair.not_worse]
     if fail_if_worse and worse:
@@ -99,6 +101,17 @@ def context_of(
         if (run := next((p for p in (part, *part.parents) if is_run(p)), None)) is not None:
             return Context(find_spec(run, overrides), RunDir(run), reporter=renderer.reporter())
     raise UsageError("compare: none of these is a run; say whose test images with --recipe")
+
+
+def recipe_of(run: Path, renderer: Renderer) -> Spec | None:
+    """What a run was made with; None where that cannot be read, which is said."""
+    from augcompress.spec import find_spec
+
+    try:
+        return find_spec(run) if is_run(run) else None
+    except AugcompressError as error:
+        renderer.message(f"note: {error}")
+        return None
 
 
 def is_run(folder: Path) -> bool:
@@ -131,11 +144,18 @@ def check(
     from augcompress.render import Renderer, headlines
     from augcompress.rundir import storage_errors, write_aside
     from augcompress.runs import read_run
-    from augcompress.spec import load
+    from augcompress.spec import differing_sections, load
 
     spec, _ = load(recipe, overrides or [])
     verdicts = gate.check_run(run, spec.limits, timing_file=timing, reference_run=reference)
-    Renderer(json=as_json, quiet=quiet).verdicts(verdicts)
+    renderer = Renderer(json=as_json, quiet=quiet)
+    renderer.verdicts(verdicts)
+    made_by = recipe_of(run, renderer)
+    if made_by is not None and (differ := differing_sections(made_by, spec)):
+        renderer.message(
+            f"note: {run} was made with other settings in {', '.join(differ)} than {recipe} has"
+            " now; run it again, or give check the same --set"
+        )
     if junit is not None:
         with storage_errors(junit.parent), write_aside(junit) as aside:
             aside.write_text(gate.junit(verdicts, run.name), encoding="utf-8")
@@ -187,13 +207,23 @@ def report(
 ) -> None:
     """One HTML page that shows everything of one run, or compares several."""
     from augcompress import report as reporting
-    from augcompress.gate import check_run
     from augcompress.render import Renderer
-    from augcompress.spec import find_spec
 
-    verdicts = {}
-    for run in runs:
-        if is_run(run) and (limits := find_spec(run).limits):
-            verdicts[run] = check_run(run, limits)
+    renderer = Renderer()
+    verdicts = {run: found for run in runs if (found := verdicts_of(run, renderer)) is not None}
     path = reporting.write(runs, to or runs[0] / "report.html", verdicts)
-    Renderer().text(str(path))
+    renderer.text(str(path))
+
+
+def verdicts_of(run: Path, renderer: Renderer) -> list[Verdict] | None:
+    """Are a run's files those that were measured, and, once its pipeline is finished, is every
+    limit reached?  None where no stage is done."""
+    from augcompress.gate import check_run
+    from augcompress.rundir import RECORD_FILE
+
+    done = {path.parent.name for path in run.glob(f"[!.]*/{RECORD_FILE}")}
+    if not done:
+        return None
+    spec = recipe_of(run, renderer)
+    finished = spec is not None and done.issuperset(spec.stages())
+    return check_run(run, spec.limits if spec is not None and finished else ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,8 +69,8 @@ def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
     if options.dry_run:
         plan(context, options, renderer)
         return
-    context.run.write_text("recipe.yaml", text)
-    context.run.write_text("spec.json", context.spec.model_dump_json(indent=1) + "\n")
+    if Path(options.recipe).resolve() != (context.run.path / "spec.json").resolve():
+        context.run.write_text("recipe.yaml", text)  # a run repeated by its spec.json keeps it
     result = work(context)
     done = {stage.name for stage in result.stages}
     judged = context.spec.limits if "export" in done and not options.smoke else ()

@@ -10,12 +10,10 @@ from augcompress.assembly.context import Context
 from augcompress.assembly.scoring import open_answer, predict
 from augcompress.differences import are_same_images
 from augcompress.errors import AugcompressError
-from augcompress.records import PREDICTIONS_FILE, Predictions
-from augcompress.runs import read_run
+from augcompress.predictions import PREDICTIONS_FILE, Predictions
+from augcompress.runs import pipeline_of, read_run
 
 OPENS = ".onnx", ".safetensors", ".pt", ".pth", ".th"
-MAKERS = "export", "quantize", "prune", "distill", "train_teacher"
-"""Stages that make a network or a graph, the last first."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def last_stage(run: Path) -> Path:
     Raises AugcompressError when it has none.
     """
     there = [stage.name for stage in read_run(run).stages if stage.artifact]
-    for name in MAKERS:
+    for name in reversed(pipeline_of(run)):
         if name in there:
             return run / name
     raise AugcompressError(f"{run}: no stage has made a model yet; run: augcompress run")

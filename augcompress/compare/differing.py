@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from PIL import Image
 
 from augcompress.assembly.context import Context
 from augcompress.compare.contenders import Contender
+from augcompress.datasets import Split
 from augcompress.differences import Differing
 from augcompress.errors import AugcompressError
-from augcompress.records import Predictions
-from augcompress.rundir import make_folder, storage_errors, write_aside
+from augcompress.predictions import Predictions
+from augcompress.rundir import make_folder, remove, storage_errors
 
 LIST = "differences.csv"
 
@@ -48,29 +50,61 @@ def _wrong_confidence(one: Differing) -> float:
 
 
 def write_images(
-    context: Context, split: str, found: Sequence[Differing], folder: Path, most: int = 200
+    context: Context,
+    answered: Predictions,
+    found: Sequence[Differing],
+    folder: Path,
+    most: int = 200,
 ) -> Path:
     """The images as PNG files named by what they are and what each model said, and
-    `differences.csv` of all of them.
+    `differences.csv` of all of them: all or nothing.
 
-    Raises AugcompressError when the folder holds something already.
+    Raises AugcompressError when the data of `context` are not those that were `answered`, or the
+    folder holds something already.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AugcompressError(f"{folder}: is not empty; give another folder for the images")
-    make_folder(folder)
-    with storage_errors(folder):
-        part = context.evaluated(split)
-        for one in found[:most]:
-            pixels = part.fetch(np.array([one.position]))[0].permute(1, 2, 0).numpy()
-            image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-            image.save(folder / _file_name(one))
-        with write_aside(folder / LIST) as aside, aside.open("w", newline="") as file:
-            rows = csv.DictWriter(file, ["file", *Differing.model_fields], lineterminator="\n")
-            rows.writeheader()
-            for rank, one in enumerate(found):
-                name = _file_name(one) if rank < most else ""
-                rows.writerow({"file": name, **one.model_dump()})
+    part = context.evaluated(answered.split)
+    check_is_data(context, answered, part)
+    aside = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    try:
+        make_folder(aside)
+        with storage_errors(folder):
+            _write(part, found[:most], aside)
+            _write_list(found, most, aside)
+            if folder.exists():
+                folder.rmdir()
+            aside.rename(folder)
+    finally:
+        remove(aside)
     return folder
+
+
+def check_is_data(context: Context, answered: Predictions, part: Split) -> None:
+    """Raises AugcompressError when a data set is not the one whose images were answered."""
+    same = not answered.data or answered.data == context.fingerprint
+    same = same and np.array_equal(part.index, answered.index)
+    if not (same and np.array_equal(part.labels, answered.labels)):
+        raise AugcompressError(
+            f"compare --images: the {answered.split} images at hand are not those that were"
+            " answered; give the recipe of that run with --recipe, or measure again"
+        )
+
+
+def _write(part: Split, found: Sequence[Differing], folder: Path) -> None:
+    for one in found:
+        pixels = part.fetch(np.array([one.position]))[0].permute(1, 2, 0).numpy()
+        image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+        image.save(folder / _file_name(one))
+
+
+def _write_list(found: Sequence[Differing], most: int, folder: Path) -> None:
+    with (folder / LIST).open("w", newline="", encoding="utf-8") as file:
+        rows = csv.DictWriter(file, ["file", *Differing.model_fields], lineterminator="\n")
+        rows.writeheader()
+        for rank, one in enumerate(found):
+            name = _file_name(one) if rank < most else ""
+            rows.writerow({"file": name, **one.model_dump()})
 
 
 def _file_name(one: Differing) -> str:

@@ -11,7 +11,8 @@ from augcompress.compare.contenders import Contender, check_same_images
 from augcompress.differences import Comparison, Pair, top1_difference
 from augcompress.errors import AugcompressError
 from augcompress.measures import agreement, top_k
-from augcompress.records import Measurement, Predictions
+from augcompress.predictions import Predictions
+from augcompress.records import Measurement
 from augcompress.statistics.classification import confusion as confusion_of
 from augcompress.statistics.classification import ece, ece_of_parts, ece_parts, macro_f1, nll
 from augcompress.statistics.distributions import t_test
@@ -87,6 +88,7 @@ def _pair(left: Contender, right: Contender, margin: float, level: float) -> Pai
             split=left.answers[0].split or None,
             subject=right.name,
             baseline=left.name,
+            level=level,
         ),
         only_model_right=sum(gained for gained, _ in counts),
         only_baseline_right=sum(lost for _, lost in counts),
@@ -101,7 +103,7 @@ def _pair(left: Contender, right: Contender, margin: float, level: float) -> Pai
 def _top1(contender: Contender, level: float) -> Measurement:
     """Top-1; the mean over seeds with Student's interval where there are several."""
     rows = [
-        top_k(one.probabilities, one.labels, 1, split=one.split or None, subject=contender.name)
+        top_k(one.probabilities, one.labels, 1, one.split or None, contender.name, level)
         for one in contender.answers
     ]
     if len(rows) == 1:
@@ -180,7 +182,7 @@ def _over_seeds(left: Contender, right: Contender, level: float) -> list[Measure
 
 
 def _mean(like: Measurement, values: np.ndarray, level: float) -> Measurement:
-    ends = student_t(values, level)
+    ends = student_t(values, level) if np.ptp(values) > 0 else None  # no spread, no chance
     low, high = ends if ends is not None else (None, None)
     told = {
         "value": float(values.mean()),

@@ -16,6 +16,7 @@ from augcompress.compressions.base import (
 from augcompress.compressions.channels import Channels
 from augcompress.compressions.magnitude import Magnitude
 from augcompress.compressions.static_int8 import StaticInt8
+from augcompress.compressions.stored import stored_weights
 
 PruneStep = Annotated[Magnitude | Channels | Plugin, Field(discriminator="kind")]
 QuantizeStep = Annotated[StaticInt8 | Plugin, Field(discriminator="kind")]
@@ -41,4 +42,5 @@ __all__ = [
     "QuantizeStep",
     "StaticInt8",
     "resolve",
+    "stored_weights",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar, Literal
 
+import onnx
 import torch
 import torch_pruning as tp
 from pydantic import Field
@@ -25,6 +26,7 @@ from augcompress.compressions.dependencies import (
     sizes_of,
     verify_removal,
 )
+from augcompress.compressions.stored import stored_weights
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.records import Measurement
 
@@ -150,6 +152,21 @@ class Channels(NetworkCompression):
         kept = _macs_kept(network, history, probe)
         conditions = {"counts": "multiply-adds", "round_to": self.round_to}
         return [Measurement(name="macs_kept", value=kept, better="lower", conditions=conditions)]
+
+    def check_file(self, graph: onnx.ModelProto, history: History) -> list[Measurement]:
+        """Every pruned layer that the file has by its name has its promised width there, too.
+
+        Raises LimitError when not.
+        """
+        stored = {name: list(one.dims) for name, one in stored_weights(graph).items()}
+        for name, sizes in history["sizes"].items():
+            width = sizes.get("out_channels", sizes.get("out_features"))
+            if name in stored and width is not None and stored[name][0] != width:
+                raise LimitError(
+                    f"channels: {name} has {stored[name][0]} channels in the file, {width} were"
+                    " promised; export it again"
+                )
+        return []
 
     def _blocks(self, network: nn.Module, probe: Probe) -> list[Block]:
         """What can be removed, in the order in which it goes."""

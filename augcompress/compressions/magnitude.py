@@ -7,11 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import onnx
 import torch
+from onnx import numpy_helper
 from pydantic import Field
 from torch import Tensor, nn
 
 from augcompress.compressions.base import History, Layers, NetworkCompression, Probe
+from augcompress.compressions.stored import stored_weights
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.records import Measurement
 
@@ -129,6 +132,20 @@ class Magnitude(NetworkCompression):
                 name="sparsity", value=zeros / total, better="higher", conditions=conditions
             )
         ]
+
+    def check_file(self, graph: onnx.ModelProto, history: History) -> list[Measurement]:
+        """At least as many zeros among the weights that the file stores.
+
+        Raises LimitError when there are fewer.
+        """
+        arrays = [numpy_helper.to_array(one) for one in stored_weights(graph).values()]
+        zeros = sum(int((array == 0).sum()) for array in arrays)
+        if zeros < history["zeros"]:
+            raise LimitError(
+                f"magnitude: {zeros} stored weights are zero, {history['zeros']} were promised;"
+                " export it again"
+            )
+        return []
 
 
 def _weight(network: nn.Module, name: str) -> Tensor:

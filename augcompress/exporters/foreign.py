@@ -56,6 +56,7 @@ def adopt(
     layout: Literal["NCHW", "NHWC"] = "NCHW",
     size: tuple[int, int] | None = None,
     where: str = "graph",
+    images: np.ndarray | None = None,
 ) -> ModelProto:
     """A copy in our convention: `input`, images in [0,1] `(N,C,H,W)`, any N, float32; `logits`, or
     `probabilities` where the last step is a softmax over classes, `(N,classes)`.
@@ -65,7 +66,8 @@ def adopt(
     images keeps doing so, 0 to 255, without them.  `size`: height and width to try the copy with
     where the graph leaves them free.  Constants and batch norm are folded, operators brought to
     opset 13 where they are older, a batch fixed by reshapes is freed, and descriptions are removed.
-    The copy is run on batches of one and of three and compared with the original.
+    The copy is compared with the original on `images`, uint8 `(N,C,H,W)` (three of noise where
+    there are none), all at once and as batches of one and of three.
 
     Raises AugcompressError, beginning with `where`, when the graph is no classifier of one image
     input and one output of class scores, takes another layout, or cannot be made to take batches.
@@ -80,7 +82,8 @@ def adopt(
     put_before(adopted.graph, reading.steps(adopted), reading.kind, reading.takes())
     put_behind(adopted.graph, output.steps(), output.name, [BATCH_NAME, output.classes])
     adopted = _finished(adopted, where)
-    _require_same(original, adopted, reading, output, where)
+    seen = reading.trial(3) if images is None else images
+    _require_same(original, adopted, reading, output, seen, where)
     return adopted
 
 
@@ -148,14 +151,18 @@ def _fixed_batch_error(where: str, reason: str) -> AugcompressError:
 
 
 def _require_same(
-    original: ModelProto, adopted: ModelProto, reading: Reading, output: Scores, where: str
+    original: ModelProto,
+    adopted: ModelProto,
+    reading: Reading,
+    output: Scores,
+    images: np.ndarray,
+    where: str,
 ) -> None:
-    """Batches of one and of three give the rows that the original gives."""
-    images = reading.trial(3)
+    """All images, and batches of one and of three, give the rows that the original gives."""
     want = _rows(original, reading, images, output)
     session = open_session(adopted.SerializeToString())
     allowed = CLOSE * max(1.0, float(np.abs(want).max()))
-    for count in (1, 3):
+    for count in (1, 3, len(images)):
         try:
             got = run(session, images[:count])
         except RUNTIME_ERRORS as error:

@@ -13,7 +13,16 @@ from augcompress.exporters.foreign_input import Reading
 from augcompress.exporters.graph_edits import Step
 from augcompress.exporters.sessions import RUNTIME_ERRORS, first_line, open_session
 
-_PASSING = ("Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Dropout")
+_PASSING = (
+    "Identity",
+    "Cast",
+    "Flatten",
+    "Reshape",
+    "Squeeze",
+    "Dropout",
+    "QuantizeLinear",
+    "DequantizeLinear",
+)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ for file in sys.argv[1:]:
         image = Image.fromarray((np.asarray(image).astype(int) >> 8).clip(0, 255).astype("uint8"))
     white = Image.new("RGBA", image.size, "white")
     image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB").convert("{mode}")
-{resize}    pixels = np.asarray(image).reshape({height}, {width}, {channels}).transpose(2, 0, 1)[None]
-    scores = session.run(None, {{"input": pixels{repeat}{convert}}})[0][0]
+{resize}    pixels = np.asarray(image).reshape({height}, {width}, {channels}).transpose(2, 0, 1)
+    scores = session.run(None, {{"input": pixels[None]{repeat}{convert}}})[0][0]
 {softmax}    row = [file, labels[scores.argmax()], round(float(scores.max()), 4)]
     csv.writer(sys.stdout, lineterminator="\\n").writerow(row)
 '''

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from augcompress.differences import are_same_images, top1_difference
 from augcompress.errors import AugcompressError
-from augcompress.gate.integrity import PIPELINE, integrity, shipped_file
-from augcompress.gate.limit import Limit
+from augcompress.gate.integrity import integrity, shipped_file, stage_order
 from augcompress.gate.timing import timing
 from augcompress.gate.verdicts import check_limits
-from augcompress.records import (
-    PREDICTIONS_FILE,
-    Measurement,
-    Predictions,
-    StageResult,
-    Verdict,
-)
+from augcompress.limits import Limit
+from augcompress.predictions import PREDICTIONS_FILE, Predictions
+from augcompress.records import Measurement, StageResult, Verdict
 from augcompress.runs import read_run
+
+OTHER_IMAGES = (
+    "it was measured on other images; run: augcompress export in the reference run, with the same"
+    " data"
+)
 
 
 def check_run(
@@ -32,8 +32,9 @@ def check_run(
     """Are the run's files those that were measured, and is each limit reached?
 
     `timing_file` was written by `bench.py` on the target device.  `reference_run` is the run that
-    the baseline `reference` means; where both answered the same test images, top-1 is compared
-    image by image.  `extra` measurements come before those of the run and of the timing file.
+    the baseline `reference` means: top-1 is compared image by image where both answered the same
+    test images, and where that is not known, none of its numbers on images counts.  `extra`
+    measurements come before those of the run and of the timing file.
 
     Raises AugcompressError when `run` or `reference_run` is no run, or the timing is of another
     file.
@@ -44,13 +45,13 @@ def check_run(
     if timing_file is not None:
         last = shipped_file(reference_run) if reference_run is not None else None
         found += timing(timing_file, shipped_file(run), last)
+    left_out = ""
     if reference_run is not None:
-        ours, theirs = _answers(run), _answers(reference_run)
-        if ours is not None and theirs is not None:
-            same = are_same_images(ours, theirs)
-            found += [difference(ours, theirs)] if same else []
-            others = others if same else [_without_images(stage) for stage in others]
-    verdicts = check_limits(limits, stages, extra=found, reference=others)
+        differences, left_out = against(run, reference_run)
+        found += differences
+    if left_out:
+        others = [_without_images(stage) for stage in others]
+    verdicts = check_limits(limits, stages, extra=found, reference=others, left_out=left_out)
     return [*integrity(run), *verdicts]
 
 
@@ -59,18 +60,23 @@ def stages_of(run: Path) -> list[StageResult]:
 
     Raises AugcompressError when it is no run, or is damaged.
     """
-    try:
-        stages = read_run(run).stages
-    except (ValueError, KeyError, TypeError) as error:
-        raise AugcompressError(
-            f"{run}: a stage.json is damaged; repeat its stage with --force"
-        ) from error
+    stages, order = read_run(run).stages, stage_order(run)
     known = sorted(
-        (stage for stage in stages if stage.name in PIPELINE),
-        key=lambda stage: PIPELINE.index(stage.name),
+        (stage for stage in stages if stage.name in order),
+        key=lambda stage: order.index(stage.name),
     )
     exported = any(stage.name == "export" for stage in known)
     return [stage for stage in known if stage.name != "evaluate" or not exported]
+
+
+def against(run: Path, reference: Path) -> tuple[list[Measurement], str]:
+    """How what ships differs from what the reference ships, image by image; or why that, and with
+    it the reference's numbers on images, is left out."""
+    try:
+        ours, theirs = _answers(run), _answers(reference)
+    except AugcompressError as error:
+        return [], str(error)
+    return ([difference(ours, theirs)], "") if are_same_images(ours, theirs) else ([], OTHER_IMAGES)
 
 
 def difference(ours: Predictions, theirs: Predictions) -> Measurement:
@@ -79,13 +85,12 @@ def difference(ours: Predictions, theirs: Predictions) -> Measurement:
     return found.model_copy(update={"conditions": {**found.conditions, "role": "shipped"}})
 
 
-def _answers(run: Path) -> Predictions | None:
-    """The shipped file's answers on the test images; None: there are none, or they are damaged."""
-    path = run / "export" / PREDICTIONS_FILE
-    try:
-        return Predictions.load(path) if path.is_file() else None
-    except AugcompressError:  # its size is a verdict of its own
-        return None
+def _answers(run: Path) -> Predictions:
+    """What the shipped file answered: on test where it was exported, else on validation.
+
+    Raises AugcompressError when there are no predictions, or they are damaged.
+    """
+    return Predictions.load(shipped_file(run).with_name(PREDICTIONS_FILE))
 
 
 def _without_images(stage: StageResult) -> StageResult:

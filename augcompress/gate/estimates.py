@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from augcompress.gate.limit import Limit, Unjudged, is_floor
+from augcompress.gate.missing import Unjudged
+from augcompress.limits import Limit, is_floor
 from augcompress.records import Measurement
 
 INDEPENDENT = "interval of two independent samples (Newcombe), wider than a paired one"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from augcompress.gate.limit import Limit, Unjudged, compares
-from augcompress.gate.missing import no_baseline, no_label, not_measured
+from augcompress.gate.missing import Unjudged, no_baseline, no_label, not_measured
+from augcompress.limits import Limit, compares
 from augcompress.records import Measurement, StageResult
 
 TEACHER_STAGE, EXPORT_STAGE = "train_teacher", "export"
@@ -24,6 +24,8 @@ class Evidence:
     """From elsewhere; they come before the run's own."""
     reference: Sequence[StageResult] = ()
     """Of another run, in the order of the pipeline."""
+    left_out: str = ""
+    """Why `reference` is without what was measured on images; empty: it has all."""
 
     def pools(self) -> list[tuple[int, Sequence[Measurement]]]:
         """Measurements with the position of their stage, those that count most first."""
@@ -73,14 +75,16 @@ def is_against(one: Measurement, baseline: str, evidence: Evidence) -> bool:
 def _subjects(limit: Limit, evidence: Evidence) -> Iterator[tuple[int, list[Measurement]]]:
     """The deliverable's measurements, the last stage's first; several only where classes differ.
 
-    Of timings under several conditions, that with one thread and one image a call.
+    Of timings under several conditions, the first: measurements come in the recipe's order.
     """
     for position, rows in evidence.pools():
         fits = [one for one in _named(limit, rows) if _is_subject(one, limit, evidence)]
         for rank in sorted({_rank(one) for one in fits}):
-            equal = sorted((one for one in fits if _rank(one) == rank), key=_effort)
-            by_class = {one.conditions.get("class"): one for one in reversed(equal)}
-            yield position, list(reversed(by_class.values()))
+            by_class: dict[str | None, Measurement] = {}
+            for one in fits:
+                if _rank(one) == rank:
+                    by_class.setdefault(one.conditions.get("class"), one)
+            yield position, list(by_class.values())
 
 
 def _is_subject(one: Measurement, limit: Limit, evidence: Evidence) -> bool:
@@ -108,12 +112,6 @@ def _rank(one: Measurement) -> tuple[bool, int]:
     """The shipped file's before others, test before validation."""
     order = {"test": 0, "validation": 1}
     return one.role != "shipped", order.get(one.split or "test", 2)
-
-
-def _effort(one: Measurement) -> tuple[int, int]:
-    told = one.conditions.get("threads"), one.conditions.get("batch")
-    threads, batch = (count if isinstance(count, int) else 1 for count in told)
-    return threads, batch
 
 
 def _eligible(
@@ -213,6 +211,8 @@ def _why_absent(limit: Limit, evidence: Evidence) -> str:
     """Why nothing was found, as nearly as it can be told."""
     if limit.baseline == "reference" and not evidence.reference:
         return "there is no reference to compare with; give --reference RUN"
+    if limit.baseline == "reference" and limit.measure == "top1_difference" and evidence.left_out:
+        return no_baseline(limit, None, evidence.left_out)
     own = [one for one in evidence.all() if _is_own(one)]
     namesakes = [one for one in own if one.name == limit.measure]
     if limit.label is not None and namesakes:
@@ -234,4 +234,7 @@ def _why_no_baseline(limit: Limit, joined: Sequence[Pair], evidence: Evidence) -
     differs = [
         f"{name} {other.conditions[name]}, not {lonely.conditions[name]}" for other, name in others
     ]
-    return no_baseline(limit, differs[0] if differs else None)
+    of_images = limit.baseline == "reference" and lonely.split is not None
+    return no_baseline(
+        limit, differs[0] if differs else None, evidence.left_out if of_images else ""
+    )

@@ -10,17 +10,8 @@ from typing import Any
 from augcompress.errors import AugcompressError
 from augcompress.records import Verdict
 from augcompress.rundir import RECORD_FILE, digest_file
+from augcompress.runs import pipeline_of
 
-PIPELINE = (
-    "evaluate",
-    "augment",
-    "train_teacher",
-    "distill",
-    "prune",
-    "quantize",
-    "export",
-)
-"""Stages, what ships last; `evaluate` may have measured anything, and counts least."""
 CHECKSUMS_FILE = "SHA256SUMS"
 DESCRIPTION_FILE = "model.json"
 """Stands beside a checkpoint, and is part of its digest."""
@@ -36,7 +27,7 @@ def integrity(run: Path) -> list[Verdict]:
     `SHA256SUMS` of the folder that ships, if there is one.
     """
     records, damaged = _read(run)
-    shipping = shipping_stage(records)
+    shipping = shipping_stage(run, records)
     verdicts = [
         _verdict("every file has the size it was written with", damaged + _sizes(run, records))
     ]
@@ -56,16 +47,27 @@ def shipped_file(run: Path) -> Path:
     Raises AugcompressError when there is none.
     """
     records, _ = _read(run)
-    stage = shipping_stage(records)
+    stage = shipping_stage(run, records)
     if stage is None:
         raise AugcompressError(f"{run}: ships no file; run: augcompress export")
     return run / stage / records[stage]["artifact"]
 
 
-def shipping_stage(records: Records) -> str | None:
+def shipping_stage(run: Path, records: Records) -> str | None:
     """The last stage of the pipeline that leaves an artefact; None: there is none."""
-    known = [name for name in PIPELINE if records.get(name, {}).get("artifact")]
-    return known[-1] if known else None
+    known = [name for name in stage_order(run) if records.get(name, {}).get("artifact")]
+    return "export" if "export" in known else known[-1] if known else None
+
+
+def stage_order(run: Path) -> tuple[str, ...]:
+    """Stages in the order of the run's pipeline, what ships last.
+
+    `evaluate` may have measured anything, and counts least; a graph counts also where it was made
+    beside a pipeline that names no `export`.
+    """
+    named = tuple(name for name in pipeline_of(run) if name != "evaluate")
+    by_hand = () if "export" in named else ("quantize", "export")
+    return ("evaluate", *named, *(name for name in by_hand if name not in named))
 
 
 def _read(run: Path) -> tuple[Records, list[str]]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-from augcompress.gate.limit import Limit, compares
+from augcompress.limits import Limit, compares
 from augcompress.records import Measurement
 
 TIMINGS = ("latency", "throughput", "speedup", "load_ms", "peak_memory")
 MOST_NAMES = 12
+
+
+class Unjudged(Exception):
+    """A limit that cannot be judged: why not, and what to do."""
 
 
 def not_measured(limit: Limit, own: Sequence[Measurement]) -> str:
@@ -22,13 +26,16 @@ def not_measured(limit: Limit, own: Sequence[Measurement]) -> str:
     return f"{what}{f'; {near}' if near else ''}; run: {command(limit)}"
 
 
-def no_baseline(limit: Limit, differs: str | None) -> str:
-    """What the baseline lacks; `differs` is the condition under which it was measured instead."""
+def no_baseline(limit: Limit, differs: str | None, left_out: str = "") -> str:
+    """What the baseline lacks; `differs` is the condition under which it was measured instead, and
+    `left_out` why its numbers do not count."""
     if differs is not None:
         return (
             f"{limit.baseline}'s {limit.measure} was measured with {differs}; measure both under"
             " the same conditions"
         )
+    if left_out:
+        return f"{limit.baseline} has no {limit.measure} on the same images: {left_out}"
     stages = {
         "teacher": "augcompress train-teacher, then augcompress export",
         "float": "augcompress export",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from augcompress.gate import estimates
 from augcompress.gate.estimates import Estimate
 from augcompress.gate.evidence import Evidence, Pair, pairs
-from augcompress.gate.limit import (
+from augcompress.gate.missing import Unjudged
+from augcompress.limits import (
     Limit,
-    Unjudged,
     asked,
     compares,
     describe,
@@ -55,15 +55,16 @@ def check_limits(
     *,
     extra: Sequence[Measurement] = (),
     reference: Sequence[StageResult] = (),
+    left_out: str = "",
 ) -> list[Verdict]:
     """One verdict a limit, in order.  A limit whose measure is absent is not reached.
 
     `stages` are a run's, in the order of the pipeline.  `extra` measurements are the shipped
     file's too, taken elsewhere (on the target device; differences from its baselines on the same
     images), and come before the run's own.  `reference` are the stages of the run that the
-    baseline `reference` means.
+    baseline `reference` means, and `left_out` says why numbers of its images are not among them.
     """
-    evidence = Evidence(stages, extra, reference)
+    evidence = Evidence(stages, extra, reference, left_out)
     return [_verdict(limit, evidence) for limit in limits]
 
 

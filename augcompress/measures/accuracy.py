@@ -14,13 +14,14 @@ def top_k(
     k: int = 1,
     split: str | None = None,
     subject: str | None = None,
+    level: float = LEVEL,
 ) -> Measurement:
     """Share of samples whose label is among the k most probable classes, with Wilson's interval.
 
     `probabilities` is `(samples, classes)` (logits do as well), `labels` `(samples,)` int.
     """
     right = hits(np.asarray(probabilities), np.asarray(labels), k)
-    return share(f"top{k}", right, split=split, subject=subject)
+    return share(f"top{k}", right, split=split, subject=subject, level=level)
 
 
 def agreement(
@@ -29,13 +30,15 @@ def agreement(
     split: str | None = None,
     subject: str | None = None,
     baseline: str | None = None,
+    level: float = LEVEL,
 ) -> Measurement:
     """Share of samples on which two models choose the same class, with Wilson's interval.
 
     Both are `(samples, classes)`, probabilities or logits, of the same samples in the same order.
     """
     same = np.asarray(outputs).argmax(axis=1) == np.asarray(others).argmax(axis=1)
-    return share("agreement", same, split=split, subject=subject, baseline=baseline)
+    named = {"split": split, "subject": subject, "baseline": baseline}
+    return share("agreement", same, level=level, **named)
 
 
 def share(
@@ -45,10 +48,11 @@ def share(
     split: str | None = None,
     subject: str | None = None,
     baseline: str | None = None,
+    level: float = LEVEL,
 ) -> Measurement:
     """A share of `(samples,)` booleans as a measurement; higher is better."""
     count, n = int(successes.sum()), len(successes)
-    low, high = wilson(count, n)
+    low, high = wilson(count, n, level)
     return Measurement(
         name=name,
         value=count / n if n else 0.0,
@@ -56,7 +60,7 @@ def share(
         n=n,
         low=low,
         high=high,
-        level=LEVEL,
+        level=level,
         method="wilson",
         split=split,
         subject=subject,

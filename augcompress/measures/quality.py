@@ -6,7 +6,8 @@ import numpy as np
 
 from augcompress.errors import AugcompressError
 from augcompress.measures.accuracy import share, top_k
-from augcompress.records import Measurement, Predictions
+from augcompress.predictions import Predictions
+from augcompress.records import Measurement
 from augcompress.statistics import (
     LEVEL,
     Interval,

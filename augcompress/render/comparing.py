@@ -22,26 +22,22 @@ TITLES = {
 
 
 def comparison_tables(found: Comparison) -> list[tuple[str, Sequence[str], list[list[Any]]]]:
-    """Title, columns and rows: accuracies of all models, then their differences."""
+    """Title, columns and rows: accuracies of all models, then the differences of each pair."""
     tops: dict[str, Measurement] = {}
     for pair in found.pairs:
         tops |= {pair.baseline: pair.top1[0], pair.model: pair.top1[1]}
     models = [[name, value_text(one)] for name, one in tops.items()]
-    rows = [
-        [
-            pair.model,
-            pair.baseline,
-            f"{TITLES[one.name]} ({one.method.replace('_', ' ')})",
-            difference_text(one),
+    tables: list[tuple[str, Sequence[str], list[list[Any]]]] = [
+        (f"Top-1 on {found.split}, {found.n} images", ["Model", "Top-1"], models)
+    ]
+    for pair in found.pairs:
+        rows = [
+            [TITLES[one.name], difference_text(one), (one.method or "no spread").replace("_", " ")]
+            for one in pair.differences
         ]
-        for pair in found.pairs
-        for one in pair.differences
-        if one.method
-    ]
-    return [
-        (f"Top-1 on {found.split}, {found.n} images", ["Model", "Top-1"], models),
-        ("Differences, image by image", ["Model", "Minus", "Of", "Difference"], rows),
-    ]
+        title = f"{pair.model} minus {pair.baseline}, image by image"
+        tables.append((title, ["Measure", "Difference", "Interval"], rows))
+    return tables
 
 
 def comparison_sentences(

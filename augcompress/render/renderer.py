@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,13 +15,7 @@ from rich.text import Text
 
 from augcompress.differences import Comparison, Differing
 from augcompress.progress import ConsoleProgress, stderr_console
-from augcompress.records import (
-    FORMAT_VERSION,
-    Reporter,
-    RunResult,
-    SilentReporter,
-    Verdict,
-)
+from augcompress.records import FORMAT_VERSION, Reporter, RunResult, SilentReporter, Verdict
 from augcompress.render.comparing import comparison_sentences, comparison_tables
 from augcompress.render.shipped import shipped_file, shipped_rows
 from augcompress.render.tables import (
@@ -99,11 +94,11 @@ class Renderer:
             self.payload({**found.model_dump(mode="json"), "differing": told})
             return
         for title, columns, rows in comparison_tables(found):
-            self.out.print(Text(title, style="bold"))
+            self.out.print(Text(title, style="bold"), soft_wrap=True)
             self.out.print(plain_table("", columns, rows))
             self.out.print()
         for line in comparison_sentences(found, apart, images):
-            self.out.print(Text(line))
+            self._paragraph(line)
 
     def study(
         self,
@@ -121,7 +116,7 @@ class Renderer:
                 self.out.print(plain_table("", columns, rows))
                 self.out.print()
             for note in notes:
-                self.out.print(Text(note))
+                self._paragraph(note)
 
     def runs(self, summaries: Sequence[RunSummary]) -> None:
         """What `augcompress runs list` found."""
@@ -175,6 +170,18 @@ class Renderer:
         if self.verbose:
             self.out.print()
             self.out.print(measurements_table(result.stages))
+
+    def _paragraph(self, text: str) -> None:
+        """Wrapped, without blanks at line ends; further lines are indented like the first."""
+        indent = text[: len(text) - len(text.lstrip())]
+        lines = textwrap.wrap(
+            text,
+            self.out.width,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+            break_long_words=False,  # a path stays whole
+        )
+        self.out.file.write("\n".join(lines) + "\n")
 
     def _write(self, text: str) -> None:
         if text:

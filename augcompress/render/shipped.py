@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from augcompress.figures import bytes_text, value_text
+from augcompress.figures import bytes_text, difference_text, value_text
 from augcompress.records import Measurement, StageResult
 
 _PARITY = ("agreement", "parity", "max_")
@@ -50,8 +50,21 @@ def _accuracy_rows(
     rows = [(f"Top-1 on {ours.split}", value_text(ours))]
     theirs = _first(teacher, "top1", ours.split)
     if theirs is not None:
-        rows.append(("Against the teacher", f"{_points(ours, theirs)}: {value_text(theirs)}"))
+        told = _difference(shipped, "teacher") or _points(ours, theirs)
+        rows.append(("Against the teacher", f"{told}; it has {value_text(theirs)}"))
+    if change := _difference(shipped, "float"):
+        rows.append(("Against float", change))
     return rows
+
+
+def _difference(shipped: Sequence[Measurement], baseline: str) -> str | None:
+    """The paired difference, and whether chance explains it; None: it was not taken."""
+    found = (one for one in shipped if one.name == "top1_difference" and one.baseline == baseline)
+    one = next(found, None)
+    if one is None or one.low is None or one.high is None:
+        return None
+    chance = "within" if one.low <= 0 <= one.high else "beyond"
+    return f"{difference_text(one)}, {chance} chance"
 
 
 def _points(ours: Measurement, theirs: Measurement) -> str:
@@ -92,7 +105,9 @@ def _speed_rows(every: Sequence[Measurement]) -> list[tuple[str, str]]:
     for one in every:
         against = _role_of(one.baseline, every)
         if one.name == "speedup" and against in words and one.role in (None, "shipped"):
-            rows.setdefault(words[against], value_text(one).replace("times", "times as fast"))
+            text = value_text(one).replace("times", "times as fast")
+            noisy = ": too noisy to say" if one.conditions.get("too_noisy") else ""
+            rows.setdefault(words[against], text + noisy)
     return list(rows.items())
 
 

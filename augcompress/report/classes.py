@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from augcompress.figures import percent
-from augcompress.records import Predictions
+from augcompress.predictions import Predictions
 from augcompress.report.content import Run
 from augcompress.statistics.classification import confusion
 from augcompress.statistics.intervals import wilson

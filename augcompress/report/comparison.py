@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from augcompress.differences import are_same_images
 from augcompress.figures import value_text
 from augcompress.records import Measurement
-from augcompress.report.content import Run, same_images
+from augcompress.report.content import Run
 from augcompress.report.summary import NOUNS
 
 _MEASURES = (
@@ -120,6 +121,6 @@ def _note(runs: Sequence[Run]) -> str:
     there = [one for one in found if one is not None]
     if len(there) < len(runs):
         return "Not every run has predictions on test yet; what is missing is left open."
-    if all(same_images(there[0], one) for one in there[1:]):
+    if all(are_same_images(there[0], one) for one in there[1:]):
         return "All were measured on the same test images; augcompress compare tests differences."
     return "Not measured on the same test images: accuracies cannot be compared with each other."

@@ -12,23 +12,21 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from augcompress.differences import are_same_images
 from augcompress.errors import AugcompressError
+from augcompress.predictions import PREDICTIONS_FILE, Predictions, load_arrays
 from augcompress.records import (
     LAYERS_FILE,
-    PREDICTIONS_FILE,
+    ORDER,
     Layer,
     Measurement,
-    Predictions,
     StageResult,
     Verdict,
-    load_arrays,
     read_layers,
 )
 from augcompress.rundir import RECORD_FILE
-from augcompress.runs import read_run
+from augcompress.runs import pipeline_of, read_run
 
-STAGES = ("augment", "train_teacher", "distill", "prune", "quantize", "export", "evaluate")
-"""Where the recipe names no pipeline, its sections run in this order."""
 EXAMPLES_FILE = "examples.npz"
 ROLES = ("shipped", "teacher", "float")
 _WHERE = {
@@ -110,24 +108,30 @@ class Run:
         """A stage by name; one that is not done where the run has none of that name."""
         return next((part for part in self.parts if part.name == name), Part(name))
 
+    @property
+    def settings_file(self) -> str:
+        """What `--recipe` takes to go on with the run, typed beside its folder: its paths are
+        resolved, and what `--set` said is part of it."""
+        return f"{self.name}/spec.json" if self.spec else "RECIPE"
+
     def gap(self, what: str, stage: str = "export") -> Gap:
         """What is missing, and the stage's command, to be typed beside the run's folder."""
-        command = f"augcompress {stage.replace('_', '-')} --recipe {self.name}/recipe.yaml"
+        command = f"augcompress {stage.replace('_', '-')} --recipe {self.settings_file}"
         force = " --force" if self.part(stage).result is not None else ""
         return Gap(what, f"{command} --run-dir {self.name}{force}")
 
     def measured(
         self, name: str, role: str = "shipped", baseline: str | None = None
     ) -> Measurement | None:
-        """A measurement of `export` on test, or on no images; the first with one image at a time
-        and one thread where it was taken under several conditions."""
-        found = [
+        """A measurement of `export` on test, or on no images; the first where it was taken under
+        several conditions, as for limits."""
+        found = (
             one
             for one in self.shipped
             if (one.name, one.role or "shipped", one.baseline) == (name, role, baseline)
             and one.split in (None, "test")
-        ]
-        return min(found, key=_effort, default=None)
+        )
+        return next(found, None)
 
 
 def read(folder: Path, verdicts: Sequence[Verdict] | None = None) -> Run:
@@ -137,8 +141,10 @@ def read(folder: Path, verdicts: Sequence[Verdict] | None = None) -> Run:
     """
     done = {stage.name: stage for stage in _results(folder)}
     spec = _spec(folder)
-    others = sorted(done, key=lambda name: STAGES.index(name) if name in STAGES else len(STAGES))
-    names = [name for name in dict.fromkeys([*_pipeline(spec), *others]) if _NAME.fullmatch(name)]
+    others = sorted(done, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    names = [
+        name for name in dict.fromkeys([*_planned(folder, spec), *others]) if _NAME.fullmatch(name)
+    ]
     problems: list[str] = []
     parts = [_part(folder, name, done.get(name), problems) for name in names]
     classes = _classes(folder, names)
@@ -167,12 +173,7 @@ def _results(folder: Path) -> list[StageResult]:
     if not folder.is_dir():
         raise AugcompressError(f"{folder}: there is no such folder; see: augcompress runs list")
     if any(folder.glob(f"*/{RECORD_FILE}")):
-        try:
-            return read_run(folder).stages
-        except (ValueError, KeyError, TypeError) as error:
-            raise AugcompressError(
-                f"{folder}: a {RECORD_FILE} is damaged; repeat its stage with --force"
-            ) from error
+        return read_run(folder).stages
     if (folder / "spec.json").is_file():
         return []
     if (folder / "search.json").is_file():
@@ -190,10 +191,12 @@ def _spec(folder: Path) -> dict[str, Any]:
     return spec if isinstance(spec, dict) else {}
 
 
-def _pipeline(spec: Mapping[str, Any]) -> list[str]:
+def _planned(folder: Path, spec: Mapping[str, Any]) -> list[str]:
+    """The stages of `run`: those that the recipe names, else those that have a section."""
     if spec.get("pipeline"):
-        return [str(name) for name in spec["pipeline"]]
-    return [name for name in STAGES if name != "evaluate" and spec.get(name) is not None]
+        return list(pipeline_of(folder))
+    sections = [name for name in pipeline_of(folder) if spec.get(name) is not None]
+    return [name for name in sections if name != "evaluate"]
 
 
 def _part(folder: Path, name: str, result: StageResult | None, problems: list[str]) -> Part:
@@ -233,17 +236,11 @@ def _predictions(
         one = _try(Predictions.load, path, None, problems)
         if one is None or (role != "shipped" and "shipped" not in found):
             continue
-        if not same_images(one, found.get("shipped", one)):
+        if not are_same_images(one, found.get("shipped", one)):
             problems.append(f"{path}: is of other images than the shipped file's; left out")
             continue
         found[role] = _named(one, classes)
     return found
-
-
-def same_images(left: Predictions, right: Predictions) -> bool:
-    """Whether two predictions are of the same images in the same order."""
-    same = np.array_equal(left.index, right.index) and np.array_equal(left.labels, right.labels)
-    return same and (left.data, left.split) == (right.data, right.split)
 
 
 def _named(one: Predictions, classes: Sequence[str]) -> Predictions:
@@ -283,7 +280,3 @@ def _try(
     except AugcompressError as error:
         problems.append(str(error))
         return otherwise
-
-
-def _effort(one: Measurement) -> tuple[Any, ...]:
-    return (one.conditions.get("batch") or 1, one.conditions.get("threads") or 1)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from augcompress.figures import percent
-from augcompress.records import Predictions
+from augcompress.predictions import Predictions
 from augcompress.report.content import Run
 
 SHOWN = 16

@@ -125,12 +125,14 @@ def digest(run: Run) -> str:
 
 
 def steps(run: Run) -> Sequence[Step]:
-    """Commands that make the run again and hold the two against each other."""
+    """Commands that make the run again and hold the two against each other, typed beside its
+    folder."""
     again = f"{run.name}-again"
     found = [
         Step(
-            "Run it again beside the first, with the same --set as then, if there were any:",
-            f"augcompress run --recipe {run.name}/recipe.yaml --run-dir {again}",
+            "Run it again beside the first; spec.json has what --set said, but not --from,"
+            " --teacher and --smoke, so give those again where you did:",
+            f"augcompress run --recipe {run.settings_file} --run-dir {again}",
         )
     ]
     if not run.shipped:
@@ -142,7 +144,7 @@ def steps(run: Run) -> Sequence[Step]:
         )
     )
     if run.spec.get("limits"):
-        command = f"augcompress check {again} --recipe {run.name}/recipe.yaml"
+        command = f"augcompress check {again} --recipe {run.settings_file}"
         found.append(Step("Does it keep what the recipe promises?", command))
     if (run.folder / "export" / SUMS_FILE).is_file():
         command = f"(cd {run.name}/export && sha256sum --check {SUMS_FILE})"

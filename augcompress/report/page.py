@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from augcompress.figures import percent
 from augcompress.report.calibration import Calibration, read_calibration
@@ -36,6 +36,8 @@ from augcompress.report.tradeoffs import Tradeoffs, read_tradeoffs
 
 TEMPLATE = "page.html.j2"
 _UNIT = re.compile(r"(?<=\d) (?=(%|B|kB|MB|GB|ms|times|points)\b|%)|(?<=\d,) (?=n=)")
+_DASH = re.compile(r"(?<=\d)–(?=\d)")
+_OPTION = re.compile(r"--[a-z-]+")
 SECTIONS: Mapping[str, str] = {
     "summary": "Summary",
     "pipeline": "Pipeline",
@@ -147,13 +149,18 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"percent": percent, "whole": _whole}
+    templates.filters |= {"percent": percent, "whole": _whole, "options": _options}
     return templates
 
 
 def _whole(text: str) -> str:
-    """No line ends between a number and its unit."""
-    return _UNIT.sub("\u00a0", text)
+    """No line ends between a number and its unit, or inside an interval."""
+    return _DASH.sub("–\u2060", _UNIT.sub("\u00a0", text))
+
+
+def _options(text: str) -> Markup:
+    """Options of commands as code, on one line each."""
+    return Markup(_OPTION.sub(r'<code class="option">\g<0></code>', str(escape(text))))
 
 
 def _read(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from augcompress.figures import (
     bytes_text,
@@ -14,11 +13,11 @@ from augcompress.figures import (
     three_digits,
     value_text,
 )
+from augcompress.limits import describe, plain, stored
 from augcompress.records import Measurement, Verdict, headline
-from augcompress.report.content import ROLES, Part, Run
+from augcompress.report.content import ROLES, Part, Run, without_folders
 
 NOUNS = {"teacher": "the teacher", "float": "the float network"}
-_GOALS = {"at_least": "at least", "at_most": "at most", "at_most_worse": "at most worse by"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _unfinished(run: Run) -> Summary:
         facts=facts,
         figures=[],
         limits=limit_rows(run),
-        command=f"augcompress run --recipe {run.name}/recipe.yaml --run-dir {run.name}",
+        command=f"augcompress run --recipe {run.settings_file} --run-dir {run.name}",
     )
 
 
@@ -254,41 +253,31 @@ def _css(share: float) -> str:
 
 
 def limit_rows(run: Run) -> list[LimitRow]:
-    """The verdicts, or the recipe's limits where nobody has judged them."""
-    if run.verdicts is None:
-        return [
-            LimitRow(describe(limit), "not judged", "–", "") for limit in run.spec.get("limits", [])
-        ]
-    return [
-        LimitRow(
-            one.limit,
-            _state(one),
-            "–" if one.actual is None else _plain(one.actual),
-            one.note,
-        )
-        for one in run.verdicts
-    ]
+    """The recipe's limits, judged or not; then whether the files are those that were measured."""
+    judged = [_row(one) for one in run.verdicts or () if one.kind == "limit"]
+    files = [_row(one) for one in run.verdicts or () if one.kind == "integrity"]
+    limits = () if judged else run.spec.get("limits") or ()
+    return [*judged, *(LimitRow(_in_words(each), "not judged", "–", "") for each in limits), *files]
+
+
+def _row(one: Verdict) -> LimitRow:
+    return LimitRow(one.limit, _state(one), _found(one), without_folders(one.note))
 
 
 def _state(verdict: Verdict) -> str:
-    """A limit on what was not measured is neither reached nor missed."""
-    if verdict.actual is None:
+    """A limit on what was not measured is neither reached nor missed; files always are."""
+    if verdict.kind == "limit" and verdict.actual is None:
         return "not judged"
     return "reached" if verdict.reached else "missed"
 
 
-def _plain(number: float) -> str:
-    """Four digits, or as many as stand before the point."""
-    return f"{number:.4g}" if abs(number) < 9999.5 else f"{number:.0f}"
+def _found(verdict: Verdict) -> str:
+    return verdict.found or ("–" if verdict.actual is None else plain(verdict.actual))
 
 
-def describe(limit: Mapping[str, Any]) -> str:
-    """A limit of the recipe in words: `speedup against teacher at least 4`."""
-    goals = [
-        f"{words} {limit[key]:g}"
-        for key, words in _GOALS.items()
-        if isinstance(limit.get(key), (int, float))
-    ]
-    split = f" on {limit['split']}" if limit.get("split") else ""
-    versus = f" against {limit['baseline']}" if limit.get("baseline") else ""
-    return f"{limit.get('measure', '')}{split}{versus} {', '.join(goals)}".strip()
+def _in_words(limit: Mapping[str, object]) -> str:
+    """As the gate says it; a limit that cannot be read by its measure."""
+    try:
+        return describe(stored(limit))
+    except ValueError:
+        return str(limit.get("measure", "a limit that cannot be read"))

@@ -1,39 +1,35 @@
 """From trials to cells and effects: means over replicates, differences paired by replicate.
 
-A replicate is a seed.  With folds it is a fold, averaged over the seeds: the parts are the same for
-every seed, so that further seeds bring no further images.
+A replicate is a seed.  With folds it is a fold, averaged over the seeds; see `statistics.effects`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from augcompress import statistics
 from augcompress.records import Measurement
 from augcompress.search.study import Cell, Change, Study
-from augcompress.statistics.distributions import t_quantile, t_test
-from augcompress.statistics.effects import Effect
+from augcompress.statistics import Effect
 
 Labels = tuple[str, ...]
-NO_SPREAD = 1e-12
-"""Width below which an interval is rounding only."""
 
 
 def analysed(study: Study) -> Study:
     """The study with its cells, effects and interactions, of the trials that are done."""
-    values = values_of(study)
-    factors = control_first(study)
-    whole = {name: replicates(each, study.folds) for name, each in complete(values).items()}
-    effects = statistics.main_effects(factors, whole, study.level)
-    pairs = statistics.interactions(factors, whole, study.level)
+    values, factors, level = values_of(study), control_first(study), study.level
+    control = tuple(study.control[factor.name] for factor in study.factors)
+    means = statistics.cell_intervals(values, level)
+    against = statistics.against_control(values, control, level)
+    effects = statistics.main_effects(factors, values, level)
+    pairs = statistics.interactions(factors, values, level)
     return study.model_copy(
         update={
-            "cells": [_cell(study, levels, values) for levels in study.variants],
-            "against_control": _against_control(study, values),
+            "cells": [_cell(study, mean) for mean in means],
+            "against_control": _changes(study, against, lambda name: _levels(study, name)),
             "main_effects": _changes(study, effects, _of_factors),
             "interactions": _changes(study, pairs, _of_factors),
         }
@@ -41,29 +37,16 @@ def analysed(study: Study) -> Study:
 
 
 def values_of(study: Study) -> dict[Labels, np.ndarray]:
-    """`(seeds, folds)` of each cell, NaN where a trial is not done."""
-    shape = (len(study.seeds), study.folds or 1)
+    """`(seeds,)` of each cell, with folds `(seeds, folds)`; NaN where a trial is not done."""
+    folds = () if study.folds is None else (study.folds,)
+    shape = (len(study.seeds), *folds)
     values = {tuple(levels.values()): np.full(shape, np.nan) for levels in study.variants}
     for trial in study.trials:
         if trial.status == "done" and trial.measurement is not None:
-            place = study.seeds.index(trial.seed), trial.fold or 0
+            fold = () if trial.fold is None else (trial.fold,)
+            place = (study.seeds.index(trial.seed), *fold)
             values[tuple(trial.levels.values())][place] = trial.measurement.value
     return values
-
-
-def complete(values: Mapping[Labels, np.ndarray]) -> dict[Labels, np.ndarray]:
-    """NaN in all cells where one has no value: effects compare like with like."""
-    gaps = np.isnan(np.stack(list(values.values()))).any(axis=0)
-    return {name: np.where(gaps, np.nan, each) for name, each in values.items()}
-
-
-def replicates(values: np.ndarray, folds: int | None) -> np.ndarray:
-    """`(replicates,)` from `(seeds, folds)`: the seeds; or the folds, averaged over seeds."""
-    if folds is None:
-        return values[:, 0]
-    counts = (~np.isnan(values)).sum(axis=0)  # (folds,)
-    means = np.nansum(values, axis=0) / np.maximum(counts, 1)
-    return np.where(counts, means, np.nan)
 
 
 def control_first(study: Study) -> dict[str, list[str]]:
@@ -74,31 +57,10 @@ def control_first(study: Study) -> dict[str, list[str]]:
     }
 
 
-def corrected(effect: Effect, level: float, folds: int | None) -> Effect:
-    """The effect with its p, and with folds as `statistics.corrected_t` has it: training sets of
-    folds overlap, so the variance of the mean is taken 1 + n / (folds - 1) times as large.
-
-    Replicates without any spread (accuracies move in steps of one image) tell nothing of chance:
-    no interval and no p.
-    """
-    if effect.low is None or effect.high is None:
-        return effect
-    if effect.high - effect.low < NO_SPREAD:
-        return replace(effect, low=None, high=None, p=None)
-    wider = 1.0 if folds is None else math.sqrt(1 + effect.n / (folds - 1))
-    half = wider * (effect.high - effect.low) / 2
-    freedom = effect.n - 1
-    p = t_test(effect.value, half / t_quantile((1 + level) / 2, freedom), freedom)
-    return replace(effect, low=effect.value - half, high=effect.value + half, p=p)
-
-
-def _cell(study: Study, levels: dict[str, str], values: Mapping[Labels, np.ndarray]) -> Cell:
-    name = tuple(levels.values())
-    found = replicates(values[name], study.folds)
-    effect = statistics.cell_intervals({name: found}, study.level)[0]
-    effect = corrected(effect, study.level, study.folds)
-    done = int((~np.isnan(values[name])).sum())
-    return Cell(levels=levels, trials=done, measurement=_mean(study, effect) if done else None)
+def _cell(study: Study, mean: Effect) -> Cell:
+    levels = _levels(study, mean.name)
+    done = sum(trial.status == "done" and trial.levels == levels for trial in study.trials)
+    return Cell(levels=levels, trials=done, measurement=_mean(study, mean) if done else None)
 
 
 def _mean(study: Study, effect: Effect) -> Measurement:
@@ -119,17 +81,9 @@ def _mean(study: Study, effect: Effect) -> Measurement:
     )
 
 
-def _against_control(study: Study, values: Mapping[Labels, np.ndarray]) -> list[Change]:
-    """Each other cell minus the control, over the replicates that both have."""
-    factors = [factor.name for factor in study.factors]
-    control = tuple(study.control[factor] for factor in factors)
-    changes = {
-        name: replicates(each - values[control], study.folds)
-        for name, each in values.items()
-        if name != control
-    }
-    effects = statistics.cell_intervals(changes, study.level)
-    return _changes(study, effects, lambda name: dict(zip(factors, name, strict=True)))
+def _levels(study: Study, name: Labels) -> dict[str, str]:
+    """Levels by factor, of a cell's name."""
+    return dict(zip((factor.name for factor in study.factors), name, strict=True))
 
 
 def _of_factors(name: Labels) -> dict[str, str]:
@@ -140,18 +94,11 @@ def _of_factors(name: Labels) -> dict[str, str]:
 def _changes(
     study: Study, effects: Sequence[Effect], levels: Callable[[Labels], dict[str, str]]
 ) -> list[Change]:
-    """With p adjusted for all of them; `levels` reads an effect's name."""
-    found = [corrected(effect, study.level, study.folds) for effect in effects]
-    tested = [place for place, each in enumerate(found) if each.p is not None]
-    holm = statistics.holm([found[place].p or 0.0 for place in tested])
-    adjusted = dict(zip(tested, holm.tolist(), strict=True))
-    return [
-        _change(study, each, levels(each.name), adjusted.get(place))
-        for place, each in enumerate(found)
-    ]
+    """The effects as records; `levels` reads an effect's name."""
+    return [_change(study, each, levels(each.name)) for each in effects]
 
 
-def _change(study: Study, effect: Effect, of: dict[str, str], adjusted: float | None) -> Change:
+def _change(study: Study, effect: Effect, of: dict[str, str]) -> Change:
     return Change(
         of=of,
         against={factor: study.control[factor] for factor in of},
@@ -162,7 +109,7 @@ def _change(study: Study, effect: Effect, of: dict[str, str], adjusted: float | 
         level=study.level,
         method=_method(study),
         p=effect.p,
-        p_adjusted=adjusted,
+        p_adjusted=effect.p_adjusted,
     )
 
 

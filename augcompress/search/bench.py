@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,15 +12,24 @@ import torch
 from ruamel.yaml import YAML
 
 from augcompress.assembly.context import Context
+from augcompress.component import key_of
 from augcompress.errors import AugcompressError, UsageError
-from augcompress.records import Measurement, Reporter, StageResult, own
+from augcompress.records import Reporter, StageResult
 from augcompress.rundir import RECORD_FILE, RunDir, digest_json
+from augcompress.search.measured import (
+    Found,
+    last_stage,
+    measured,
+    nothing_measured,
+    to_evaluate,
+)
 from augcompress.search.study import StageUse, Trial
 from augcompress.search.variants import Variant
 from augcompress.spec import GridSearch
-from augcompress.stages import STAGES, run, run_stage
+from augcompress.stages import run, run_stage
 
-Found = tuple[str, Measurement]
+NO_MEMORY = ("DefaultCPUAllocator", "out of memory")
+"""How torch tells of memory in a RuntimeError: the CPU's, other devices'."""
 SHARED = ("fingerprint", "data")
 """What a context opens on demand, and the next one may have."""
 
@@ -38,16 +47,30 @@ class Bench:
     teacher: str | None = None
     done_now: int = 0
     """Stages carried out, not found in the store."""
+    _fingerprints: dict[str, str] = field(default_factory=dict)
     _shared: dict[str, Any] = field(default_factory=dict)
     _shared_by: str = ""
 
     def check_data(self, variants: Iterable[Variant]) -> None:
         """Raises AugcompressError when a variant's data cannot be found."""
-        for data in {v.spec.data.model_dump_json(): v.spec.data for v in variants}.values():
-            data.fingerprint()
+        for name, data in {v.spec.data.model_dump_json(): v.spec.data for v in variants}.items():
+            self._fingerprints[name] = data.fingerprint()
+
+    def digest(self, variant: Variant, section: GridSearch) -> str:
+        """Of what decides a trial's result, once the data are checked: its recipe but for the
+        limits, plug-ins' code, data, what is measured and where.
+
+        Raises AugcompressError when a plug-in cannot be read.
+        """
+        spec = variant.spec.model_copy(update={"limits": ()})
+        data = self._fingerprints[spec.data.model_dump_json()]
+        until = last_stage(section, spec.stages())
+        asked = [section.measure, section.label, section.stage, section.measured_split, until]
+        recipe = [spec.model_dump(mode="json"), key_of(spec)]
+        return digest_json([recipe, data, asked, self.teacher, self.smoke])
 
     def attempt(self, trial: Trial, variant: Variant, section: GridSearch) -> Trial:
-        """The trial as it ended: done, or failed for a reason of its own.
+        """The trial as it ended: done, or failed for a reason of its own, memory included.
 
         Raises UsageError, which would meet every trial.
         """
@@ -55,11 +78,14 @@ class Bench:
             stages, found = self.carry_out(trial, variant, section)
         except UsageError:
             raise
-        except AugcompressError as error:
-            self.reporter.message(f"{trial.name} failed: {error}")
-            return trial.model_copy(update={"status": "failed", "error": str(error)})
+        except (AugcompressError, MemoryError, RuntimeError) as error:
+            reason = _reason(error)
+            if reason is None:
+                raise
+            self.reporter.message(f"{trial.name} failed: {reason}")
+            return trial.model_copy(update={"status": "failed", "error": reason})
         if found is None:
-            raise UsageError(_nothing_measured(stages, section, trial))
+            raise UsageError(nothing_measured(stages, section, trial))
         uses = [self.use(trial, stage) for stage in stages]
         return trial.model_copy(
             update={
@@ -78,18 +104,18 @@ class Bench:
         `evaluate` does."""
         context = self.context(trial, variant)
         context.run.write_text("recipe.yaml", _as_yaml(variant, self.recipe))
-        context.run.write_text("spec.json", variant.spec.model_dump_json(indent=1) + "\n")
-        stages = self.counted(run(context, section.until).stages)
+        until = last_stage(section, variant.spec.stages())
+        stages = self.counted(run(context, until).stages)
         self.keep(context)
-        found = _measured(stages, section, section.stage)
-        source = _to_evaluate(stages, section)
+        found = measured(stages, section, section.stage)
+        source = to_evaluate(stages, section)
         if found is not None or source is None:
             return stages, found
         second = replace(context, source=source, teacher=None)
         self.lend(second)
         extra = self.counted(run_stage(second, "evaluate").stages)
         self.keep(second)
-        return stages + extra, _measured(extra, section)
+        return stages + extra, measured(extra, section)
 
     def context(self, trial: Trial, variant: Variant) -> Context:
         """The trial's invocation, with a run directory of its own and the study's store."""
@@ -137,36 +163,14 @@ def _data_settings(context: Context) -> str:
     )
 
 
-def _measured(
-    stages: Sequence[StageResult], section: GridSearch, only: str | None = None
-) -> Found | None:
-    """The measurement that is compared, and its stage: the last that has it, or `only` that."""
-    for stage in reversed([stage for stage in stages if only in (None, stage.name)]):
-        for one in own(stage.measurements, section.measure):
-            fits = one.split in (section.measured_split, None)
-            if fits and section.label in (None, one.conditions.get("class")):
-                return stage.name, one
+def _reason(error: Exception) -> str | None:
+    """Why a trial failed, in one line; None: by a bug."""
+    if isinstance(error, AugcompressError):
+        return str(error)
+    told = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError) or any(words in told for words in NO_MEMORY):
+        return f"out of memory: {told}; make its batches or its network smaller"
     return None
-
-
-def _to_evaluate(stages: Sequence[StageResult], section: GridSearch) -> str | None:
-    """The stage whose network or graph is evaluated."""
-    if section.stage not in (None, "evaluate"):
-        return section.stage if STAGES[section.stage].makes is not None else None
-    makers = [stage.name for stage in stages if STAGES[stage.name].makes is not None]
-    return makers[-1] if makers else None
-
-
-def _nothing_measured(stages: Sequence[StageResult], section: GridSearch, trial: Trial) -> str:
-    rows = [one for s in stages for one in s.measurements if own([one], one.name)]
-    known = sorted({one.name for one in rows if one.split in (section.measured_split, None)})
-    label = f" of class {section.label}" if section.label else ""
-    stage = f"stage {section.stage}" if section.stage else "no stage"
-    verb = "does not measure" if section.stage else "measures"
-    return (
-        f"search.measure: {stage} {verb} {section.measure}{label} on {section.measured_split} in"
-        f" {trial.name}; there are: {', '.join(known) or 'none'}"
-    )
 
 
 def _as_yaml(variant: Variant, recipe: str) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
+from augcompress.errors import AugcompressError
 from augcompress.records import Reporter
 from augcompress.rundir import RunDir, digest_json
 from augcompress.search.analysis import analysed
 from augcompress.search.bench import Bench
 from augcompress.search.strategies import Grid
-from augcompress.search.study import STUDY_FILE, FactorLevels, Study, Trial
+from augcompress.search.study import STUDY_FILE, FactorLevels, Study, Trial, read_study
 from augcompress.search.variants import Template, Variant, build_all, check_sections
 from augcompress.spec import GridSearch, read_raw
 
@@ -40,6 +41,7 @@ def run_search(
 ) -> Study:
     """Every trial of the recipe's study, in the study's directory; the same call goes on after an
     interruption.  A trial that fails is written down with its error, and the next one begins.
+    What an earlier call wrote down of the same trials stays until each is run again.
 
     Raises UsageError before anything trains when a variant is not valid, and AugcompressError when
     the data cannot be found or another process runs this study.
@@ -50,8 +52,9 @@ def run_search(
     with opened.run.store.lock(name, busy=busy):
         bench = Bench(opened.run, recipe, device, reporter, smoke, teacher)
         bench.check_data(opened.variants)
+        study = _remembered(opened, bench)
         opened.run.write_text("recipe.yaml", opened.text)
-        return _perform(opened, bench)
+        return _perform(opened, bench, study)
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,28 @@ def _waiting(name: str, section: GridSearch, trials: list[Trial]) -> Study:
     )
 
 
-def _perform(opened: _Opened, bench: Bench) -> Study:
-    """All trials in order; `search.json` is written after each."""
-    study, section = opened.study, opened.strategy.section
+def _remembered(opened: _Opened, bench: Bench) -> Study:
+    """The study, with what `search.json` knows of trials that are the same as then."""
+    section, known = opened.strategy.section, dict[str, Trial]()
+    if (opened.run.path / STUDY_FILE).exists():
+        try:
+            known = {trial.name: trial for trial in read_study(opened.run.path).trials}
+        except AugcompressError as error:
+            bench.reporter.message(f"note: {error}; starting a new one")
+    trials = []
+    for planned, variant in zip(opened.study.trials, opened.variants, strict=True):
+        trial = planned.model_copy(update={"digest": bench.digest(variant, section)})
+        before = known.get(trial.name, trial)
+        trials.append(before if before.unrun() == trial else trial)
+    return opened.study.model_copy(update={"trials": trials})
+
+
+def _perform(opened: _Opened, bench: Bench, study: Study) -> Study:
+    """All trials in order, those that are remembered too: from the store, what was done costs
+    nothing.  `search.json` is written after each."""
+    section = opened.strategy.section
     for place, variant in enumerate(opened.variants):
-        trial = study.trials[place]
+        trial = study.trials[place].unrun()
         bench.reporter.message(f"trial {place + 1} of {len(study.trials)}: {trial.name}")
         trial = bench.attempt(trial, variant, section)
         opened.strategy.tell(trial)

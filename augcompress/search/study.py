@@ -45,6 +45,8 @@ class Trial(_Record):
     """The part held out; None: no cross-validation."""
     run_dir: str
     """Relative to the study's directory."""
+    digest: str | None = None
+    """Of what decides its result: recipe, data, what is measured; None: only planned."""
     status: Status = "waiting"
     stage: str | None = None
     """Whose measurement it is."""
@@ -55,6 +57,11 @@ class Trial(_Record):
     stages: list[StageUse] = Field(default_factory=list)
     error: str | None = None
     """Why it failed; None: it did not."""
+
+    def unrun(self) -> Trial:
+        """The trial as it was before it was run."""
+        given = ("name", "levels", "seed", "fold", "run_dir", "digest")
+        return Trial(**{name: getattr(self, name) for name in given})
 
 
 class Cell(_Record):

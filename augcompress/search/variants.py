@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from augcompress.errors import UsageError
+from augcompress.search.measured import check_measure, last_stage
 from augcompress.search.strategies import Proposal
 from augcompress.search.study import cell_name
 from augcompress.spec import GridSearch, Spec, set_value, validate
@@ -87,18 +88,20 @@ class Template:
         return f"search: variant {cell_name(proposal.levels)}"
 
     def check_stages(self, spec: Spec, proposal: Proposal) -> None:
-        """Raises UsageError when a variant does not have the stages that the study speaks of."""
+        """Raises UsageError when a variant does not have the stages or the measure that the study
+        speaks of."""
         stages, where = spec.stages(), f"variant {cell_name(proposal.levels)}"
         until, stage = self.section.until, self.section.stage
         if until is not None and until not in stages:
             raise UsageError(
                 f"search.until: {until} is not in the pipeline of {where}: {', '.join(stages)}"
             )
-        run = stages if until is None else stages[: stages.index(until) + 1]
+        run = stages[: stages.index(last_stage(self.section, stages)) + 1]
         if stage is not None and stage not in (*run, "evaluate"):
             raise UsageError(
                 f"search.stage: {stage} is not among the stages run of {where}: {', '.join(run)}"
             )
+        check_measure(self.section, spec)
 
 
 def check_sections(raw: Raw, base: str) -> GridSearch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from augcompress.records import ORDER, StageName
 from augcompress.spec.limits import Limit
 from augcompress.spec.loading import (
     find_recipe,
@@ -14,8 +15,8 @@ from augcompress.spec.loading import (
 )
 from augcompress.spec.overriding import override_value, set_value
 from augcompress.spec.search import Factor, GridSearch, Search
-from augcompress.spec.sections import ORDER, ForeignSection, PruneSection, StageName
-from augcompress.spec.tree import Spec, require_section
+from augcompress.spec.sections import ForeignSection, PruneSection
+from augcompress.spec.tree import Spec, differing_sections, require_section
 
 __all__ = [
     "ORDER",
@@ -27,6 +28,7 @@ __all__ = [
     "Search",
     "Spec",
     "StageName",
+    "differing_sections",
     "find_recipe",
     "find_spec",
     "load",

@@ -7,9 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from augcompress.component import Section
-
-GOALS = ("at_least", "at_most", "at_most_worse", "at_least_better", "times_better")
-COMPARING = ("at_most_worse", "at_least_better", "times_better")
+from augcompress.limits import COMPARING, GOALS
 
 
 class Limit(Section):

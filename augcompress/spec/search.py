@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from augcompress.component import Section
-from augcompress.spec.sections import StageName
+from augcompress.records import StageName
 
 OWN = ("version", "name", "seed", "search", "data.folds", "data.fold", "evaluate.split")
 OWN_ADVICE = "not for a factor; seeds, folds and split of the search say it, or a recipe of its own"
@@ -48,9 +48,12 @@ class GridSearch(Section):
     """Level by factor of the variant that all others are compared with; the first where not named.
     """
     until: StageName | None = None
-    """Last stage of each variant; None runs the whole pipeline."""
+    """Last stage of each variant.  None stops before `export`, which looks at test images and times
+    files; but goes on to the end where what is compared comes from there: with `stage: export`,
+    `split: test`, or a measure of shipped files (latency_ms, latency_p95_ms, throughput, load_ms,
+    peak_memory_bytes, compressed_bytes; size_bytes without `quantize`)."""
     measure: str = "top1"
-    """What the table shows."""
+    """What the table shows: a measurement's name, top1, nll, ece, size_bytes, macs, …"""
     label: str | None = None
     """The class whose number it is, for measures that have one for each (recall)."""
     stage: StageName | None = None

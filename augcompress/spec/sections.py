@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from augcompress.augmentations import AnyAugmentation
 from augcompress.component import FilePath, Section
@@ -13,19 +13,6 @@ from augcompress.exporters import Exporter, OnnxExporter
 from augcompress.models import Model
 from augcompress.objectives import Labels, Objective, SoftTargets
 from augcompress.training import Training
-
-StageName = Literal[
-    "augment", "train_teacher", "distill", "prune", "quantize", "export", "evaluate"
-]
-ORDER: tuple[StageName, ...] = (
-    "augment",
-    "train_teacher",
-    "distill",
-    "prune",
-    "quantize",
-    "export",
-    "evaluate",
-)
 
 
 class Offline(Section):
@@ -165,9 +152,20 @@ class TestTimeAugmentation(Section):
     __test__ = False  # no test class, whatever its name begins with
 
     pipeline: tuple[AnyAugmentation, ...] = Field(min_length=1)
-    """Augmentations of the views; those that mix images have no meaning here."""
+    """Augmentations of the views."""
     views: int = Field(8, ge=2)
     """Views an image; the first is the image itself."""
+
+    @field_validator("pipeline")
+    @classmethod
+    def images_are_not_mixed(
+        cls, given: tuple[AnyAugmentation, ...]
+    ) -> tuple[AnyAugmentation, ...]:
+        """A test image is answered for itself."""
+        for one in given:
+            if getattr(one, "mixes", False):
+                raise ValueError(f"{one.kind} blends test images with each other; leave it out")
+        return given
 
 
 class EvaluateSection(Section):

@@ -7,13 +7,13 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from augcompress.augmentations import AnyAugmentation
-from augcompress.component import Section
+from augcompress.component import Section, key_of
 from augcompress.datasets import Dataset
 from augcompress.errors import AugcompressError
+from augcompress.records import ORDER, StageName
 from augcompress.spec.limits import Limit
 from augcompress.spec.search import Search
 from augcompress.spec.sections import (
-    ORDER,
     AugmentSection,
     DistillSection,
     EvaluateSection,
@@ -21,7 +21,6 @@ from augcompress.spec.sections import (
     ForeignSection,
     PruneSection,
     QuantizeSection,
-    StageName,
     TrainTeacherSection,
 )
 
@@ -88,6 +87,12 @@ class Spec(Section):
         """The augmentations of a training stage."""
         own = getattr(getattr(self, stage), "augment", None)
         return self.augment.pipeline if own is None else own
+
+
+def differing_sections(ours: Spec, theirs: Spec) -> list[str]:
+    """Sections of two recipes that lead to different results."""
+    names = ("seed", "pipeline", "data", "foreign", *ORDER)
+    return [n for n in names if key_of(getattr(ours, n)) != key_of(getattr(theirs, n))]
 
 
 def require_section(spec: Spec, stage: StageName) -> Any:

@@ -35,6 +35,7 @@ def run(context: Context, until: StageName | None = None) -> RunResult:
     wanted = stages if until is None else stages[: stages.index(until) + 1]
     runner = Runner(context, STAGES, first_with_source(stages))
     check_source_is_used(runner)
+    context.keep_spec()
     context.run.remove_stale([s for s in ORDER if s not in stages and s != "evaluate"])
     return RunResult(run_dir=str(context.run.path), stages=[runner.perform(n) for n in wanted])
 
@@ -50,6 +51,7 @@ def run_stage(context: Context, name: StageName) -> RunResult:
     """One stage; what it needs of earlier ones must be there."""
     runner = Runner(context, STAGES, name)
     check_source_is_used(runner)
+    context.keep_spec()
     return RunResult(run_dir=str(context.run.path), stages=[runner.perform(name)])
 
 

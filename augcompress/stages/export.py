@@ -15,6 +15,7 @@ from augcompress.assembly.delivery import (
     FLOAT_GRAPH,
     Baseline,
     Origin,
+    check_baseline,
     check_parity,
     compare,
     metadata,
@@ -27,7 +28,8 @@ from augcompress.assembly.scoring import calibrated, graph_answer, predict, qual
 from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
 from augcompress.errors import LimitError
 from augcompress.exporters import OnnxExporter, dress, is_quantized, save, save_ort
-from augcompress.records import LAYERS_FILE, Measurement, Predictions, write_layers
+from augcompress.predictions import Predictions
+from augcompress.records import LAYERS_FILE, Measurement, write_layers
 from augcompress.rundir import digest_file, write_aside
 
 ORT_FILE = "model.ort"
@@ -44,6 +46,8 @@ def inputs(runner: Runner) -> dict[str, Input]:
         found["float"] = Input(beside, digest_file(beside))
     elif (before := runner.network_before("export")) is not None:
         found["float"] = before
+    elif source.stage == "quantize":
+        found["float"] = runner.source("quantize")
     elif not is_quantized(read_graph(source.path)):
         found["float"] = source
     if (teacher := runner.teacher()) is not None:
@@ -66,12 +70,15 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
             verify_parity(context, inputs, graph, baselines, draft.with_name(ORT_FILE))
         others: dict[str, Predictions] = {}
         for baseline in baselines:
+            if context.spec.export.keep_baselines:
+                check_baseline(context, baseline)
             compared, others[baseline.role] = compare(context, draft, shipped, baseline)
             rows += compared
         rows = [*scores, *file_costs(draft), *rows]
         write_beside(context, folder, baselines, graph, shipped, others)
         ship(context, folder, Path(scratch), baselines)
-    deliverable.write_card(context, folder, rows)
+    known = "float" in inputs and origin_of(baselines, "float").network is not None
+    deliverable.write_card(context, folder, rows, foreign=not known)
     deliverable.write_sums(folder)
     notes = context.data_notes()
     if "float" not in inputs:
@@ -130,7 +137,7 @@ def verify(
         return rows
     return rows + [
         row
-        for applied in network.compressions
+        for applied in network.standing()
         for row in applied.compression.check_file(reopened, applied.history)
     ]
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from augcompress.assembly.artifacts import (
     WEIGHTS,
-    Applied,
     load_network,
     open_network,
     save_network,
@@ -48,22 +47,10 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     probe = make_probe(context, engine)
     promises = [
         row
-        for applied in standing(reopened.compressions)
+        for applied in reopened.standing()
         for row in applied.compression.check(reopened.module, applied.history, probe)
     ]
     return finish(context, reopened, folder, [], promises)
-
-
-def standing(compressions: tuple[Applied, ...]) -> list[Applied]:
-    """The compressions whose promise must still hold: the last round of each step, unless a later
-    step took channels out of its layers."""
-    found: list[Applied] = []
-    for applied, later in zip(compressions, (*compressions[1:], None), strict=True):
-        if applied.compression.reshapes:
-            found = []
-        if later is None or later.settings != applied.settings:
-            found.append(applied)
-    return found
 
 
 def teachers(context: Context, inputs: Inputs) -> list:

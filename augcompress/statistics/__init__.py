@@ -12,7 +12,6 @@ from augcompress.statistics.classification import (
     macro_f1,
     macro_f1_interval,
     nll,
-    recalls,
     reliability,
     rescale,
 )
@@ -29,7 +28,6 @@ from augcompress.statistics.intervals import (
     Interval,
     bootstrap,
     bootstrap_mean,
-    bootstrap_median,
     clopper_pearson,
     corrected_t,
     student_t,
@@ -46,7 +44,7 @@ from augcompress.statistics.paired import (
     power_of_non_inferiority,
     tango,
 )
-from augcompress.statistics.ranking import delong, roc_auc, roc_auc_macro
+from augcompress.statistics.ranking import delong
 
 __all__ = [
     "LEVEL",
@@ -57,7 +55,6 @@ __all__ = [
     "against_control",
     "bootstrap",
     "bootstrap_mean",
-    "bootstrap_median",
     "cell_intervals",
     "clopper_pearson",
     "confusion",
@@ -82,11 +79,8 @@ __all__ = [
     "paired_bootstrap_macro_f1",
     "paired_bootstrap_top1",
     "power_of_non_inferiority",
-    "recalls",
     "reliability",
     "rescale",
-    "roc_auc",
-    "roc_auc_macro",
     "student_t",
     "tango",
     "wilson",

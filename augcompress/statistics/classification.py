@@ -47,12 +47,6 @@ def confusion(labels: np.ndarray, chosen: np.ndarray, classes: int) -> np.ndarra
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
-def recalls(confusion: np.ndarray) -> np.ndarray:
-    """`(classes,)` share of each class's samples that were found; NaN for a class without any."""
-    samples = confusion.sum(axis=1)
-    return np.where(samples > 0, np.diag(confusion) / np.maximum(samples, 1), np.nan)
-
-
 def macro_f1(confusion: np.ndarray) -> float:
     """Mean over classes of F1, the harmonic mean of precision and recall.
 

@@ -1,4 +1,4 @@
-"""Confidence intervals of shares, means and medians."""
+"""Confidence intervals of shares and means, and the bootstrap of anything else."""
 
 from __future__ import annotations
 
@@ -150,17 +150,3 @@ def bootstrap_mean(
     values = np.asarray(values, float)
     settings = {"resamples": resamples, "seed": seed}
     return bootstrap(len(values), lambda rows: values[rows].mean(axis=1), level=level, **settings)
-
-
-def bootstrap_median(
-    values: np.ndarray, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Percentile bootstrap interval of the median of `(n,)` values; see `bootstrap`.
-
-    Its ends are values of the sample, so its coverage moves in steps: 93 to 96 % at n = 101.
-    """
-    values = np.asarray(values, float)
-    settings = {"resamples": resamples, "seed": seed}
-    return bootstrap(
-        len(values), lambda rows: np.median(values[rows], axis=1), level=level, **settings
-    )

@@ -10,46 +10,13 @@ from augcompress.statistics.distributions import normal_quantile
 from augcompress.statistics.intervals import LEVEL, Interval, clopper_pearson
 
 
-def roc_auc(scores: np.ndarray, is_class: np.ndarray) -> float:
-    """Area under the ROC curve: how probably a sample of the class scores above another, ties
-    half (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747).
-
-    Both are `(n,)`; NaN when the class has no samples or all.
-    """
-    inside = np.asarray(is_class, bool)
-    if inside.all() or not inside.any():
-        return math.nan
-    return float(_placements(np.asarray(scores), inside)[inside].mean())
-
-
-def _placements(scores: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """`(n,)` for a sample of the class the share of others below it, for another that of the
-    class's above it (Sun and Xu 2014, doi:10.1109/LSP.2014.2337313).
-    """
-    others = len(scores) - inside.sum()
-    ranks, placed = _midranks(scores), np.empty(len(scores))
-    placed[inside] = (ranks[inside] - _midranks(scores[inside])) / others
-    placed[~inside] = 1 - (ranks[~inside] - _midranks(scores[~inside])) / inside.sum()
-    return placed
-
-
-def _midranks(values: np.ndarray) -> np.ndarray:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
-
-
-def roc_auc_macro(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the classes present of the area under each one's ROC curve against the rest; NaN
-    when fewer than two classes are present.
-    """
-    return delong(probabilities, labels)[0]
-
-
 def delong(
     probabilities: np.ndarray, labels: np.ndarray, level: float = LEVEL
 ) -> tuple[float, float, float]:
-    """`roc_auc_macro` and the ends of its interval, of `(n, classes)` probabilities and `(n,)`
-    labels.
+    """The area under the ROC curve and the ends of its interval, of `(n, classes)` probabilities
+    and `(n,)` labels: the mean over the classes present of each one's area against the rest, which
+    is how probably a sample of the class scores above another, ties half (Hanley and McNeil 1982,
+    doi:10.1148/radiology.143.1.7063747).  NaN when fewer than two classes are present.
 
     The variance is that of DeLong et al. (1988, doi:10.2307/2531595), applied to the mean over
     classes: each sample's influences on all areas are added before they are squared.  The interval
@@ -74,6 +41,22 @@ def delong(
     if error < 1e-9 or not 0 < area < 1:
         return area, *clopper_pearson(area * sizes.min(), int(sizes.min()), level)
     return area, *_on_logits(area, error, level)
+
+
+def _placements(scores: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """`(n,)` for a sample of the class the share of others below it, for another that of the
+    class's above it (Sun and Xu 2014, doi:10.1109/LSP.2014.2337313).
+    """
+    others = len(scores) - inside.sum()
+    ranks, placed = _midranks(scores), np.empty(len(scores))
+    placed[inside] = (ranks[inside] - _midranks(scores[inside])) / others
+    placed[~inside] = 1 - (ranks[~inside] - _midranks(scores[~inside])) / inside.sum()
+    return placed
+
+
+def _midranks(values: np.ndarray) -> np.ndarray:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
 def _on_logits(share: float, error: float, level: float) -> Interval:

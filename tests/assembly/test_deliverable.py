@@ -19,7 +19,8 @@ from end_to_end import SHIPPED_FILES, TIMINGS, done, files, invoke, write_recipe
 from onnx import numpy_helper
 from PIL import Image
 
-from augcompress.records import Predictions, load_arrays, read_layers, read_measurements
+from augcompress.predictions import Predictions, load_arrays
+from augcompress.records import read_layers, read_measurements
 from augcompress.stages import export
 
 RUN = Path("runs/tiny/export")
@@ -159,7 +160,7 @@ def test_predict_script_labels_as_the_run_did_without_the_package(finished, tmp_
     found = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     rows = [line.rsplit(",", 2) for line in found.stdout.splitlines()]
-    assert len(rows) == len(images) > 0
+    assert len(rows) == len(images) == 10
     assert [row[1] for row in rows] == wanted
     blocked = subprocess.run(
         [sys.executable, "-S", "-c", "import torch"], env=environment, capture_output=True

@@ -11,7 +11,7 @@ from end_to_end import done, invoke
 
 from augcompress.datasets import DataFacts
 from augcompress.datasets.digits import Digits
-from augcompress.records import Predictions
+from augcompress.predictions import Predictions
 
 RUN = Path("runs/tiny")
 FLIP = "{kind: horizontal_flip, probability: %s}"
@@ -71,3 +71,12 @@ def test_one_view_is_no_augmentation(mine):
     answer = invoke("evaluate", "-r", "tiny.yaml", *views(1, 1))
     assert answer.code == 2
     assert "evaluate.test_time_augmentation.views" in answer.error
+
+
+def test_views_that_mix_test_images_are_refused(mine):
+    told = "{pipeline: [{kind: mixup}], views: 2}"
+    answer = invoke(
+        "evaluate", "-r", "tiny.yaml", "--set", f"evaluate.test_time_augmentation={told}"
+    )
+    assert answer.code == 2
+    assert "mixup blends test images with each other" in answer.error

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from end_to_end import done, invoke
+from end_to_end import done, invoke, training, write_recipe
 from PIL import Image
 from scipy.stats import binomtest, ttest_1samp
 
 from augcompress.compare import Contender, compare, differing
+from augcompress.compare.contenders import last_stage
 from augcompress.errors import AugcompressError
-from augcompress.records import Predictions
-from augcompress.statistics.paired import tango
+from augcompress.predictions import Predictions
+from augcompress.statistics import tango, wilson
 
 RUN = Path("runs/tiny")
 N = 200
@@ -121,6 +122,35 @@ def test_seeds_that_all_differ_alike_have_no_p():
     base, more = (model(n, rights(range(k)), rights(range(k))) for n, k in (("a", 10), ("b", 4)))
     pair = compare([base, more]).pairs[0]
     assert (pair.p_value, pair.p_adjusted) == (None, None)
+    assert (pair.difference.low, pair.difference.high) == (None, None)
+    assert not pair.not_worse
+
+
+def test_every_interval_has_the_level_asked_for():
+    pair = compare([BASE, BETTER], level=0.9).pairs[0]
+    rows = [*pair.top1, pair.agreement, *pair.differences]
+    assert {row.level for row in rows} == {0.9}
+    assert (pair.top1[0].low, pair.top1[0].high) == wilson(170, N, 0.9)
+
+
+def test_last_model_of_the_recipes_own_order_stands_for_the_run(place):
+    def change(recipe):
+        recipe["pipeline"] = ["train_teacher", "prune", "distill"]
+        recipe["distill"]["student"] = None
+        for stage in ("train_teacher", "prune", "distill"):
+            recipe[stage]["training"] = training(1)
+
+    done("run", "-r", write_recipe(place, change))
+    assert last_stage(RUN).name == "distill"
+
+
+def test_images_of_another_data_set_are_not_written(mine):
+    write_recipe(mine, lambda r: r["data"].update(validation=0.3, validation_from="test"))
+    given = ("compare", str(RUN), str(RUN / "train_teacher"), "-r", "tiny.yaml")
+    answer = invoke("compare", str(RUN), f"{RUN}/export", *given[3:], "--images", "apart")
+    assert answer.code == 1
+    assert "are not those that were answered" in answer.error
+    assert not list(mine.glob("*apart*"))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from augcompress.compressions import Channels, Magnitude, PruneStep
 from augcompress.errors import LimitError
+from augcompress.exporters import OnnxExporter, to_graph
 
 STEPS = {
     "magnitude": Magnitude(sparsity=0.7),
@@ -97,6 +98,14 @@ def test_the_promise_can_be_broken(step, network, probe):
     _, history = prune(step, network, probe).convert()
     with pytest.raises(LimitError, match="promised"):
         step.check(network, history, probe)
+
+
+def test_the_promise_can_be_broken_in_the_file(step, network, probe, images):
+    converted, history = prune(step, network, probe).convert()
+    kept = to_graph(converted, images[:2], OnnxExporter())
+    assert step.check_file(kept, history) == []
+    with pytest.raises(LimitError, match="promised"):
+        step.check_file(to_graph(network, images[:2], OnnxExporter()), history)
 
 
 def test_pruning_by_importance_keeps_accuracy_after_fine_tuning(step, network, probe):

@@ -165,3 +165,37 @@ def test_modes_are_put_back_when_the_reference_fails(network, images, tmp_path, 
     with pytest.raises(ValueError, match="no answer"):
         check_float(written(graph, tmp_path / "model.onnx"), failing, images)
     assert failing.training
+
+
+def with_last(graph, path, make):
+    """A file whose scores go through further nodes; `make` names them from `inner` to `logits`."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(graph)
+    for node in changed.graph.node:
+        node.output[:] = ["inner" if name == "logits" else name for name in node.output]
+    changed.graph.node.extend(make())
+    return changed, written(changed, path)
+
+
+def test_file_with_a_column_too_many_is_caught(graph, network, images, tmp_path):
+    def twice():
+        return [onnx.helper.make_node("Concat", ["inner", "inner"], ["logits"], axis=1)]
+
+    changed, path = with_last(graph, tmp_path / "wide.onnx", twice)
+    changed.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 20
+    save(changed, path)
+    with pytest.raises(LimitError, match=r"returns \(\d+, 20\), the network \(\d+, 10\)"):
+        check_float(path, network, images)
+
+
+def test_file_whose_rows_depend_on_each_other_is_caught(graph, images, tmp_path):
+    def less_the_mean():
+        mean = onnx.helper.make_node("ReduceMean", ["inner", "first"], ["centre"], keepdims=1)
+        return [mean, onnx.helper.make_node("Sub", ["inner", "centre"], ["logits"])]
+
+    changed, path = with_last(graph, tmp_path / "mixed.onnx", less_the_mean)
+    axes = onnx.numpy_helper.from_array(np.array([0]), "first")
+    changed.graph.initializer.append(axes)
+    save(changed, path)
+    with pytest.raises(LimitError, match="differs from the larger batch"):
+        check_float(path, as_reference(path), images)

@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from augcompress.errors import AugcompressError
 from augcompress.measures import MeasureName, calibrated, quality
-from augcompress.records import Predictions
+from augcompress.predictions import Predictions
 from augcompress.statistics import ece, fit_temperature, nll, rescale, wilson
 
 NAMES = ("Shirt", "Bag", "Boot", "Coat", "Dress", "Sandal")

@@ -10,14 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from augcompress.records import (
-    Layer,
-    Measurement,
-    Predictions,
-    save_arrays,
-    write_layers,
-    write_measurements,
-)
+from augcompress.predictions import Predictions, save_arrays
+from augcompress.records import Layer, Measurement, write_layers, write_measurements
 from augcompress.statistics.intervals import wilson
 
 CLASSES = ("cat", "<b>&", 'quo"te', "Ärmel", "x" * 30)

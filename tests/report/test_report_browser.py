@@ -21,17 +21,18 @@ CHROMIUM = next(
     None,
 )
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
-PAGES = ("one", "several", "half")
+PAGES = ("one", "several", "half", "real")
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """A page of a finished run, of two runs, and of an unfinished one."""
+def pages(tmp_path_factory, finished):
+    """A page of a finished run, of two runs, of an unfinished one, and of what a real run left."""
     folder = tmp_path_factory.mktemp("pages")
     one = write_run(folder / "shirts")
     other = write_run(folder / "trousers", seed=3)
     half = write_run(folder / "half", STAGES[:2])
     runs = {"one": [one], "several": [one, other], "half": [half]}
+    runs["real"] = [finished / "runs" / "tiny"]
     return {name: write(found, folder / f"{name}.html") for name, found in runs.items()}
 
 

@@ -10,13 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from end_to_end import SHIPPED_FILES
 from synthetic_runs import CLASSES, STAGES, predictions, write_run
 
 from augcompress.errors import AugcompressError
 from augcompress.figures import percent, value_text
-from augcompress.records import Predictions, Verdict, read_measurements
+from augcompress.predictions import Predictions
+from augcompress.records import Verdict, read_measurements, write_measurements
 from augcompress.report import SECTIONS, build, write
 from augcompress.report.content import without_folders
+
+GLUE = {0x00A0: " ", 0x2060: None}
+"""What keeps a number and its unit on one line."""
 
 
 class Page(HTMLParser):
@@ -88,7 +93,7 @@ def test_references_inside_the_page_lead_somewhere(page, read):
 def test_the_opening_says_what_ships_with_interval_and_n(run, read):
     rows = read_measurements(run / "export" / "measurements.json")
     top1 = {one.role: value_text(one) for one in rows if one.name == "top1"}
-    opening = read.texts["summary"].replace("\u00a0", " ")
+    opening = read.texts["summary"].translate(GLUE)
     assert f"The shipped file labels {top1['shipped']} of the test images correctly." in opening
     assert top1["teacher"] in opening
     assert "40 kB; the teacher's file takes 400 kB, 10 times that" in opening
@@ -97,7 +102,7 @@ def test_the_opening_says_what_ships_with_interval_and_n(run, read):
 
 
 def test_a_speed_within_noise_is_called_so(read):
-    opening = read.texts["summary"].replace("\u00a0", " ")
+    opening = read.texts["summary"].translate(GLUE)
     assert "too noisy to say against the float network" in opening
 
 
@@ -120,6 +125,11 @@ def test_what_users_write_is_escaped(page, read):
     assert "&lt;b&gt;&amp;" in page
     assert "<script>alert" not in page
     assert "<script>alert('&')</script>" in read.texts["recipe"]
+
+
+def test_options_in_sentences_are_code(page, read):
+    assert '<code class="option">--set</code>' in page
+    assert "<code" not in read.texts["reproduce"]
 
 
 def test_no_folder_of_the_user_is_on_the_page(run, page):
@@ -183,9 +193,81 @@ def test_verdicts_are_shown(run):
     assert "not judged nll at most 1 not taken" in text
 
 
+def test_what_became_of_the_files_is_shown(run):
+    changed = "export/model.onnx has changed since it was measured; see /home/someone/x"
+    verdicts = [
+        Verdict(limit="sizes are right", reached=True, kind="integrity", found="unchanged"),
+        Verdict(limit="it is", reached=False, kind="integrity", found="changed", note=changed),
+    ]
+    text = Page(build([run], {run: verdicts})).texts["summary"]
+    assert "reached sizes are right found unchanged" in text
+    assert "missed it is found changed export/model.onnx has changed" in text
+    assert "/home/someone" not in text
+    assert "not judged top1 at most 0.02 worse than teacher" in text  # of limits, none says
+
+
+def test_what_was_found_is_shown_with_its_interval(run):
+    found = Verdict(limit="top1", reached=True, actual=0.81, found="0.82 (0.81–0.83)")
+    text = Page(build([run], {run: [found]})).texts["summary"]
+    assert "reached top1 found 0.82 (0.81–0.83)" in text
+
+
 def test_limits_that_nobody_judged_are_listed_as_such(read):
-    assert "not judged top1 against teacher at most worse by 0.02" in read.texts["summary"]
-    assert "augcompress check shirts" in read.texts["summary"]
+    assert "not judged top1 at most 0.02 worse than teacher" in read.texts["summary"]
+    assert "augcompress check shirts --recipe shirts/spec.json" in read.texts["summary"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (
+            {"measure": "latency_ms", "baseline": "teacher", "times_better": 4.0},
+            "latency_ms at least 4 times better than teacher",
+        ),
+        (
+            {"measure": "nll", "baseline": "float", "at_least_better": 0.1, "relative": True},
+            "nll at least 10 % better than float",
+        ),
+        (
+            {"measure": "recall", "label": "cat", "at_least": 0.7, "bound": "interval"},
+            "recall of cat at least 0.7 (end of its interval)",
+        ),
+        ({"measure": "ece"}, "ece"),
+    ],
+)
+def test_limits_are_in_the_gates_words(tmp_path, limit, words):
+    run = write_run(tmp_path / "bound", STAGES[:1])
+    told = json.loads((run / "spec.json").read_text()) | {"limits": [limit]}
+    (run / "spec.json").write_text(json.dumps(told))
+    text = Page(build([run])).texts["summary"]
+    assert text.partition("not judged ")[2].startswith(words)
+
+
+def test_of_several_timings_the_first_is_shown(tmp_path):
+    run = write_run(tmp_path / "threads")
+    path = run / "export" / "measurements.json"
+    rows = read_measurements(path)
+    with_two = [
+        one.model_copy(
+            update={"value": one.value / 2, "low": None, "high": None}
+            | {"conditions": {**one.conditions, "threads": 2, "batch": 8}}
+        )
+        for one in rows
+        if one.name == "latency_ms"
+    ]
+    write_measurements(path, [*with_two, *rows])
+    text = Page(build([run])).texts["summary"].translate(GLUE)
+    assert "0.02 ms (n=50) an image on 2 threads of A CPU" in text
+
+
+def test_stages_stand_in_the_order_of_the_recipes_pipeline(tmp_path):
+    run = write_run(tmp_path / "turned", ("train_teacher", "prune"))
+    told = json.loads((run / "spec.json").read_text())
+    told["pipeline"] = ["train_teacher", "prune", "distill"]
+    (run / "spec.json").write_text(json.dumps(told))
+    text = Page(build([run])).texts["pipeline"]
+    assert text.index("Train teacher") < text.index("Prune") < text.index("Distil")
+    assert "Quantise" not in text
 
 
 @pytest.mark.parametrize("done", range(len(STAGES)))
@@ -195,7 +277,7 @@ def test_an_unfinished_run_says_what_is_missing_and_what_does_it(tmp_path, done)
     assert set(SECTIONS) <= set(found.ids)
     assert f"half: {done} of 6 stages done" in found.texts["summary"]
     assert found.texts["pipeline"].count("not done yet") == 6 - done
-    assert "augcompress export --recipe half/recipe.yaml --run-dir half" in found.texts["pipeline"]
+    assert "augcompress export --recipe half/spec.json --run-dir half" in found.texts["pipeline"]
     assert "Not here:" in found.texts["classes"]
 
 
@@ -203,7 +285,7 @@ def test_an_old_run_says_what_its_export_did_not_leave(tmp_path):
     found = Page(build([write_run(tmp_path / "old", old=True)]))
     for section in ("images", "layers"):
         assert "Not here:" in found.texts[section]
-        assert "augcompress export --recipe old/recipe.yaml" in found.texts[section]
+        assert "augcompress export --recipe old/spec.json" in found.texts[section]
         assert "--force" in found.texts[section]
     assert "Without a baseline's predictions" in found.texts["classes"]
 
@@ -281,7 +363,7 @@ def test_what_is_no_run_is_refused_with_what_to_do(tmp_path):
 def test_a_damaged_record_is_an_error_with_what_to_do(tmp_path):
     run = write_run(tmp_path / "worn")
     (run / "prune" / "stage.json").write_text("{")
-    with pytest.raises(AugcompressError, match=r"stage\.json is damaged; repeat its stage"):
+    with pytest.raises(AugcompressError, match=r"stage\.json: is damaged; repeat the stage"):
         build([run])
 
 
@@ -303,6 +385,12 @@ def test_a_run_of_the_pipeline_leaves_nothing_out(finished):
     assert "Not here:" not in " ".join(found.texts.values())
     assert "Could not be read" not in found.texts["summary"]
     assert "augcompress compare tiny tiny-again" in found.texts["reproduce"]
+
+
+def test_the_page_of_a_run_of_the_pipeline_is_small(finished):
+    run = finished / "runs" / "tiny"
+    assert set(SHIPPED_FILES) <= {path.name for path in (run / "export").iterdir()}
+    assert len(build([run]).encode()) < 2_000_000
 
 
 def test_write_leaves_the_whole_page(run, page, tmp_path):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import confusion_matrix, f1_score, log_loss, recall_score
+from sklearn.metrics import confusion_matrix, f1_score, log_loss
 
 from augcompress.statistics import (
     confusion,
@@ -18,7 +18,6 @@ from augcompress.statistics import (
     macro_f1,
     macro_f1_interval,
     nll,
-    recalls,
     reliability,
     rescale,
 )
@@ -49,12 +48,6 @@ def test_confusion_has_true_classes_as_rows():
     np.testing.assert_array_equal(table, confusion_matrix(LABELS, CHOSEN, labels=range(4)))
 
 
-def test_recalls_by_hand():
-    found = recalls(confusion(LABELS, CHOSEN, 4))
-    assert found[[0, 1, 3]] == pytest.approx([2 / 3, 1.0, 0.0])
-    assert math.isnan(found[2])
-
-
 def test_macro_f1_by_hand_and_by_scikit_learn():
     # F1 of 0: 2*2/(3+3); of 1: 2*2/(2+3); 2 is nowhere and left out; 3 is never found
     found = macro_f1(confusion(LABELS, CHOSEN, 4))
@@ -63,12 +56,11 @@ def test_macro_f1_by_hand_and_by_scikit_learn():
     assert macro_f1(np.zeros((3, 3), int)) == 0.0
 
 
-def test_macro_f1_and_recall_of_many():
+def test_macro_f1_of_many():
     probabilities, labels = sample(500)
     chosen = probabilities.argmax(axis=1)
     table = confusion(labels, chosen, 5)
     assert macro_f1(table) == pytest.approx(f1_score(labels, chosen, average="macro"))
-    assert recalls(table) == pytest.approx(recall_score(labels, chosen, average=None))
 
 
 def test_macro_f1_interval_is_that_of_redrawn_samples():

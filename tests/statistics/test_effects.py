@@ -12,6 +12,7 @@ from scipy import stats
 from augcompress.statistics import (
     against_control,
     cell_intervals,
+    corrected_t,
     holm,
     interactions,
     main_effects,
@@ -92,7 +93,8 @@ def test_against_a_control_by_hand():
         if name != ("off", "none")
     }
     adjusted = dict(zip(raw, holm(list(raw.values())), strict=True))
-    assert {name: one.p for name, one in found.items()} == pytest.approx(adjusted)
+    assert {name: one.p for name, one in found.items()} == pytest.approx(raw)
+    assert {name: one.p_adjusted for name, one in found.items()} == pytest.approx(adjusted)
     assert found[("on", "small")].value == pytest.approx(16 / 3)
 
 
@@ -104,7 +106,7 @@ def test_one_replicate_has_no_interval():
         *interactions(FACTORS, cells),
         *against_control(cells, ("off", "none")),
     ):
-        assert (one.low, one.high, one.p, one.n) == (None, None, None, 1)
+        assert (one.low, one.high, one.p, one.p_adjusted, one.n) == (None, None, None, None, 1)
     assert by_name(main_effects(FACTORS, cells))[("mixup", "on")].value == 1.0
 
 
@@ -118,6 +120,57 @@ def test_a_missing_run_takes_its_seed_out_of_the_effects_it_belongs_to():
     assert math.isnan(nothing.value)
 
 
+def test_p_is_adjusted_for_the_effects_of_one_call():
+    for found in (main_effects(FACTORS, CELLS), interactions(FACTORS, CELLS)):
+        adjusted = holm([one.p for one in found])
+        assert [one.p_adjusted for one in found] == pytest.approx(adjusted.tolist())
+
+
+def test_replicates_without_spread_tell_nothing_of_chance():
+    cells = {("off",): np.array([0.7, 0.8, 0.9]), ("on",): np.array([0.8, 0.9, 1.0])}
+    (change,) = against_control(cells, ("off",))
+    assert change.value == pytest.approx(0.1)
+    assert (change.low, change.high, change.p, change.p_adjusted) == (None, None, None, None)
+
+
+def folded(seed=0):
+    """(seeds, folds) values of every cell of two factors."""
+    values = np.random.default_rng(seed).normal(0.8, 0.05, (4, 2, 3))
+    return dict(zip(product(["0", "1"], ["0", "1"]), values, strict=True))
+
+
+def test_folds_are_averaged_over_seeds_and_their_intervals_corrected():
+    cells = folded()
+    (found,) = against_control({k: cells[k] for k in [("0", "0"), ("1", "0")]}, ("0", "0"))
+    gain = (cells["1", "0"] - cells["0", "0"]).mean(axis=0)
+    assert (found.value, found.n) == (pytest.approx(gain.mean()), 3)
+    assert (found.low, found.high) == pytest.approx(corrected_t(gain))
+    error = math.sqrt((1 / 3 + 1 / 2) * gain.var(ddof=1))
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(gain.mean()) / error, 2))
+    cell = by_name(cell_intervals(cells))["1", "0"]
+    assert (cell.low, cell.high) == pytest.approx(corrected_t(cells["1", "0"].mean(axis=0)))
+
+
+def test_effects_of_folds_are_paired_by_seed_and_fold():
+    levels, cells = {"a": ["0", "1"], "b": ["0", "1"]}, folded()
+    cells["1", "0"][0, 2] = np.nan
+    off, on = (np.mean([cells[a, "0"], cells[a, "1"]], axis=0) for a in "01")
+    by_fold = [(on - off)[:, 0].mean(), (on - off)[:, 1].mean(), (on - off)[1, 2]]
+    found = by_name(main_effects(levels, cells))["a", "1"]
+    assert (found.value, found.n) == (pytest.approx(np.mean(by_fold)), 3)
+    both = (cells["1", "1"] - cells["0", "1"]) - (cells["1", "0"] - cells["0", "0"])
+    by_fold = [both[:, 0].mean(), both[:, 1].mean(), both[1, 2]]
+    (found,) = interactions(levels, cells)
+    assert (found.low, found.high) == pytest.approx(corrected_t(np.array(by_fold)))
+
+
+def test_a_fold_that_no_seed_has_is_left_out():
+    values = np.array([[0.7, np.nan, 0.9, 0.8], [0.8, np.nan, np.nan, 0.7]])
+    (found,) = cell_intervals({("a",): values})
+    assert (found.value, found.n) == (pytest.approx((0.75 + 0.9 + 0.75) / 3), 3)
+    assert (found.low, found.high) == pytest.approx(corrected_t([0.75, 0.9, 0.75], 1 / 4))
+
+
 def test_an_incomplete_grid_is_refused():
     cells = {name: values for name, values in CELLS.items() if name != ("on", "small")}
     with pytest.raises(ValueError, match=r"no cell \('on', 'small'\)"):
@@ -125,7 +178,7 @@ def test_an_incomplete_grid_is_refused():
     with pytest.raises(ValueError, match="no cell"):
         against_control(cells, ("on", "small"))
     cells = {**CELLS, ("on", "small"): np.array([1.0])}
-    with pytest.raises(ValueError, match=r"differ in replicates: \[1, 3\]"):
+    with pytest.raises(ValueError, match=r"differ in replicates: \[\(1,\), \(3,\)\]"):
         interactions(FACTORS, cells)
 
 
@@ -152,5 +205,5 @@ def test_false_alarms_against_a_control_are_one_family_in_twenty():
     rng, alarms = np.random.default_rng(1), []
     for _ in range(2000):
         cells = {(str(k),): rng.normal(size=5) for k in range(6)}
-        alarms.append(min(one.p for one in against_control(cells, ("0",))) < 0.05)
+        alarms.append(min(one.p_adjusted for one in against_control(cells, ("0",))) < 0.05)
     assert np.mean(alarms) <= 0.05 + 4 * math.sqrt(0.05 * 0.95 / 2000)

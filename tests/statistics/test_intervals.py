@@ -11,7 +11,6 @@ from scipy import stats
 from augcompress.statistics import (
     bootstrap,
     bootstrap_mean,
-    bootstrap_median,
     clopper_pearson,
     corrected_t,
     student_t,
@@ -137,19 +136,6 @@ def test_bootstrap_of_a_mean_covers(n):
     assert np.mean(covered) == pytest.approx(nominal, abs=ERROR)
 
 
-def test_bootstrap_of_a_median_covers():
-    n = 101
-    cases = np.random.default_rng(2).lognormal(size=(40, CASES // 40, n))
-    covered = []
-    for seed, some in enumerate(np.sort(cases, axis=2)):
-        middle = resampled(n, lambda rows: np.median(rows, axis=1).astype(int), 1000, seed)
-        low, high = percentiles(some[:, middle].T)  # in sorted values, a median is a rank
-        covered.append((low <= 1) & (high >= 1))
-        alone = bootstrap_median(some[0], resamples=1000, seed=seed)
-        assert alone == pytest.approx((low[0], high[0]), abs=1e-9)
-    assert np.mean(covered) == pytest.approx(0.945, abs=0.01)  # one rank more or less: 1 to 2 %
-
-
 def test_a_table_redrawn_is_its_samples_redrawn():
     counts = np.array([30, 60, 10])
     samples = np.repeat([0, 1, 2], counts)
@@ -163,7 +149,6 @@ def test_a_table_redrawn_is_its_samples_redrawn():
 
 
 def test_bootstrap_of_a_constant_is_the_constant():
-    assert bootstrap_median(np.full(20, 3.0)) == (3.0, 3.0)
     assert bootstrap_mean(np.full(20, 3.0)) == (3.0, 3.0)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 Baseline = Literal["teacher", "previous", "float", "reference"]
+GOALS = ("at_least", "at_most", "at_most_worse", "at_least_better", "times_better")
 COMPARING = ("at_most_worse", "at_least_better", "times_better")
+"""Goals that hold the measure against a baseline's own number."""
 FLOORS = ("at_least", "at_least_better", "times_better")
 """Goals that want a number at least as large as theirs."""
-
-
 AS_TYPED = 12  # digits: a limit is shown as the recipe has it
 
 
@@ -35,8 +37,38 @@ class Limit(Protocol):
     def wanted(self) -> float: ...
 
 
-class Unjudged(Exception):
-    """A limit that cannot be judged: why not, and what to do."""
+@dataclass(frozen=True)
+class StoredLimit:
+    """A limit read from a run's `spec.json`."""
+
+    measure: str
+    label: str | None
+    baseline: Baseline | None
+    split: str | None
+    relative: bool
+    bound: Literal["value", "interval"]
+    goal: str
+    wanted: float
+
+
+def stored(told: Mapping[str, Any]) -> StoredLimit:
+    """A limit as `spec.json` has it; fields that are not there have their defaults.
+
+    Raises ValueError when it names no goal.
+    """
+    goals = [goal for goal in GOALS if isinstance(told.get(goal), (int, float))]
+    if not goals:
+        raise ValueError(f"a limit needs one of {', '.join(GOALS)}")
+    return StoredLimit(
+        measure=str(told.get("measure", "")),
+        label=told.get("label"),
+        baseline=told.get("baseline"),
+        split=told.get("split"),
+        relative=bool(told.get("relative")),
+        bound=told.get("bound", "value"),
+        goal=goals[0],
+        wanted=told[goals[0]],
+    )
 
 
 def compares(limit: Limit) -> bool:

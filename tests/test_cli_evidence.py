@@ -1,0 +1,134 @@
+"""The commands compare, check, search and report on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from end_to_end import TINY, done, invoke, training, write_recipe
+
+RUN = Path("runs/tiny")
+KEPT = "limits=[{measure: top1, at_least: 0.001}, {measure: size_bytes, at_most: 1000000}]"
+TIGHTENED = "limits=[{measure: top1, at_least: 0.001}, {measure: size_bytes, at_most: 10}]"
+
+
+def test_check_passes_then_fails_with_3_after_a_limit_is_tightened(mine):
+    assert done("check", RUN, "-r", "tiny.yaml", "--set", KEPT).code == 0
+    answer = invoke("check", RUN, "-r", "tiny.yaml", "--set", TIGHTENED)
+    assert answer.code == 3
+    assert "size_bytes at most 10" in answer.error
+    rows = [" ".join(line.split()) for line in answer.out.splitlines()]
+    assert any(row.startswith("MISSED size_bytes at most 10") for row in rows)
+    assert max(map(len, answer.out.splitlines())) <= 80
+
+
+def test_check_writes_junit_and_appends_a_summary(mine):
+    Path("summary.md").write_text("before\n")
+    given = ("--junit", "check.xml", "--summary", "summary.md", "--json")
+    answer = invoke("check", RUN, "-r", "tiny.yaml", "--set", TIGHTENED, *given)
+    suite = ElementTree.parse("check.xml").getroot()[0]
+    verdicts = json.loads(answer.out)["limits"]
+    assert (int(suite.get("tests")), int(suite.get("failures"))) == (len(verdicts), 1)
+    summary = Path("summary.md").read_text()
+    assert summary.startswith("before\n## ")
+    assert "Top-1 on test" in summary
+    assert summary.count("**missed**") == 1
+
+
+def test_check_of_a_measure_that_was_not_taken_says_what_is_near(mine):
+    limit = "limits=[{measure: top_1, at_least: 0.5}]"
+    answer = invoke("check", RUN, "-r", "tiny.yaml", "--set", limit)
+    assert answer.code == 3
+    assert "top1" in answer.out
+
+
+def test_check_finds_a_file_that_was_changed_after_it_was_measured(mine):
+    path = RUN / "export/model.onnx"
+    content = path.read_bytes()
+    path.unlink()  # it is the store's own file
+    path.write_bytes(content.replace(b"body", b"bodY", 1))
+    answer = invoke("check", RUN, "-r", "tiny.yaml", "--set", KEPT)
+    assert answer.code == 3
+    assert "model.onnx" in answer.error
+
+
+def test_check_takes_the_timing_of_the_target_device(mine):
+    rows = json.loads((RUN / "export/measurements.json").read_text())["measurements"]
+    latency = next(r for r in rows if r["name"] == "latency_ms" and r["subject"] == "model.onnx")
+    told = {**latency, "value": 5.0, "low": 4.9, "high": 5.1, "baseline": None}
+    Path("timing.json").write_text(json.dumps({"version": 1, "measurements": [told]}))
+    limit = ("--set", "limits=[{measure: latency_ms, at_most: 4}]")
+    assert done("check", RUN, "-r", "tiny.yaml", *limit).code == 0
+    answer = invoke("check", RUN, "-r", "tiny.yaml", *limit, "--timing", "timing.json")
+    assert answer.code == 3
+
+
+def test_check_warns_when_the_recipe_is_not_the_one_that_was_run(mine):
+    changed = ("--set", KEPT, "--set", "distill.training.epochs=9")
+    answer = done("check", RUN, "-r", "tiny.yaml", *changed)
+    assert "distill" in answer.err
+    assert "tiny.yaml" in answer.err
+    assert "distill" not in done("check", RUN, "-r", "tiny.yaml", "--set", KEPT).err
+
+
+def test_report_of_a_run_with_its_limits(mine):
+    write_recipe(mine, lambda r: r.update(limits=[{"measure": "top1", "at_least": 0.001}]))
+    done("run", "-r", "tiny.yaml", "-q")
+    answer = done("report", RUN)
+    assert answer.out == f"{RUN / 'report.html'}\n"
+    page = (RUN / "report.html").read_text()
+    assert "top1 on test at least 0.001" in page
+    assert done("report", RUN, RUN, "--to", "both.html").out == "both.html\n"
+
+
+def test_report_of_no_run(mine):
+    Path("empty").mkdir()
+    answer = invoke("report", "empty")
+    assert answer.code == 1
+    assert "empty" in answer.error
+
+
+def study(folder: Path) -> Path:
+    def change(recipe):
+        recipe |= {"name": "study", "data": TINY["data"] | {"subset": 200}, "augment": {}}
+        recipe["distill"]["training"] = recipe["train_teacher"]["training"] = training(1)
+        levels = {"off": {"distill.objectives": [{"kind": "labels"}]}, "on": {}}
+        vary = {"teacher": levels, "distill.training.epochs": [1, 2]}
+        recipe["search"] = {"vary": vary, "seeds": [0, 1], "until": "distill"}
+
+    return write_recipe(folder, change)
+
+
+def test_search_prints_its_table_and_knows_its_trials_as_runs(place):
+    recipe = study(place)
+    answer = done("search", "-r", recipe)
+    for title in ("Main effects", "Interactions"):
+        assert title in answer.out
+    assert max(map(len, answer.out.splitlines())) <= 80
+    again = json.loads(done("search", "-r", recipe, "--json").out)
+    assert len(again["trials"]) == 8
+    assert "study of 8 trials" in done("runs", "list").out
+    planned = done("search", "-r", recipe, "--dry-run")
+    assert "8 trials" in planned.out
+
+
+def test_cleaning_keeps_the_stages_of_a_study_and_removes_it_by_name(place):
+    recipe = study(place)
+    done("search", "-r", recipe, "-q")
+    store = Path("runs/.store")
+    before = sorted(path.name for path in store.iterdir() if not path.name.startswith("."))
+    done("runs", "clean")
+    after = sorted(path.name for path in store.iterdir() if not path.name.startswith("."))
+    assert before == after
+    done("runs", "clean", "study")
+    assert not Path("runs/study").exists()
+    assert not [path for path in store.iterdir() if not path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("option", [("--from", "x.onnx"), ("--force",)])
+def test_search_refuses_what_has_no_meaning_for_it(place, option):
+    answer = invoke("search", "-r", study(place), *option)
+    assert answer.code == 2
+    assert option[0] in answer.error
