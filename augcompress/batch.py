@@ -21,6 +21,9 @@ class Batch:
     """Soft targets `(N,classes)`, rows sum to 1; None where unlabelled."""
     index: Tensor
     """`(N,)` int64: positions in the split; caches, memory banks and keyed draws hang on it."""
+    view: Tensor | None = None
+    """`(N,)` int64: which version of its image each sample is, as an epoch may show an image more
+    than once: each draws for itself.  None: every one is the first."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -38,8 +41,18 @@ class Batch:
             inputs = inputs.to(device, non_blocking=True)
         elif isinstance(inputs, dict):
             inputs = {name: value.to(device, non_blocking=True) for name, value in inputs.items()}
-        targets = None if self.targets is None else self.targets.to(device, non_blocking=True)
-        return Batch(inputs, targets, self.index.to(device, non_blocking=True))
+        targets, view = (
+            None if value is None else value.to(device, non_blocking=True)
+            for value in (self.targets, self.view)
+        )
+        return Batch(inputs, targets, self.index.to(device, non_blocking=True), view)
+
+    def take(self, rows: Tensor) -> Batch:
+        """The images at these places `(M,)` only, with all that belongs to them."""
+        targets, view = (
+            None if value is None else value[rows] for value in (self.targets, self.view)
+        )
+        return Batch(self.images()[rows], targets, self.index[rows], view)
 
     def scaled(self) -> Batch:
         """uint8 images become float in [0,1]; everything else stays as it is."""
@@ -62,3 +75,7 @@ class Progress:
     """Optimiser steps finished."""
     fraction: float = 0.0
     """Share of the whole training that is done, 0 to 1."""
+    epochs_done: float = 1.0
+    """Share of the epochs that are finished, 0 to 1: the same throughout an epoch, so that what
+    hangs on it (ramps, resolution) does not depend on the step.  1, all ramps at their end, where
+    nothing is trained."""

@@ -76,6 +76,11 @@ class Measurement(_Record):
         return self
 
     @property
+    def label(self) -> str | None:
+        """What tells it from others of its name: the class, or what images were changed by."""
+        return self.conditions.get("class", self.conditions.get("under"))
+
+    @property
     def role(self) -> str | None:
         """teacher, float or shipped; None: the stage's own result."""
         return self.conditions.get("role")

@@ -12,20 +12,23 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from augcompress.augmentations import AnyAugmentation
+from augcompress.augmentations import AnyAugmentation, Ramp
 from augcompress.compressions import PruneStep, QuantizeStep
-from augcompress.datasets import Dataset
+from augcompress.datasets import ClassBalance, Dataset
 from augcompress.errors import UsageError
 from augcompress.exporters import Exporter
 from augcompress.models import Model
 from augcompress.objectives import Objective
-from augcompress.spec import Spec
+from augcompress.spec import Resolution, Sampling, Spec
 from augcompress.training import Optimizer, Schedule, Training
 
 Rows = list[list[str]]
 ROOMS: dict[str, Any] = {
     "data": Dataset,
     "augmentations": AnyAugmentation,
+    "ramp": Ramp,
+    "sampling": Sampling | Resolution,
+    "class_balance": ClassBalance,
     "models": Model,
     "objectives": Objective,
     "training": Training,

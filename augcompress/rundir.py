@@ -284,6 +284,11 @@ class RunDir:
         """The stage's folder in this run, be it there or not."""
         return self.path / name
 
+    def check_free(self, stage: str) -> None:
+        """Raises AugcompressError when the stage's folder holds what no stage has written: better
+        before the work than after it."""
+        _refuse_foreign(self.stage(stage))
+
     def link(self, entry: Entry, stage: str) -> Path:
         """Make the stage's folder hold exactly the entry's files: hard links, else copies.
 
@@ -323,7 +328,7 @@ class RunDir:
     def _link(self, entry: Entry, folder: Path) -> None:
         aside = self.path / f".new-{folder.name}"
         try:
-            shutil.copytree(entry.path, aside, copy_function=_link_or_copy)
+            shutil.copytree(entry.path, aside, copy_function=link_or_copy)
         except OSError as error:
             remove(aside)
             if is_disk_full(error):
@@ -363,7 +368,8 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _link_or_copy(source: str, target: str) -> str:
+def link_or_copy(source: str, target: str) -> str:
+    """A second name for a file, or a copy where the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError as error:

@@ -28,8 +28,9 @@ from augcompress.rundir import (
     storage_errors,
 )
 
-RUN_FILES = ("recipe.yaml", "spec.json", "report.html", "search.json")
-"""What a run directory holds beside its stages' folders."""
+PREVIEWS = ("contact_sheet.png", "before_after.png")
+RUN_FILES = ("recipe.yaml", "spec.json", "report.html", "search.json", *PREVIEWS)
+"""What a run directory holds beside its stages' folders; previews are pictures of `augment`."""
 TRIALS_FOLDER = "trials"
 """Where a study has a run directory for each trial."""
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from augcompress.batch import Batch, Progress
 from augcompress.component import Component, Section
 from augcompress.errors import AugcompressError
+from augcompress.memory import keep_freed_memory
 from augcompress.processes import ALONE, Processes
 from augcompress.records import Reporter, SilentReporter
 from augcompress.rundir import write_aside
@@ -223,6 +224,8 @@ def fit(
             f"{engine.where}.training.batch_size: {training.batch_size} is more than the training"
             " split holds; lower it"
         )
+    if engine.device.type == "cpu":
+        keep_freed_memory()
     run = _Run(learner, batches, training, engine)
     run.restore()
     engine.reporter.start(engine.where, training.epochs * len(batches), "batch")
@@ -302,7 +305,8 @@ class _Run:
     def progress(self) -> Progress:
         """Where training stands before the next step."""
         step = self.epoch * len(self.batches) + self.step
-        return Progress(self.epoch, step, step / self.total_steps)
+        epochs_done = self.epoch / self.training.epochs
+        return Progress(self.epoch, step, step / self.total_steps, epochs_done)
 
     def check_finite(self) -> None:
         """Raises AugcompressError naming the loss that is NaN or infinite."""

@@ -42,7 +42,7 @@ SHIPPED_FILES = GRAPH_FILES | {
     "predictions-teacher.npz",
 }
 STAGE_FILES = {
-    "augment": {"contact_sheet.png", "measurements.json", "stage.json"},
+    "augment": {"before_after.png", "contact_sheet.png", "measurements.json", "stage.json"},
     "train_teacher": NETWORK_FILES,
     "distill": NETWORK_FILES,
     "prune": NETWORK_FILES,

@@ -11,19 +11,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from augcompress.augmentations import AugmentationFacts
+from augcompress.augmentations import AugmentationFacts, channel_covariance
 from augcompress.batch import Batch
 from augcompress.component import key_of
-from augcompress.datasets import Batches, Data, DataFacts, Split
+from augcompress.datasets import Batches, Data, DataFacts, Split, fit_normalization
 from augcompress.errors import AugcompressError
 from augcompress.models import ModelFacts
 from augcompress.processes import ALONE, Processes
 from augcompress.records import Reporter, SilentReporter
 from augcompress.rundir import RunDir, digest_json
-from augcompress.spec import Spec
+from augcompress.spec import Sampling, Spec
 
 EVALUATION_BATCH = 256
 SMOKE_IMAGES = 320
+COLOUR_SAMPLE = 2000
+PLAIN = Sampling()
 
 
 @dataclass
@@ -78,7 +80,8 @@ class Context:
         """Digest of everything in the recipe that decides results."""
         spec = self.spec
         sections = [[n, getattr(spec, n)] for n in spec.stages() if n != "augment"]
-        return digest_json(key_of([spec.seed, spec.data, spec.augment.pipeline, sections]))
+        augment = [spec.augment.pipeline, spec.augment.sampling]
+        return digest_json(key_of([spec.seed, spec.data, augment, sections]))
 
     @property
     def version(self) -> str:
@@ -99,9 +102,32 @@ class Context:
             classes=len(data.classes),
             channels=data.channels,
             size=data.size,
-            mean=tuple(data.mean),
+            mean=self.mean_colour,
             seed=self.spec.seed,
+            covariance=self.colour_covariance,
         )
+
+    @cached_property
+    def mean_colour(self) -> tuple[float, ...]:
+        """Mean of each channel over the training images, in [0,1]; the constants of the recipe
+        where it gives some."""
+        data = self.data
+        how = getattr(self.spec.data, "normalization", None)  # a plug-in may have none
+        if how in ("none", "minmax"):
+            return tuple(fit_normalization("standardize", data.train, data.channels)[0])
+        return tuple(data.mean)
+
+    def colour_covariance(self) -> torch.Tensor:
+        """`(C,C)` covariance of the training images' colours, in [0,1]: of at most 2,000 of them,
+        evenly spread."""
+        return self._colour_covariance
+
+    @cached_property
+    def _colour_covariance(self) -> torch.Tensor:
+        train = self.split("train")
+        count = min(COLOUR_SAMPLE, len(train))
+        chosen = np.linspace(0, len(train) - 1, count).round().astype(np.int64)
+        return channel_covariance(train.fetch(chosen))
 
     def split(self, name: str) -> Split:
         """`train`, `validation` or `test`.
@@ -114,21 +140,19 @@ class Context:
         return split
 
     def training_batches(
-        self, batch_size: int, processes: Processes = ALONE, where: str = "data"
+        self,
+        batch_size: int,
+        processes: Processes = ALONE,
+        where: str = "data",
+        sampling: Sampling = PLAIN,
     ) -> Batches:
         """Shuffled training batches, or this process's share of each; the incomplete last one is
-        dropped.  Probes and calibration see whole batches in every process.
+        dropped.  Probes and calibration see whole batches in every process, and plain ones.
 
         Raises AugcompressError when the split is smaller than a batch.
         """
-        split = self.split("train")
-        if len(split) < batch_size:
-            raise AugcompressError(
-                f"{where}.training.batch_size: {batch_size} is more than the {len(split)} training"
-                " images; lower it"
-            )
         return Batches(
-            split,
+            self.split("train"),
             len(self.data.classes),
             batch_size,
             shuffle=True,
@@ -136,6 +160,9 @@ class Context:
             drop_last=True,
             rank=processes.rank,
             world=processes.world,
+            balance=sampling.class_balance,
+            repeat=sampling.repeat,
+            where=f"{where}.training",
         )
 
     def evaluated(self, split: str, limit: int | None = None) -> Split:

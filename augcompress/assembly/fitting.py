@@ -9,6 +9,8 @@ from augcompress.assembly.context import Context
 from augcompress.assembly.learners import Lesson, StudentLearner
 from augcompress.assembly.scoring import accuracy, accuracy_scorer, costs, network_answer, predict
 from augcompress.assembly.stage import Output
+from augcompress.datasets import Batches
+from augcompress.errors import AugcompressError
 from augcompress.records import Measurement
 from augcompress.training import Engine, Training, fit, resolve_precision
 
@@ -33,11 +35,28 @@ def train(
     """Fit a network in place; says how it went."""
     engine = engine_for(context, lesson.where, training, folder)
     learner = StudentLearner(network.module, lesson, context, accuracy_scorer(context, engine))
-    batches = context.training_batches(training.batch_size, context.processes, lesson.where)
+    batches = batches_for(context, lesson, training)
     result = fit(learner, batches, training, engine)
     return [
         f"best epoch {result.best_epoch} of {result.epochs} (on validation), {engine.precision}"
     ]
+
+
+def batches_for(context: Context, lesson: Lesson, training: Training) -> Batches:
+    """This process's batches for a lesson.
+
+    Raises AugcompressError when they leave an augmentation nothing to mix with.
+    """
+    world = context.processes.world
+    mixing = [one.kind for one in lesson.augmentations if getattr(one, "mixes", False)]
+    if mixing and training.batch_size // world < 2:
+        raise AugcompressError(
+            f"{lesson.where}.training.batch_size: {training.batch_size} leaves {mixing[0]} no"
+            f" second image in each of {world} processes; raise it, or leave {mixing[0]} out"
+        )
+    return context.training_batches(
+        training.batch_size, context.processes, lesson.where, lesson.sampling
+    )
 
 
 def finish(

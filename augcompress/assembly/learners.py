@@ -8,13 +8,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from augcompress.assembly.artifacts import images_of
-from augcompress.assembly.context import Context
-from augcompress.augmentations import build_pipeline
+from augcompress.assembly.context import PLAIN, Context
+from augcompress.assembly.modes import in_evaluation
+from augcompress.assembly.resolution import check_takes, share_at, shrunk
+from augcompress.augmentations import Loss, build_pipeline
 from augcompress.batch import Batch, Progress
+from augcompress.datasets import class_counts
 from augcompress.errors import AugcompressError
 from augcompress.objectives import FeatureTaps, ObjectiveFacts, View
+from augcompress.spec import Sampling
 from augcompress.training import Learner
 
 
@@ -28,6 +33,7 @@ class Lesson:
     teachers: Sequence[nn.Module] = ()
     teacher_view: str = "same"
     after_step: Sequence[Callable[[], None]] = ()
+    sampling: Sampling = PLAIN
 
 
 class StudentLearner(Learner):
@@ -50,7 +56,10 @@ class StudentLearner(Learner):
         wanted = [objective.taps() for objective in lesson.objectives]
         self.student_layers = tuple(name for taps in wanted for name in taps.student)
         self.teacher_layers = tuple(name for taps in wanted for name in taps.teacher)
-        self.augment = build_pipeline(list(lesson.augmentations), context.augmentation_facts)
+        where, facts_of_data = f"{lesson.where}.augment", context.augmentation_facts
+        self.augment = build_pipeline(list(lesson.augmentations), facts_of_data, where)
+        self.loss = loss_of(student, self.sized)
+        self.emphasis = emphasis_of(context, lesson.sampling)
         facts = self.objective_facts(context)
         self.objectives = nn.ModuleDict(
             {
@@ -71,6 +80,9 @@ class StudentLearner(Learner):
                     " and there is none; add train_teacher or give --teacher"
                 )
         example = context.example().to(context.device)
+        for network in (self.student, *self.teachers):
+            resolution = self.lesson.sampling.resolution
+            check_takes(network, example, resolution, f"{self.lesson.where}.sampling")
         with torch.no_grad():
             student = shapes_of(self.student, self.student_layers, example)
             teachers = [shapes_of(t, self.teacher_layers, example) for t in self.teachers]
@@ -85,10 +97,11 @@ class StudentLearner(Learner):
         """Weighted losses by objective."""
         clean = batch.scaled()
         with torch.no_grad(), torch.autocast(clean.index.device.type, enabled=False):
-            seen = self.encode(self.augment(clean, seed=self.seed, progress=self.progress))
-        logits, features = observed(self.student, self.student_layers, seen.images())
-        same = self.lesson.teacher_view == "same"
-        shown = (seen if same else self.encode(clean)).images()
+            seen = self.encode(self.augmented(clean))
+            same = self.lesson.teacher_view == "same"
+            shown = self.sized((seen if same else self.encode(clean)).images())
+            images = shown if same else self.sized(seen.images())
+        logits, features = observed(self.student, self.student_layers, images)
         with torch.no_grad():
             taught = [observed(t, self.teacher_layers, shown) for t in self.teachers]
         view = View(
@@ -106,6 +119,20 @@ class StudentLearner(Learner):
             losses = [objective.weight * module(view) for objective, module in weighted]
             return dict(zip(names_of(self.lesson.objectives), losses, strict=True))
 
+    def augmented(self, clean: Batch) -> Batch:
+        """The batch as it is learned from, in its full size."""
+        emphasis = None
+        if self.emphasis is not None and clean.targets is not None:
+            emphasis = clean.targets @ self.emphasis.to(clean.targets)
+        return self.augment(
+            clean, seed=self.seed, progress=self.progress, loss=self.loss, emphasis=emphasis
+        )
+
+    def sized(self, images: Tensor) -> Tensor:
+        """Images as networks see them now: smaller while `resolution` says so."""
+        share = share_at(self.lesson.sampling.resolution, self.progress.epochs_done)
+        return shrunk(images, share)
+
     def score(self) -> float:
         """Top-1 on validation."""
         return self._score(self.student)
@@ -116,6 +143,30 @@ class StudentLearner(Learner):
     def after_step(self) -> None:
         for hold in self.lesson.after_step:
             hold()
+
+
+def emphasis_of(context: Context, sampling: Sampling) -> Tensor | None:
+    """Factor of every augmentation's probability for each class, `(classes,)`; None: all 1."""
+    if sampling.class_balance is None:
+        return None
+    counts = class_counts(context.data.train.labels, len(context.data.classes))
+    factors = torch.from_numpy(sampling.class_balance.emphasis(counts)).float()
+    return None if bool((factors == 1).all()) else factors
+
+
+def loss_of(network: nn.Module, prepare: Callable[[Tensor], Tensor] = images_of) -> Loss:
+    """What adversarial augmentations climb: the cross-entropy `(N,)` of a network in evaluation
+    mode, so that its running statistics stay and no sample depends on another.  Where there are no
+    labels, the network's own answers stand in for them."""
+
+    def loss(batch: Batch) -> Tensor:
+        with in_evaluation(network):
+            logits = network(images_of(prepare(batch.images()))).float()
+        labels = batch.targets if batch.targets is not None else logits.detach().argmax(1)
+        targets = labels.to(logits.dtype) if labels.dim() > 1 else labels
+        return F.cross_entropy(logits, targets, reduction="none")
+
+    return loss
 
 
 def names_of(objectives: Sequence[Any]) -> list[str]:

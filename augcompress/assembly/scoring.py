@@ -68,7 +68,8 @@ def open_answer(context: Context, path: Path, where: str) -> tuple[Answer, Netwo
 
 def averaged(answer: Answer, context: Context, views: TestTimeAugmentation) -> Answer:
     """The mean of the probabilities over a batch as it is and augmented versions of it."""
-    pipeline = build_pipeline(views.pipeline, context.augmentation_facts)
+    where = "evaluate.test_time_augmentation.pipeline"
+    pipeline = build_pipeline(views.pipeline, context.augmentation_facts, where)
 
     def answer_views(batch: Batch) -> np.ndarray:
         seen = [batch]

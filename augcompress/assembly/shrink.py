@@ -22,6 +22,7 @@ from augcompress.assembly.artifacts import (
     save_network,
 )
 from augcompress.assembly.context import Context
+from augcompress.assembly.fitting import batches_for
 from augcompress.assembly.learners import Lesson, StudentLearner
 from augcompress.assembly.scoring import accuracy_scorer
 from augcompress.batch import Batch
@@ -94,9 +95,7 @@ def tune(
     earlier = replace(network, module=prepared.network).holds()
     held = replace(lesson, after_step=(prepared.after_step, *earlier))
     learner = StudentLearner(prepared.network, held, context, accuracy_scorer(context, engine))
-    size = section.training.batch_size
-    batches = context.training_batches(size, context.processes, lesson.where)
-    fit(learner, batches, section.training, engine)
+    fit(learner, batches_for(context, lesson, section.training), section.training, engine)
 
 
 def make_probe(context: Context, engine: Engine) -> Probe:

@@ -86,6 +86,7 @@ class Runner:
         section = require_section(self.context.spec, name)
         inputs = self.stages[name].inputs(self)
         entry = self.entry(name, section, inputs)
+        self.context.run.check_free(name)
         if self.context.force and name not in self._forced:
             self._forced.add(name)
             return self.redo(name, entry, inputs)
@@ -150,6 +151,7 @@ class Runner:
             "data": context.data_key(),
             "seed": context.spec.seed,
             "augment": key_of(context.spec.augmentations(name)) if training else None,
+            "sampling": key_of(context.spec.sampling(name)) if training else None,
             "precision": resolve_precision(training.precision, context.device)
             if training
             else None,

@@ -6,26 +6,108 @@ from typing import Annotated
 
 from pydantic import Field
 
+from augcompress.augmentations.adversarial import Fgsm, Pgd
 from augcompress.augmentations.affine import Affine
+from augcompress.augmentations.augmix import AugMix
+from augcompress.augmentations.auto_augment import AutoAugment
 from augcompress.augmentations.base import (
     Augmentation,
     AugmentationFacts,
     GeometricAugmentation,
     GeometricWorker,
+    Loss,
     PixelWorker,
 )
+from augcompress.augmentations.blur import BoxBlur, GaussianBlur, MedianBlur
+from augcompress.augmentations.channels import ChannelDropout, ChannelShuffle, Grayscale
 from augcompress.augmentations.color_jitter import ColorJitter
-from augcompress.augmentations.contact_sheet import contact_sheet
+from augcompress.augmentations.color_matrix import ColorMatrix
+from augcompress.augmentations.color_space import ColorSpaceJitter
+from augcompress.augmentations.contact_sheet import before_after, contact_sheet
+from augcompress.augmentations.cutmix import CutMix
+from augcompress.augmentations.cutout import Cutout
 from augcompress.augmentations.draws import Draws
+from augcompress.augmentations.elastic import Elastic
+from augcompress.augmentations.histogram import Autocontrast, Equalize
 from augcompress.augmentations.horizontal_flip import HorizontalFlip
+from augcompress.augmentations.lens_distortion import LensDistortion
+from augcompress.augmentations.levels import Invert, Posterize, Solarize
 from augcompress.augmentations.mixup import Mixup
-from augcompress.augmentations.pipeline import Pipeline, build_pipeline
+from augcompress.augmentations.noise import (
+    GaussianNoise,
+    ImpulseNoise,
+    SaltPepperNoise,
+    ShotNoise,
+    SpeckleNoise,
+)
+from augcompress.augmentations.pca_jitter import PcaJitter, channel_covariance
+from augcompress.augmentations.perspective import Perspective
+from augcompress.augmentations.pipeline import Pipeline, Setting, assemble, build_pipeline
+from augcompress.augmentations.pixel_dropout import PixelDropout
 from augcompress.augmentations.plugin import AugmentationPlugin
+from augcompress.augmentations.policy_magnitudes import operations
+from augcompress.augmentations.ramp import Ramp
+from augcompress.augmentations.rand_augment import RandAugment
 from augcompress.augmentations.random_crop import RandomCrop
 from augcompress.augmentations.random_erasing import RandomErasing
+from augcompress.augmentations.recording import Recorder
+from augcompress.augmentations.resized_crop import ResizedCrop
+from augcompress.augmentations.rotate import Rotate
+from augcompress.augmentations.rotate90 import Rotate90
+from augcompress.augmentations.scale import Scale
+from augcompress.augmentations.shading import Shading
+from augcompress.augmentations.shear import Shear
+from augcompress.augmentations.translate import Translate
+from augcompress.augmentations.trivial_augment import TrivialAugment
+from augcompress.augmentations.vertical_flip import VerticalFlip
 
 AnyAugmentation = Annotated[
-    RandomCrop | HorizontalFlip | Affine | ColorJitter | RandomErasing | Mixup | AugmentationPlugin,
+    RandomCrop
+    | HorizontalFlip
+    | Affine
+    | VerticalFlip
+    | Rotate
+    | Rotate90
+    | Translate
+    | Scale
+    | Shear
+    | ResizedCrop
+    | Perspective
+    | Elastic
+    | LensDistortion
+    | BoxBlur
+    | GaussianBlur
+    | MedianBlur
+    | ColorJitter
+    | RandomErasing
+    | Mixup
+    | RandAugment
+    | TrivialAugment
+    | AutoAugment
+    | AugMix
+    | Fgsm
+    | Pgd
+    | ChannelDropout
+    | ChannelShuffle
+    | Grayscale
+    | ColorMatrix
+    | ColorSpaceJitter
+    | CutMix
+    | Cutout
+    | Autocontrast
+    | Equalize
+    | Invert
+    | Posterize
+    | Solarize
+    | GaussianNoise
+    | ImpulseNoise
+    | SaltPepperNoise
+    | ShotNoise
+    | SpeckleNoise
+    | PcaJitter
+    | PixelDropout
+    | Shading
+    | AugmentationPlugin,
     Field(discriminator="kind"),
 ]
 """The room's registry: what a recipe's list of augmentations may hold."""
@@ -38,8 +120,16 @@ __all__ = [
     "Draws",
     "GeometricAugmentation",
     "GeometricWorker",
+    "Loss",
     "Pipeline",
     "PixelWorker",
+    "Ramp",
+    "Recorder",
+    "Setting",
+    "assemble",
+    "before_after",
     "build_pipeline",
+    "channel_covariance",
     "contact_sheet",
+    "operations",
 ]

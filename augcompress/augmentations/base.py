@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor, nn
 
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.geometry import Filling, identity_matrices, resample
+from augcompress.augmentations.geometry import (
+    Filling,
+    identity_matrices,
+    outside_of,
+    resample,
+)
+from augcompress.augmentations.ramp import Ramp, at_level
 from augcompress.batch import Batch, Progress
 from augcompress.component import Component
 
 Loss = Callable[[Batch], Tensor]
-"""Loss of the network in training on a batch; adversarial augmentations climb it."""
+"""Loss `(N,)` of the network in training on each sample of a batch, none of which depends on
+another one; its gradient reaches the images.  Adversarial augmentations climb it."""
 
 
 def _lowest_first(limits: tuple[float, float]) -> tuple[float, float]:
@@ -29,9 +36,16 @@ def _lowest_first(limits: tuple[float, float]) -> tuple[float, float]:
 Limits = Annotated[tuple[float, float], AfterValidator(_lowest_first)]
 """The two ends of a range that is drawn from, the lower one first."""
 
-Fill = Annotated[float, Field(ge=0, le=1)] | Literal["mean", "nearest", "reflect"]
+_Share = Annotated[float, Field(ge=0, le=1)]
+Shares = Annotated[tuple[_Share, _Share], AfterValidator(_lowest_first)]
+"""The two ends, each in [0,1], of a range that is drawn from, the lower one first."""
+
+SAFE_DEGREES = 30.0
+"""Rotations up to this, either way, are taken to leave labels alone; beyond, digits turn over."""
+
+Fill = Annotated[float, Field(ge=0, le=1)] | Literal["mean", "nearest", "reflect", "noise"]
 """What is seen beyond the image's edge: a grey value, the training set's mean colour, the edge
-continued, or the image mirrored."""
+continued, the image mirrored, or noise, even in [0,1] for every pixel and channel."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,9 @@ class AugmentationFacts:
     """Mean of each channel over the training split, in [0,1]."""
     seed: int
     """For what is fitted or drawn once, while building."""
+    covariance: Callable[[], Tensor] | None = None
+    """Covariance `(channels,channels)` of the training images' pixel values in [0,1], computed when
+    asked for; None where it is not to be had."""
 
 
 class Augmentation(Component, ABC):
@@ -58,17 +75,49 @@ class Augmentation(Component, ABC):
     dtype, shape and range; target rows still sum to 1; the batch it is given stays as it was.
     """
 
-    mixes: ClassVar[bool] = False
-    """Does it blend images with each other?"""
     label_safety: ClassVar[str]
     """For which data the labels do not survive this operation."""
+    neutral: ClassVar[Mapping[str, Any]] = {"probability": 0.0}
+    """The fields that say how strong it is, each with the value that has no effect: what a ramp
+    moves."""
+    mixes: ClassVar[bool] = False
+    """Does it blend a sample with others of its batch?"""
+    needs_model: ClassVar[bool] = False
+    """Does it need the loss of a network?"""
 
     probability: float = Field(1.0, ge=0, le=1)
     """Share of the samples it is applied to; each sample draws for itself."""
+    ramp: Ramp | None = None
+    """Its strength over training; None: the same throughout."""
+
+    @model_validator(mode="after")
+    def ramp_moves_strengths_that_there_are(self) -> Self:
+        """A ramp can move nothing else."""
+        known = {*self.neutral, "probability"}
+        for name in () if self.ramp is None else self.ramp.only or ():
+            if name not in known:
+                raise ValueError(
+                    f"ramp.only: {name} is no strength of {self.kind}; there are:"
+                    f" {', '.join(sorted(known))}"
+                )
+        return self
+
+    def at(self, epochs_done: float) -> Self:
+        """As it is when this share of the epochs is finished."""
+        if self.ramp is None:
+            return self
+        moved = self.ramp.only or tuple(self.neutral)
+        zeros = {name: {"probability": 0.0, **self.neutral}[name] for name in moved}
+        return at_level(self, zeros, self.ramp.level(epochs_done))
 
     @abstractmethod
     def build(self, facts: AugmentationFacts) -> nn.Module:
         """The worker."""
+
+    def may_change_labels(self) -> bool:
+        """Do these settings make another class of some images, on data where one may tell classes
+        by it?  `augment` then tries it out on the data."""
+        return False
 
 
 class GeometricAugmentation(Augmentation):
@@ -76,7 +125,7 @@ class GeometricAugmentation(Augmentation):
 
     @abstractmethod
     def transforms(self, draws: Draws, size: tuple[int, int]) -> Tensor:
-        """`(N,2,3)` matrices as in `geometry`, as if every sample were chosen."""
+        """`(N,2,3)` or `(N,3,3)` matrices as in `geometry`, as if every sample were chosen."""
 
 
 class PixelWorker(nn.Module):
@@ -114,22 +163,23 @@ class GeometricWorker(nn.Module):
         self.whole = whole
 
     def matrices(self, draws: Draws, size: tuple[int, int]) -> Tensor:
-        """`(N,2,3)` inverse matrices; the identity where a sample is not chosen."""
+        """`(N,2,3)` or `(N,3,3)` inverse matrices; the identity where a sample is not chosen."""
         chosen = draws.chosen(self.probability)[:, None, None]
-        return torch.where(
-            chosen, self.transforms(draws, size), identity_matrices(len(chosen), chosen.device)
-        )
+        moved = self.transforms(draws, size)
+        still = identity_matrices(len(chosen), chosen.device, rows=moved.shape[1])
+        return torch.where(chosen, moved, still)
 
     def forward(
         self, batch: Batch, draws: Draws, *, progress: Progress, loss: Loss | None = None
     ) -> Batch:
         images = batch.images()
         matrices = self.matrices(draws, (images.shape[-2], images.shape[-1]))
-        return batch.with_images(resample(images, matrices, self.filling, whole=self.whole))
+        outside = outside_of(self.filling, images, draws)
+        return batch.with_images(resample(images, matrices, outside, whole=self.whole))
 
 
 def filling_of(fill: Fill, facts: AugmentationFacts) -> Filling:
-    """The recipe's `fill` for this data: a value per channel, "nearest" or "reflect"."""
+    """The recipe's `fill` for this data: a value per channel, "nearest", "reflect" or "noise"."""
     if fill == "mean":
         return tuple(float(value) for value in facts.mean)
     return fill if isinstance(fill, str) else (float(fill),) * facts.channels

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -44,21 +45,27 @@ def hue_of(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Hue in sixths of the circle, chroma and value (HSV) of RGB images, each `(N,H,W)`."""
     red, green, blue = images.unbind(1)
     value, chroma = images.amax(1), images.amax(1) - images.amin(1)
-    divisor = torch.where(chroma > 0, chroma, torch.ones_like(chroma))
+    divisor = chroma + (chroma == 0)
     from_red, from_green = (green - blue) / divisor, 2 + (blue - red) / divisor
     from_blue = 4 + (red - green) / divisor
-    hue = torch.where(value == green, from_green, from_blue)
-    return torch.where(value == red, from_red, hue), chroma, value
+    is_red = (value == red).to(value.dtype)  # 1 or 0: `where` is several times slower on such masks
+    is_green = (value == green).to(value.dtype) * (1 - is_red)
+    hue = from_red * is_red + from_green * is_green + from_blue * (1 - is_red - is_green)
+    return hue, chroma, value
+
+
+def colours_of(hue: Tensor, chroma: Tensor, value: Tensor) -> Tensor:
+    """RGB `(N,3,H,W)` from what `hue_of` gives; the hue in sixths may be any number."""
+    place = hue.new_tensor([5, 3, 1]).view(3, 1, 1) + hue[:, None]  # (N, 3, H, W)
+    place = place.remainder(6)
+    share = torch.minimum(place, 4 - place).clamp_(0, 1)
+    return (value[:, None] - chroma[:, None] * share).clamp_(0, 1)
 
 
 def adjust_hue(images: Tensor, turn: Tensor) -> Tensor:
     """Turn the colour circle of RGB images by `turn` `(N,)`, in whole circles."""
     hue, chroma, value = hue_of(images)
-    hue = hue + 6 * turn.view(-1, 1, 1).to(images.dtype)
-    place = images.new_tensor([5, 3, 1]).view(3, 1, 1) + hue[:, None]  # (N, 3, H, W)
-    place = place.remainder(6)
-    share = torch.minimum(place, 4 - place).clamp_(0, 1)
-    return (value[:, None] - chroma[:, None] * share).clamp_(0, 1)
+    return colours_of(hue + 6 * turn.view(-1, 1, 1).to(images.dtype), chroma, value)
 
 
 def factors(uniform: Tensor, strength: float) -> Tensor:
@@ -76,6 +83,12 @@ class ColorJitter(Augmentation):
     """
 
     label_safety: ClassVar[str] = "classes told apart by colour or brightness (ripeness, stains)"
+    neutral: ClassVar[Mapping[str, Any]] = {
+        "brightness": 0.0,
+        "contrast": 0.0,
+        "saturation": 0.0,
+        "hue": 0.0,
+    }
 
     kind: Literal["color_jitter"] = "color_jitter"
     brightness: float = Field(0.4, ge=0)
@@ -89,17 +102,23 @@ class ColorJitter(Augmentation):
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
         uniform = draws.uniform(4)
+        brightness = factors(uniform[:, 0], self.brightness)
+        contrast = factors(uniform[:, 1], self.contrast)
+        draws.tell(brightness=brightness, contrast=contrast)
         if self.brightness:
-            images = adjust_brightness(images, factors(uniform[:, 0], self.brightness))
+            images = adjust_brightness(images, brightness)
         if self.contrast:
-            images = adjust_contrast(images, factors(uniform[:, 1], self.contrast))
-        return self._change_colour(images, uniform) if images.shape[1] == 3 else images
+            images = adjust_contrast(images, contrast)
+        return self._change_colour(images, uniform, draws) if images.shape[1] == 3 else images
 
-    def _change_colour(self, images: Tensor, uniform: Tensor) -> Tensor:
+    def _change_colour(self, images: Tensor, uniform: Tensor, draws: Draws) -> Tensor:
+        saturation = factors(uniform[:, 2], self.saturation)
+        turn = (2 * uniform[:, 3] - 1) * self.hue
+        draws.tell(saturation=saturation, hue=turn)
         if self.saturation:
-            images = adjust_saturation(images, factors(uniform[:, 2], self.saturation))
+            images = adjust_saturation(images, saturation)
         if self.hue:
-            images = adjust_hue(images, (2 * uniform[:, 3] - 1) * self.hue)
+            images = adjust_hue(images, turn)
         return images
 
     def build(self, facts: AugmentationFacts) -> PixelWorker:

@@ -1,36 +1,44 @@
-"""A picture of what a pipeline does, for the eye."""
+"""Pictures of what a pipeline does, for the eye: operation by operation, and before and after."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from augcompress.augmentations.base import AugmentationFacts, Loss
-from augcompress.augmentations.pipeline import Setting, assemble
+from augcompress.augmentations.draws import Draws
+from augcompress.augmentations.pipeline import DrawsMaker, Setting, assemble, build_pipeline
+from augcompress.augmentations.recording import SetDraws
+from augcompress.augmentations.tiles import Line, draw_lines, pictures
 from augcompress.batch import Batch, Progress
 
-_TILE = 96  # about the side of a tile, in pixels
-_GAP = 8
-_LABEL_WIDTH = 190
-_CAPTION = 20
-_PAPER, _INK, _FAINT = "#ffffff", "#1a1a1a", "#6b7280"
+PLACES = {"lowest": 0.0, "": 0.25, "middle": 0.5, " ": 0.75, "highest": 1.0}
+"""Where in its ranges an operation is shown."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the sheet."""
+    """An operation, or all of them: what it made of the batch, and of the first image."""
 
     title: str
     note: str
-    """A second, fainter line under the title."""
     batch: Batch
     captions: list[str]
-    """Under each tile; empty where there is nothing to say."""
+    """What the labels are; empty where they did not change."""
+    places: Tensor | None = None
+    """The first image at each of `PLACES`, `(5,C,H,W)`; of the originals, itself."""
+
+    def line(self) -> Line:
+        """As it is drawn."""
+        front = [] if self.places is None else pictures(self.places)
+        empty = [None] * (len(PLACES) - len(front))
+        tiles = [*front, *empty, *pictures(self.batch.images())]
+        return Line(self.title, self.note, tiles, [""] * len(PLACES) + self.captions)
 
 
 def contact_sheet(
@@ -44,18 +52,18 @@ def contact_sheet(
     columns: int = 8,
     loss: Loss | None = None,
 ) -> None:
-    """Write a PNG: the originals, what each operation does alone, and what the pipeline does.
+    """Write a PNG with a row for each operation, between the originals and the whole pipeline.
 
-    The first `columns` samples of `batch` are shown as they are drawn in epoch 0, so the rows of
+    Left, the first image with all of an operation's numbers at one place of their ranges, from
+    lowest to highest.  Right, the first `columns` images as they are drawn in epoch 0: the rows of
     the operations are the steps that the last row went through.
     """
-    rows = sheet_rows(settings, _first(batch.scaled(), columns), facts, seed, class_names, loss)
-    draw_sheet(rows).save(path, format="PNG")
-
-
-def _first(batch: Batch, count: int) -> Batch:
-    targets = None if batch.targets is None else batch.targets[:count]
-    return Batch(batch.images()[:count], targets, batch.index[:count])
+    first = batch.scaled().take(torch.arange(min(columns, len(batch)), device=batch.index.device))
+    rows = sheet_rows(settings, first, facts, seed, class_names, loss)
+    headings = [(column, text) for column, text in enumerate(PLACES) if text.strip()]
+    headings.append((len(PLACES), "as drawn in epoch 0"))
+    lines = [row.line() for row in rows]
+    draw_lines(lines, headings, apart=len(PLACES)).save(path, format="PNG")
 
 
 def sheet_rows(
@@ -68,15 +76,68 @@ def sheet_rows(
 ) -> list[Row]:
     """The sheet's rows, from top to bottom."""
 
-    def row(title: str, note: str, numbered: Sequence[tuple[int, Setting]]) -> Row:
+    def run(numbered: Sequence[tuple[int, Setting]], maker: DrawsMaker = Draws) -> Batch:
         pipeline = assemble(numbered, facts)
-        result = pipeline(batch, seed=seed, progress=Progress(), loss=loss)
-        return Row(title, note, result, _captions(batch, result, class_names))
+        return pipeline(batch, seed=seed, progress=Progress(), loss=loss, draws_maker=maker)
+
+    def row(title: str, note: str, numbered: Sequence[tuple[int, Setting]], **more: Tensor) -> Row:
+        result = run(numbered)
+        return Row(title, note, result, _captions(batch, result, class_names), **more)
+
+    def alone(place: int, setting: Setting) -> Row:
+        numbered = [(place, setting)]
+        shown = [run(numbered, partial(SetDraws, at)).images()[0] for at in PLACES.values()]
+        return row(_title(setting), _note(setting), numbered, places=torch.stack(shown))
 
     numbered = list(enumerate(settings))
-    originals = Row("originals", "", batch, _labels(batch.targets, len(batch), class_names))
-    alone = [row(_title(setting), _note(setting), [(at, setting)]) for at, setting in numbered]
-    return [originals, *alone, row("pipeline", "all of them, in order", numbered)]
+    names = _labels(batch.targets, len(batch), class_names)
+    originals = Row("originals", "", batch, names, batch.images()[:1])
+    steps = [alone(place, setting) for place, setting in numbered]
+    return [originals, *steps, row("pipeline", "all of them, in order", numbered)]
+
+
+def before_after(
+    settings: Sequence[Setting],
+    batch: Batch,
+    facts: AugmentationFacts,
+    seed: int,
+    path: Path,
+    class_names: Sequence[str],
+    *,
+    columns: int = 8,
+    rows: int = 10,
+    loss: Loss | None = None,
+) -> None:
+    """Write a PNG with a row for each of some images, of different classes where there are such:
+    first as they are, then as the whole pipeline draws them in `columns` epochs."""
+    batch = batch.scaled()
+    shown = of_each_class(batch, rows)
+    pipeline = build_pipeline(settings, facts)
+    before = batch.take(shown)
+    after = [
+        pipeline(before, seed=seed, progress=Progress(epoch=epoch), loss=loss)
+        for epoch in range(columns)
+    ]
+    names = _labels(before.targets, len(before), class_names)
+    tiles = [pictures(each.images()) for each in (before, *after)]
+    captions = [_captions(before, each, class_names) for each in after]
+    lines = [
+        Line(name, "", [column[row] for column in tiles], ["", *(each[row] for each in captions)])
+        for row, name in enumerate(names)
+    ]
+    headings = [(0, "before"), (1, f"after: epochs 0 to {columns - 1}")]
+    draw_lines(lines, headings, apart=1).save(path, format="PNG")
+
+
+def of_each_class(batch: Batch, count: int) -> Tensor:
+    """Places of `count` images, or of all: the first of every class, then the next ones."""
+    if batch.targets is None:
+        return torch.arange(min(count, len(batch)), device=batch.index.device)
+    labels = batch.targets.argmax(1)
+    earlier = (labels[:, None] == labels).tril(-1).sum(1)  # how many of the class stand before
+    by_class = torch.argsort(labels, stable=True)
+    order = by_class[torch.argsort(earlier[by_class], stable=True)]
+    return order[:count]
 
 
 def _title(setting: Setting) -> str:
@@ -112,60 +173,3 @@ def label_text(target: Tensor, class_names: Sequence[str]) -> str:
         return class_names[int(classes[0])]
     pairs = zip(shares.tolist(), classes.tolist(), strict=True)
     return " + ".join(f"{share:.0%} {class_names[which]}" for share, which in pairs)
-
-
-def draw_sheet(rows: Sequence[Row]) -> Image.Image:
-    """Rows of tiles with their titles on the left."""
-    tiles = [_tiles(row.batch.images()) for row in rows]
-    width, height = tiles[0][0].size
-    across = _LABEL_WIDTH + len(tiles[0]) * (width + _GAP) + _GAP
-    heights = [height + 2 * _GAP + _CAPTION * any(row.captions) for row in rows]
-    sheet = Image.new("RGB", (across, sum(heights) + 2 * _GAP), _PAPER)
-    for number, (row, pictures) in enumerate(zip(rows, tiles, strict=True)):
-        _draw_row(sheet, row, pictures, 2 * _GAP + sum(heights[:number]))
-    return sheet
-
-
-def _draw_row(sheet: Image.Image, row: Row, tiles: Sequence[Image.Image], top: int) -> None:
-    pen = ImageDraw.Draw(sheet)
-    width, height = tiles[0].size
-    pen.text((2 * _GAP, top + height / 2 - 9), row.title, _INK, _font(17), anchor="lm")
-    pen.text((2 * _GAP, top + height / 2 + 11), row.note, _FAINT, _font(13), anchor="lm")
-    for column, (tile, caption) in enumerate(zip(tiles, row.captions, strict=True)):
-        left = _LABEL_WIDTH + column * (width + _GAP)
-        sheet.paste(tile, (left, top))
-        pen.rectangle((left - 1, top - 1, left + width, top + height), outline="#d1d5db")
-        text = _shortened(caption, width + _GAP - 2)
-        pen.text((left + width / 2, top + height + 3), text, _FAINT, _font(12), anchor="ma")
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=size)
-
-
-def _shortened(text: str, width: float) -> str:
-    if _font(12).getlength(text) <= width:
-        return text
-    while text and _font(12).getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
-
-
-def _tiles(images: Tensor) -> list[Image.Image]:
-    """Pictures of about `_TILE` pixels: small images enlarged by a whole factor, pixel by pixel."""
-    if images.shape[1] != 3:
-        images = images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    values = (images.detach().float().cpu() * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-    pictures = [Image.fromarray(value.numpy()) for value in values]
-    return [picture.resize(_tile_size(*picture.size), _filter(picture)) for picture in pictures]
-
-
-def _tile_size(width: int, height: int) -> tuple[int, int]:
-    longest = max(width, height)
-    factor = float(_TILE // longest) if longest <= _TILE else _TILE / longest
-    return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _filter(picture: Image.Image) -> Image.Resampling:
-    small = max(picture.size) <= _TILE
-    return Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS

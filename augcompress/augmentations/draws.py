@@ -13,6 +13,7 @@ _ROUNDS = 10
 _WORD = 0xFFFFFFFF
 _ATTEMPTS = 6  # a gamma attempt fails less than once in twenty: all six, less than once in 10^7
 _VIEW_BITS = 16
+_BLOCKS_AT_ONCE = 8  # a block costs little beside the call: most operations need no second one
 
 
 def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
@@ -38,9 +39,15 @@ def _key_schedule(key: tuple[int, int], device: torch.device) -> Tensor:
     return torch.tensor(rows, device=device)  # (rounds, 2)
 
 
-def operation_word(position: int, view: int = 0) -> int:
-    """The word that tells operations apart: place in the recipe's list, and view of the image."""
+def operation_word(position: int, view: int | Tensor = 0) -> int | Tensor:
+    """The word that tells operations apart: place in the recipe's list, and view of the image; a
+    word for each sample, int64 `(N,)`, where each has its own view."""
     return position + (view << _VIEW_BITS)
+
+
+def between(limits: tuple[float, float], uniform: Tensor) -> Tensor:
+    """Even draws in a range, the lower limit first, from uniforms in [0, 1)."""
+    return limits[0] + (limits[1] - limits[0]) * uniform
 
 
 def log_gamma_draw(normal: Tensor, uniform: Tensor, boost: Tensor, alpha: float) -> Tensor:
@@ -67,7 +74,10 @@ class Draws:
     own sequence, so an operation must ask in the same order whatever the images are.
     """
 
-    def __init__(self, seed: int, epoch: int, operation: int, index: Tensor) -> None:
+    emphasis: Tensor | None = None
+    """`(N,)` factors of the probability with which each sample is chosen; None: all 1."""
+
+    def __init__(self, seed: int, epoch: int, operation: int | Tensor, index: Tensor) -> None:
         """`index` `(N,)`: positions in the data set, below 2^32.  Numbers come on its device."""
         self._key = (seed & _WORD, (seed >> 32) & _WORD)
         self._epoch = epoch
@@ -88,7 +98,8 @@ class Draws:
         """The next `count` words of each sample: int64 `(N, count)` in 0..2^32-1."""
         missing = count - self._ready.shape[1]
         if missing > 0:
-            self._ready = torch.cat((self._ready, self._generate(-(-missing // 4))), dim=1)
+            blocks = max(-(-missing // 4), _BLOCKS_AT_ONCE)
+            self._ready = torch.cat((self._ready, self._generate(blocks)), dim=1)
         taken, self._ready = self._ready[:, :count], self._ready[:, count:]
         return taken
 
@@ -98,9 +109,14 @@ class Draws:
         counter[0] = torch.arange(blocks, device=counter.device) + self._blocks
         counter[1] = self._index[:, None] & _WORD
         counter[2] = self._epoch & _WORD
-        counter[3] = self._operation & _WORD
+        counter[3] = self._operation_words()
         self._blocks += blocks
         return philox(counter, self._key).permute(1, 2, 0).reshape(samples, 4 * blocks)
+
+    def _operation_words(self) -> int | Tensor:
+        if isinstance(self._operation, Tensor):
+            return self._operation[:, None] & _WORD
+        return self._operation & _WORD
 
     def uniform(self, count: int) -> Tensor:
         """Uniform in [0, 1): float32 `(N, count)`, multiples of 2^-24."""
@@ -118,10 +134,21 @@ class Draws:
         first, second = (self._log_gamma(alpha) for _ in range(2))
         return torch.sigmoid(first - second)
 
+    def dirichlet(self, alpha: float, count: int) -> Tensor:
+        """Symmetric Dirichlet(alpha, ..., alpha): float32 `(N, count)`, rows sum to 1."""
+        normal = self.normal(count * _ATTEMPTS).reshape(-1, _ATTEMPTS)
+        uniform = self.uniform(count * _ATTEMPTS).reshape(-1, _ATTEMPTS)
+        boost = self.uniform(count).flatten()
+        return log_gamma_draw(normal, uniform, boost, alpha).view(-1, count).softmax(1)
+
     def _log_gamma(self, alpha: float) -> Tensor:
         normal, uniform = self.normal(_ATTEMPTS), self.uniform(_ATTEMPTS)
         return log_gamma_draw(normal, uniform, self.uniform(1)[:, 0], alpha)
 
     def chosen(self, probability: float) -> Tensor:
         """Which samples an operation of this probability is applied to: bool `(N,)`."""
-        return self.uniform(1)[:, 0] < probability
+        likely = probability if self.emphasis is None else probability * self.emphasis
+        return self.uniform(1)[:, 0] < likely
+
+    def tell(self, **parameters: Tensor) -> None:
+        """Name what an operation made of its numbers, `(N,)` each: a recorder writes it down."""

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from augcompress.augmentations.base import AugmentationFacts, GeometricAugmentation, GeometricWorker
 from augcompress.augmentations.draws import Draws
-
-
-def mirrors(draws: Draws) -> Tensor:
-    """`(N,2,3)` matrices that swap left and right."""
-    matrix = torch.tensor([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], device=draws.device)
-    return matrix.expand(len(draws), 2, 3)
+from augcompress.augmentations.matrices import mirrors
 
 
 class HorizontalFlip(GeometricAugmentation):
@@ -31,6 +25,9 @@ class HorizontalFlip(GeometricAugmentation):
 
     def transforms(self, draws: Draws, size: tuple[int, int]) -> Tensor:
         return mirrors(draws)
+
+    def may_change_labels(self) -> bool:
+        return True
 
     def build(self, facts: AugmentationFacts) -> GeometricWorker:
         return GeometricWorker(self.transforms, self.probability, whole=True)

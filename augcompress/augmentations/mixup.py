@@ -34,8 +34,8 @@ class Mixup(Augmentation):
     samples are there (not on their order); a sample that is alone in its batch stays as it is.
     """
 
-    mixes: ClassVar[bool] = True
     label_safety: ClassVar[str] = "labels where half of one thing and half of another mean a third"
+    mixes: ClassVar[bool] = True
 
     kind: Literal["mixup"] = "mixup"
     alpha: float = Field(0.2, gt=0)
@@ -60,6 +60,7 @@ class MixupWorker(nn.Module):
             return batch
         chosen, partner = draws.chosen(self.probability), partners(draws.uniform(1)[:, 0])
         share = torch.where(chosen, draws.beta(self.alpha), 1.0)
+        draws.tell(share=share, partner=batch.index[partner])
         images, targets = batch.images(), batch.targets
         if targets is not None:
             targets = mix(targets, targets[partner], share)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from augcompress.augmentations.base import (
@@ -15,28 +16,35 @@ from augcompress.augmentations.base import (
     Loss,
 )
 from augcompress.augmentations.draws import Draws, operation_word
-from augcompress.augmentations.geometry import Filling, compose, resample
+from augcompress.augmentations.geometry import compose, outside_of, resample
 from augcompress.augmentations.plugin import AugmentationPlugin
 from augcompress.batch import Batch, Progress
+from augcompress.errors import AugcompressError
 
 Setting = Augmentation | AugmentationPlugin
+DrawsMaker = Callable[[int, int, int | Tensor, Tensor], Draws]
+"""Makes the draws of an operation from seed, epoch, operation and index."""
+Numbered = Sequence[tuple[int, Augmentation]]
+"""Operations, each with its place in the recipe's list."""
 
 
 class FusedGeometry(nn.Module):
     """Neighbouring geometric workers: their matrices are multiplied and the pixels read once.
 
     What an earlier step would push out of the image a later one can bring back, and nothing is
-    interpolated twice.  All that have a filling have the same one.
+    interpolated twice.  All that have a filling have the same one; its noise is the first one's.
     """
 
     def __init__(self, workers: Sequence[GeometricWorker]) -> None:
         super().__init__()
         self.workers = nn.ModuleList(workers)
-        self.filling: Filling = next((w.filling for w in workers if w.filling is not None), None)
+        filled = (place for place, each in enumerate(workers) if each.filling is not None)
+        self.filler = next(filled, 0)
+        self.filling = workers[self.filler].filling
         self.whole = all(worker.whole for worker in workers)
 
     def matrices(self, draws: Sequence[Draws], size: tuple[int, int]) -> Tensor:
-        """`(N,2,3)` inverse matrices of all steps together."""
+        """`(N,2,3)` or `(N,3,3)` inverse matrices of all steps together."""
         workers = cast(Iterable[GeometricWorker], self.workers)
         pairs = zip(workers, draws, strict=True)
         return reduce(compose, (worker.matrices(own, size) for worker, own in pairs))
@@ -46,7 +54,8 @@ class FusedGeometry(nn.Module):
     ) -> Batch:
         images = batch.images()
         matrices = self.matrices(draws, (images.shape[-2], images.shape[-1]))
-        return batch.with_images(resample(images, matrices, self.filling, whole=self.whole))
+        outside = outside_of(self.filling, images, draws[self.filler])
+        return batch.with_images(resample(images, matrices, outside, whole=self.whole))
 
 
 class Step(nn.Module):
@@ -62,14 +71,29 @@ class Step(nn.Module):
         return self.worker(batch, draws[0], progress=progress, loss=loss)
 
 
-class Pipeline(nn.Module):
-    """Batch → Batch.  Without steps it is the identity (but for scaling uint8 to [0,1])."""
+Group = tuple[list[int], nn.Module]
+"""The places in the recipe's list that a step stands for, and the step."""
 
-    def __init__(self, groups: Sequence[tuple[list[int], nn.Module]]) -> None:
-        """`groups`: which places in the recipe's list a step stands for, and the step."""
+
+class Pipeline(nn.Module):
+    """Batch → Batch.  Without steps it is the identity (but for scaling uint8 to [0,1]).
+
+    With ramps, the steps are built anew when the share of finished epochs has changed; `steps` are
+    those at the set strengths.
+    """
+
+    def __init__(
+        self, numbered: Numbered, facts: AugmentationFacts, where: str = "augment.pipeline"
+    ) -> None:
+        """`where`: the list's name in the recipe, for messages."""
         super().__init__()
+        self.numbered, self.where = numbered, where
+        ramped = any(setting.ramp is not None for _, setting in numbered)
+        self.facts = facts if ramped else None  # they may hold what cannot be sent elsewhere
+        groups = grouped(numbered, facts)
         self.positions = [positions for positions, _ in groups]
         self.steps = nn.ModuleList([step for _, step in groups])
+        self._ramped: tuple[float, list[Group]] | None = None  # not a part of the state
 
     def forward(
         self,
@@ -79,27 +103,74 @@ class Pipeline(nn.Module):
         progress: Progress,
         loss: Loss | None = None,
         view: int = 0,
+        emphasis: Tensor | None = None,
+        draws_maker: DrawsMaker = Draws,
     ) -> Batch:
         """The augmented batch, images in [0,1].
 
-        `view` numbers the versions of the same image in one epoch: each draws for itself.  `loss`
-        is what adversarial augmentations climb.
+        `view` numbers the versions of the same image in one epoch, as the batch's own `view` does:
+        each draws for itself.  `loss` is what adversarial augmentations climb; `emphasis` `(N,)`
+        multiplies the probabilities of each sample.  `draws_maker` puts a recorder in place of
+        `Draws`.
+
+        Raises AugcompressError when an operation needs a loss and there is none.
         """
+        self._check(loss)
         batch = batch.scaled()
-        for positions, step in zip(self.positions, self.steps, strict=True):
-            words = [operation_word(position, view) for position in positions]
-            draws = [Draws(seed, progress.epoch, word, batch.index) for word in words]
+        views = view if batch.view is None else batch.view + view
+        for positions, step in self._groups(progress, batch.index.device):
+            words = [operation_word(position, views) for position in positions]
+            draws = [draws_maker(seed, progress.epoch, word, batch.index) for word in words]
+            for each in draws:
+                each.emphasis = emphasis
             batch = step(batch, draws, progress=progress, loss=loss)
         return batch
 
+    def _groups(self, progress: Progress, device: torch.device) -> Iterable[Group]:
+        if self.facts is None:
+            return zip(self.positions, self.steps, strict=True)
+        done = progress.epochs_done
+        if self._ramped is None or self._ramped[0] != done:
+            now = [(position, setting.at(done)) for position, setting in self.numbered]
+            groups = [(places, step.to(device)) for places, step in grouped(now, self.facts)]
+            self._ramped = done, groups
+        return self._ramped[1]
 
-def build_pipeline(settings: Sequence[Setting], facts: AugmentationFacts) -> Pipeline:
+    def _check(self, loss: Loss | None) -> None:
+        for position, setting in self.numbered:
+            if loss is None and setting.needs_model:
+                raise AugcompressError(
+                    f"{self.where}.{position}: {setting.kind} climbs the loss of a network, and"
+                    " there is none here; keep it for the `augment` of a stage that trains, or for"
+                    " evaluate.robustness"
+                )
+
+
+def build_pipeline(
+    settings: Sequence[Setting], facts: AugmentationFacts, where: str = "augment.pipeline"
+) -> Pipeline:
     """The pipeline of a recipe's list; an operation draws by its place in that list."""
-    return assemble(enumerate(settings), facts)
+    return assemble(enumerate(settings), facts, where)
 
 
-def assemble(numbered: Iterable[tuple[int, Setting]], facts: AugmentationFacts) -> Pipeline:
+def assemble(
+    numbered: Iterable[tuple[int, Setting]],
+    facts: AugmentationFacts,
+    where: str = "augment.pipeline",
+) -> Pipeline:
     """The pipeline of some of a recipe's operations, each with its place in the recipe's list."""
+    return Pipeline([(position, own(setting)) for position, setting in numbered], facts, where)
+
+
+def own(setting: Setting) -> Augmentation:
+    """The settings themselves, also where a plug-in names them."""
+    if isinstance(setting, AugmentationPlugin):
+        return setting.component(Augmentation)
+    return setting
+
+
+def grouped(numbered: Numbered, facts: AugmentationFacts) -> list[Group]:
+    """The steps of these operations: neighbours that can be fused are one."""
     groups: list[tuple[list[int], list[nn.Module]]] = []
     for position, setting in numbered:
         worker = setting.build(facts)
@@ -108,7 +179,7 @@ def assemble(numbered: Iterable[tuple[int, Setting]], facts: AugmentationFacts) 
             groups[-1][1].append(worker)
         else:
             groups.append(([position], [worker]))
-    return Pipeline([(positions, _step(workers)) for positions, workers in groups])
+    return [(positions, _step(workers)) for positions, workers in groups]
 
 
 def fusible(earlier: nn.Module, later: nn.Module) -> bool:

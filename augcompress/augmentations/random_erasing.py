@@ -11,6 +11,7 @@ from torch import Tensor
 
 from augcompress.augmentations.base import Augmentation, AugmentationFacts, Limits, PixelWorker
 from augcompress.augmentations.draws import Draws
+from augcompress.augmentations.pixel_draws import pixel_uniform
 
 _ATTEMPTS = 10
 
@@ -81,6 +82,7 @@ class RandomErasing(Augmentation):
         count, size = len(images), (images.shape[-2], images.shape[-1])
         uniform = draws.uniform(2 * _ATTEMPTS).reshape(count, 2, _ATTEMPTS)
         sides = rectangle_sizes(uniform, size, self.scale, self.ratio)
+        draws.tell(height=sides[:, 0], width=sides[:, 1])
         return torch.where(
             rectangles(draws.uniform(2), sides, size), self._cover(images, draws), images
         )
@@ -88,7 +90,7 @@ class RandomErasing(Augmentation):
     def _cover(self, images: Tensor, draws: Draws) -> Tensor:
         if self.value != "noise":
             return torch.full_like(images, self.value)
-        return draws.uniform(images[0].numel()).view_as(images).to(images.dtype)
+        return pixel_uniform(draws.words(2), images[0].numel()).view(images.shape).to(images.dtype)
 
     def build(self, facts: AugmentationFacts) -> PixelWorker:
         return PixelWorker(self.change, self.probability)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from augcompress.cli.app import app
+from augcompress.cli.augmenting import measure_augmentations, show_preview
 from augcompress.cli.options import Options, open_context, shared
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, UsageError
 
 if TYPE_CHECKING:
     from augcompress.assembly.context import Context
@@ -45,7 +46,31 @@ def stage_command(name: str, summary: str) -> None:
     app.command(name)(command)
 
 
-stage_command("augment", "Draw the augmentations on a contact sheet; write augmented copies.")
+@app.command("augment")
+@shared
+def augment_command(
+    options: Options,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only the pictures, into the run's folder.")
+    ] = False,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Train the student briefly, with and without each one."),
+    ] = False,
+) -> None:
+    """Draw the augmentations, probe the labels, write augmented copies."""
+    if preview and measure:
+        raise UsageError("augment: give --preview or --measure, not both")
+    if preview:
+        show_preview(options)
+    elif measure:
+        measure_augmentations(options)
+    else:
+        from augcompress.stages import run_stage
+
+        execute(options, lambda context: run_stage(context, "augment"))
+
+
 stage_command("train-teacher", "Train the network to learn from.")
 stage_command("distill", "Train the small network on labels and teacher.")
 stage_command("prune", "Make the network smaller and fine-tune it.")

@@ -15,8 +15,9 @@ from augcompress.datasets.image_folder import ImageFolder
 from augcompress.datasets.images import load_image
 from augcompress.datasets.loading import Batches
 from augcompress.datasets.mnist import FashionMnist, Kmnist, Mnist
-from augcompress.datasets.normalization import GivenNormalization
+from augcompress.datasets.normalization import GivenNormalization, fit_normalization
 from augcompress.datasets.plugin import PluginDataset
+from augcompress.datasets.sampling import Balancing, ClassBalance, class_counts
 from augcompress.datasets.splits import FileSplit, MemorySplit, Split
 
 Dataset = Annotated[
@@ -35,7 +36,9 @@ Dataset = Annotated[
 """Every data set there is."""
 
 __all__ = [
+    "Balancing",
     "Batches",
+    "ClassBalance",
     "Data",
     "DataFacts",
     "Dataset",
@@ -45,5 +48,7 @@ __all__ = [
     "MemorySplit",
     "Source",
     "Split",
+    "class_counts",
+    "fit_normalization",
     "load_image",
 ]

@@ -17,10 +17,12 @@ from augcompress.datasets.splits import MemorySplit
 from augcompress.errors import AugcompressError
 
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
+PARTS = ("train", "test", "validation")
 
 
 class Arrays(DatasetSettings):
-    """Arrays `x_train, y_train, x_test, y_test` and, if there, `classes` (names).
+    """Arrays `x_train, y_train, x_test, y_test` and, if there, `x_validation, y_validation` and
+    `classes` (names).
 
     Images are `(N,H,W)`, `(N,H,W,C)` or `(N,C,H,W)` with 1 or 3 channels, uint8 or float in [0,1]
     (rounded to 1/255); labels are integers from 0.
@@ -32,18 +34,21 @@ class Arrays(DatasetSettings):
 
     def read(self) -> Source:
         found = read_npz(Path(self.path))
-        train = self._part(found, "train")
-        test = self._part(found, "test")
-        if train.images.shape[1:] != test.images.shape[1:]:
-            raise AugcompressError(
-                f"data.path: {self.path}: x_train holds images {tuple(train.images.shape[1:])} and"
-                f" x_test {tuple(test.images.shape[1:])} (C,H,W); make them alike"
-            )
+        parts = {part: self._part(found, part) for part in PARTS if f"x_{part}" in found}
+        train = parts["train"]
+        for part, split in parts.items():
+            if train.images.shape[1:] != split.images.shape[1:]:
+                raise AugcompressError(
+                    f"data.path: {self.path}: x_train holds images"
+                    f" {tuple(train.images.shape[1:])} and x_{part}"
+                    f" {tuple(split.images.shape[1:])} (C,H,W); make them alike"
+                )
         channels, height, width = train.images.shape[1:]
         return Source(
             classes=self._classes(found),
             train=train,
-            test=test,
+            test=parts["test"],
+            validation=parts.get("validation"),
             resizing=direct((height, width), "L" if channels == 1 else "RGB"),
         )
 
@@ -61,7 +66,8 @@ class Arrays(DatasetSettings):
         return MemorySplit.whole(torch.from_numpy(images), labels)
 
     def _classes(self, found: dict[str, np.ndarray]) -> list[str]:
-        count = int(max(found["y_train"].max(), found["y_test"].max())) + 1
+        labels = [found[f"y_{part}"] for part in PARTS if f"y_{part}" in found]
+        count = int(max(each.max() for each in labels)) + 1
         names = [str(name) for name in found.get("classes", np.arange(count))]
         if len(names) < count:
             raise AugcompressError(
@@ -80,7 +86,8 @@ def read_npz(file: Path) -> dict[str, np.ndarray]:
         raise AugcompressError(
             f"data.path: {file}: not a readable .npz file ({error}); save it with numpy.savez"
         ) from error
-    missing = [name for name in REQUIRED if name not in found]
+    needed = (*REQUIRED, "y_validation") if "x_validation" in found else REQUIRED
+    missing = [name for name in needed if name not in found]
     if missing:
         raise AugcompressError(f"data.path: {file}: has no {', '.join(missing)}; add it")
     return found

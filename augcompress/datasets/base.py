@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from augcompress.batch import Batch
 from augcompress.component import Component
-from augcompress.datasets.drawing import FIXED_SEED, stratified
+from augcompress.datasets.drawing import FIXED_SEED, kept, stratified
 from augcompress.datasets.folds import hold_out
 from augcompress.datasets.normalization import GivenNormalization, fit_normalization
 from augcompress.datasets.splits import Split
@@ -40,6 +40,8 @@ class Source:
     """Evaluation preprocessing, for `images.load_image`."""
     skipped: list[str] = field(default_factory=list)
     """Corrupt files that were left out."""
+    validation: Split | None = None
+    """Validation images that the source brings; None: they are cut from another part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +76,16 @@ class DatasetSettings(Component, ABC):
     """Labelled images.  A kind says how to `read` its source and to `fingerprint` it."""
 
     validation: float = Field(0.1, gt=0, lt=1)
-    """Share of the source part kept for validation."""
+    """Share of the source part kept for validation, where the source does not bring its own."""
     validation_from: Literal["train", "test"] = "train"
     """The part that validation is cut from.  `test` where public weights have seen all training
     images: test is then the rest, the same for every seed."""
     subset: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = None
     """Train on a stratified share (a float) or number (an integer) of the images; None: on all."""
+    keep: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
+    """Share of the training images that is kept of a class, by its name (one image at least); of
+    the others, all.  `{"8": 0.02}` tries out how a class fares that is rare; validation and test
+    images stay."""
     normalization: Literal["standardize", "minmax", "none"] | GivenNormalization = "standardize"
     """`standardize`: mean 0, standard deviation 1; `minmax`: 0 to 1; both fitted per channel on
     the training split.  Or `{mean: […], std: […]}`."""
@@ -124,6 +130,7 @@ class DatasetSettings(Component, ABC):
         if self.folds is not None:
             source = hold_out(source, self.folds, self.fold)
         train, validation, test = self._split(source, facts.seed)
+        train = self._cut_down(train, source.classes, facts.seed)
         train = self._thinned(train, facts.seed)
         if facts.at_most is not None and facts.at_most < len(train):
             train = _drawn(train, facts.at_most, facts.seed)
@@ -144,6 +151,8 @@ class DatasetSettings(Component, ABC):
         )
 
     def _split(self, source: Source, seed: int) -> tuple[Split, Split, Split]:
+        if source.validation is not None:
+            return source.train, source.validation, source.test
         if self.validation_from == "test":
             validation, test = self._cut(source.test, FIXED_SEED)
             return source.train, validation, test
@@ -159,6 +168,17 @@ class DatasetSettings(Component, ABC):
                 " leaves a part empty; change the share or add images"
             )
         return part.take(taken), part.take(rest)
+
+    def _cut_down(self, train: Split, classes: list[str], seed: int) -> Split:
+        if not self.keep:
+            return train
+        unknown = sorted(set(self.keep) - set(classes))
+        if unknown:
+            raise AugcompressError(
+                f"data.keep: {unknown[0]} is no class; there are: {', '.join(classes)}"
+            )
+        shares = np.array([self.keep.get(name, 1.0) for name in classes])
+        return train.take(kept(train.labels, shares, (seed, 3)))
 
     def _thinned(self, train: Split, seed: int) -> Split:
         if self.subset is None:

@@ -24,6 +24,18 @@ def stratified(
     return np.flatnonzero(chosen), np.flatnonzero(~chosen)
 
 
+def kept(labels: np.ndarray, shares: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
+    """Positions, ascending: of each class its share in `shares` `(classes,)`, one sample at least;
+    those of a smaller share are among those of a larger one."""
+    random = np.random.default_rng(seed)
+    drawn = random.permutation(len(labels))
+    parts = []
+    for label in np.unique(labels):
+        own = drawn[labels[drawn] == label]
+        parts.append(own[: max(1, round(shares[label] * len(own)))])
+    return np.sort(np.concatenate(parts))
+
+
 def allot(sizes: np.ndarray, count: int, most: np.ndarray) -> np.ndarray:
     """`count` dealt in proportion to `sizes`, by largest remainder, never above `most`."""
     exact = sizes * count / sizes.sum()

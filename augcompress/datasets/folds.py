@@ -30,8 +30,15 @@ def folds_of(labels: np.ndarray, folds: int) -> np.ndarray:
 def hold_out(source: Source, folds: int, fold: int) -> Source:
     """The source with part `fold` of its training images in place of its test images.
 
-    Raises AugcompressError when there are fewer images than parts, or a class has one image only.
+    Raises AugcompressError when there are fewer images than parts, a class has one image only, or
+    the source brings validation images: its training images may be augmented copies, of which one
+    must not be held out while its twin is trained on.
     """
+    if source.validation is not None:
+        raise AugcompressError(
+            "data.folds: these data bring validation images of their own, as augmented copies do;"
+            " cross-validate on the original images, or leave folds out"
+        )
     labels = source.train.labels
     if folds > len(labels):
         raise AugcompressError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from augcompress.datasets.cache import remembered
 from augcompress.datasets.drawing import FIXED_SEED, stratified
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.images import direct, load_image
-from augcompress.datasets.listing import Listing, list_folder, list_manifest
+from augcompress.datasets.listing import PARTS, Listing, list_folder, list_manifest
 from augcompress.datasets.splits import (
     FileSplit,
     MemorySplit,
@@ -40,10 +41,11 @@ class ImageFolder(DatasetSettings):
 
     kind: Literal["image_folder"] = "image_folder"
     root: Annotated[FilePath | None, NotInKey()] = None
-    """Folder with `train/<class>/` and `test/<class>/`, or with `<class>/` folders."""
+    """Folder with `train/<class>/` and `test/<class>/`, perhaps `validation/<class>/` too, or with
+    `<class>/` folders."""
     manifest: Annotated[FilePath | None, NotInKey()] = None
     """CSV or Parquet table with columns `path,label[,split]`; paths start at its folder, split is
-    `train` or `test`."""
+    `train`, `test` or `validation`."""
     test: float = Field(0.2, gt=0, lt=1)
     """Share of the images that is the test part where the source does not divide them; the same
     images for every seed."""
@@ -88,11 +90,12 @@ class ImageFolder(DatasetSettings):
         skipped = self._corrupt(found) if self.corrupt == "skip" else []
         listing = found.without(set(skipped))
         whole = self._load(listing)
-        train, test = self._parts(listing)
+        train, test, validation = self._parts(listing)
         return Source(
             classes=listing.classes,
             train=whole.take(train),
             test=whole.take(test),
+            validation=whole.take(validation) if len(validation) else None,
             resizing=self.resizing(),
             skipped=skipped,
         )
@@ -127,20 +130,22 @@ class ImageFolder(DatasetSettings):
         height, width = self._size()
         channels = 1 if self.mode == "L" else 3
         if len(files) * height * width * channels < self.in_memory_mb << 20:
-            return MemorySplit.whole(decode(files, resizing), labels)
+            return replace(MemorySplit.whole(decode(files, resizing), labels), files=files)
         return FileSplit(files, labels, np.arange(len(files)), file_hashes(files), resizing)
 
-    def _parts(self, listing: Listing) -> tuple[np.ndarray, np.ndarray]:
+    def _parts(self, listing: Listing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Places of the train, test and validation images, the last of which may be none."""
         parts = np.array([entry.part or "" for entry in listing.entries])
         if (parts != "").any():
-            return np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test")
+            train, test, validation = (np.flatnonzero(parts == part) for part in PARTS)
+            return train, test, validation
         labels = listing.labels()
         test, train = stratified(labels, round(self.test * len(labels)), FIXED_SEED)
         if not len(test):
             raise AugcompressError(
                 f"data.test: {self.test} of {len(labels)} images leaves none to test; add images"
             )
-        return train, test
+        return train, test, np.arange(0)
 
 
 def _unreadable(files: list[Path], resizing: dict[str, Any]) -> list[int]:

@@ -16,7 +16,8 @@ from augcompress.errors import AugcompressError, require
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
-PARTS = ("train", "test")
+REQUIRED = ("train", "test")
+PARTS = (*REQUIRED, "validation")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Entry:
     label: str
     """Its class."""
     part: str | None
-    """`train` or `test`; None where the part is still to be drawn."""
+    """`train`, `test` or `validation`; None where the part is still to be drawn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,17 +56,20 @@ class Listing:
 
 
 def list_folder(root: Path) -> Listing:
-    """`root/train/<class>/…` and `root/test/<class>/…`, or `root/<class>/…`.
+    """`root/train/<class>/…`, `root/test/<class>/…` and perhaps `root/validation/<class>/…`; or
+    `root/<class>/…`.
 
     Raises AugcompressError when folders are missing or empty, or the parts' classes differ.
     """
     if not root.is_dir():
         raise AugcompressError(f"data.root: {root}: no such folder; check the path")
-    parts: list[str | None] = [part for part in PARTS if (root / part).is_dir()]
-    if len(parts) == 1:
-        absent = next(part for part in PARTS if part not in parts)
-        raise AugcompressError(f"data.root: {root} has {parts[0]}/ but no {absent}/; add it")
-    entries = [entry for part in parts or [None] for entry in _part_entries(root, part)]
+    given = [part for part in REQUIRED if (root / part).is_dir()]
+    if len(given) == 1:
+        absent = next(part for part in REQUIRED if part not in given)
+        raise AugcompressError(f"data.root: {root} has {given[0]}/ but no {absent}/; add it")
+    found = [part for part in PARTS if (root / part).is_dir()]
+    parts: list[str | None] = [*found] if given else [None]
+    entries = [entry for part in parts for entry in _part_entries(root, part)]
     return _checked(Listing(root, entries, sorted({entry.label for entry in entries})), root)
 
 
@@ -154,7 +158,8 @@ def _row_entry(row: dict[str, Any], place: int, manifest: Path) -> Entry:
         )
     if "split" in row and part not in PARTS:
         raise AugcompressError(
-            f"data.manifest: {manifest}: row {place}: split '{part}'; write train or test"
+            f"data.manifest: {manifest}: row {place}: split '{part}'; write train or test,"
+            " or validation"
         )
     return Entry(Path(path).as_posix(), label, part or None)
 
@@ -179,5 +184,11 @@ def _checked(listing: Listing, where: Path) -> Listing:
         raise AugcompressError(
             f"data: {where}: train and test have different classes: {', '.join(differing)} is in"
             " one of them only; add images or remove the class"
+        )
+    unknown = sorted(classes["validation"] - classes["train"])
+    if unknown:
+        raise AugcompressError(
+            f"data: {where}: class {unknown[0]} has validation images and no training images; add"
+            " some or remove the class"
         )
     return listing

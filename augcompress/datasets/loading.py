@@ -11,16 +11,21 @@ import torch
 from torch.nn.functional import one_hot
 
 from augcompress.batch import Batch
+from augcompress.datasets.sampling import Balancing, Order
 from augcompress.datasets.splits import Split
 from augcompress.errors import AugcompressError
+
+Share = tuple[np.ndarray, np.ndarray]
+"""Positions in the split, and the view of each."""
 
 
 class Batches:
     """Batches of a split; the order depends on (seed, epoch) only.
 
     `batch_size` counts all ranks together: rank r takes every `world`-th sample of each global
-    batch, from r on.  No sample is repeated, so with an incomplete last batch a rank may get one
-    that is smaller, or empty; every rank makes the same number of steps.
+    batch, from r on.  Without `balance` and `repeat` no sample comes twice in an epoch, so with an
+    incomplete last batch a rank may get one that is smaller, or empty; every rank makes the same
+    number of steps.
     """
 
     def __init__(
@@ -34,30 +39,41 @@ class Batches:
         drop_last: bool = False,
         rank: int = 0,
         world: int = 1,
+        balance: Balancing | None = None,
+        repeat: int = 1,
+        where: str = "training",
     ) -> None:
-        if drop_last and len(split) < batch_size:
-            raise AugcompressError(
-                f"training.batch_size: {batch_size} is more than the {len(split)} samples;"
-                " make it smaller"
-            )
-        if drop_last and batch_size % world:
-            raise AugcompressError(
-                f"training.batch_size: {batch_size} cannot be shared out evenly to {world}"
-                " processes; make it a multiple"
-            )
+        """`where`: the section of the recipe that says the batch size, for messages."""
         self.split = split
         self.classes = classes
         self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.seed = seed
         self.drop_last = drop_last
         self.rank = rank
         self.world = world
+        self.order = Order(split.labels, classes, seed, shuffle, balance, repeat)
+        self.samples = len(self.order)
         self._labels = torch.from_numpy(split.labels)
+        self._check(where)
+
+    def _check(self, where: str) -> None:
+        wrong = f"{where}.batch_size: {self.batch_size}"
+        if self.drop_last and self.samples < self.batch_size:
+            raise AugcompressError(
+                f"{wrong} is more than the {self.samples} training images; lower it"
+            )
+        if self.drop_last and self.batch_size % self.world:
+            raise AugcompressError(
+                f"{wrong} cannot be shared out evenly to {self.world} processes; make it a multiple"
+            )
+        if self.batch_size % self.order.repeat:
+            raise AugcompressError(
+                f"{wrong} cannot hold each image {self.order.repeat} times (sampling.repeat); make"
+                " it a multiple"
+            )
 
     def __len__(self) -> int:
         """Steps per epoch."""
-        whole, rest = divmod(len(self.split), self.batch_size)
+        whole, rest = divmod(self.samples, self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
@@ -66,35 +82,42 @@ class Batches:
         Inputs are uint8 `(N,C,H,W)`, targets one-hot `(N,classes)`, index the positions in the
         split.  Raises AugcompressError when an image cannot be decoded.
         """
-        order = self._order(epoch)
-        shares = (self._share(order, step) for step in range(start_step, len(self)))
+        positions, views = self.order.epoch(epoch)
+        slices = (self._slice(step) for step in range(start_step, len(self)))
+        shares = ((positions[own], views[own]) for own in slices)
         if self.split.prefetch:
             return _read_ahead(self._batch, shares, self.split.prefetch)
         return map(self._batch, shares)
 
-    def _order(self, epoch: int) -> np.ndarray:
-        if not self.shuffle:
-            return np.arange(len(self.split))
-        return np.random.default_rng((self.seed, epoch)).permutation(len(self.split))
-
-    def _share(self, order: np.ndarray, step: int) -> np.ndarray:
+    def _slice(self, step: int) -> slice:
         start = step * self.batch_size
-        return order[start : start + self.batch_size][self.rank :: self.world]
+        end = min(start + self.batch_size, self.samples)
+        return slice(start + self.rank, end, self.world)
 
-    def _batch(self, positions: np.ndarray) -> Batch:
+    def _batch(self, share: Share) -> Batch:
+        """A batch of these samples; none is decoded twice."""
+        positions, views = share
         index = torch.from_numpy(np.ascontiguousarray(positions, dtype=np.int64))
         targets = one_hot(self._labels[index], self.classes).float()
-        return Batch(self.split.fetch(positions), targets, index)
+        if not self._comes_again:
+            return Batch(self.split.fetch(positions), targets, index)
+        different, place = np.unique(positions, return_inverse=True)
+        images = self.split.fetch(different)[torch.from_numpy(place)]
+        return Batch(images, targets, index, torch.from_numpy(np.ascontiguousarray(views)))
+
+    @property
+    def _comes_again(self) -> bool:
+        return self.order.repeat > 1 or self.order.balance is not None
 
 
 def _read_ahead(
-    make: Callable[[np.ndarray], Batch], shares: Iterable[np.ndarray], depth: int
+    make: Callable[[Share], Batch], shares: Iterable[Share], depth: int
 ) -> Iterator[Batch]:
     waiting: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(1) as pool:
         try:
-            for positions in shares:
-                waiting.append(pool.submit(make, positions))
+            for share in shares:
+                waiting.append(pool.submit(make, share))
                 if len(waiting) > depth:
                     yield waiting.popleft().result()
             while waiting:

@@ -73,6 +73,8 @@ class MemorySplit:
     index: np.ndarray
     """`(N,)` int64: the rows of `images` that belong to this split."""
     prefetch: int = 0
+    files: Sequence[Path] = ()
+    """The files of `images`, where they come from such."""
 
     @classmethod
     def whole(cls, images: Tensor, labels: np.ndarray) -> MemorySplit:

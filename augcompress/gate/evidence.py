@@ -83,7 +83,7 @@ def _subjects(limit: Limit, evidence: Evidence) -> Iterator[tuple[int, list[Meas
             by_class: dict[str | None, Measurement] = {}
             for one in fits:
                 if _rank(one) == rank:
-                    by_class.setdefault(one.conditions.get("class"), one)
+                    by_class.setdefault(one.label, one)
             yield position, list(by_class.values())
 
 
@@ -103,7 +103,7 @@ def _named(limit: Limit, rows: Iterable[Measurement]) -> Iterator[Measurement]:
     """Measurements of that name, label and split (on no split: bytes, latency)."""
     for one in rows:
         fits = one.name == limit.measure
-        fits = fits and (limit.label is None or one.conditions.get("class") == limit.label)
+        fits = fits and (limit.label is None or one.label == limit.label)
         if fits and (limit.split is None or one.split in (limit.split, None)):
             yield one
 
@@ -194,7 +194,7 @@ def _is_same(one: Measurement, other: Measurement) -> bool:
 
 
 def _images(one: Measurement) -> tuple[str | None, str | None]:
-    return one.split, one.conditions.get("class")
+    return one.split, one.label
 
 
 def _differing(one: Measurement, other: Measurement) -> list[str]:
@@ -216,7 +216,7 @@ def _why_absent(limit: Limit, evidence: Evidence) -> str:
     own = [one for one in evidence.all() if _is_own(one)]
     namesakes = [one for one in own if one.name == limit.measure]
     if limit.label is not None and namesakes:
-        classes = [one.conditions.get("class") for one in namesakes]
+        classes = [one.label for one in namesakes]
         if limit.label not in classes:
             return no_label(limit, [str(name) for name in dict.fromkeys(classes) if name])
     return not_measured(limit, own)

@@ -46,7 +46,7 @@ class Judged:
     @property
     def label(self) -> str | None:
         """Its class, for measures that have a number for each."""
-        return self.ours.conditions.get("class")
+        return self.ours.label
 
 
 def check_limits(

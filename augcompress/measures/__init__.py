@@ -13,6 +13,7 @@ from augcompress.measures.cost import (
 )
 from augcompress.measures.latency import BENCH_SCRIPT, footprint, timing
 from augcompress.measures.quality import calibrated, quality
+from augcompress.measures.robustness import robustness
 
 
 class MeasureName(StrEnum):
@@ -29,6 +30,8 @@ class MeasureName(StrEnum):
     ECE_SCALED = "ece_scaled"
     AGREEMENT = "agreement"
     TOP1_DIFFERENCE = "top1_difference"
+    ROBUST_TOP1 = "robust_top1"
+    ROBUST_DROP = "robust_drop"
     PARAMETERS = "parameters"
     NONZERO_PARAMETERS = "nonzero_parameters"
     MACS = "macs"
@@ -54,6 +57,7 @@ __all__ = [
     "nonzero_parameters",
     "parameters",
     "quality",
+    "robustness",
     "size_bytes",
     "timing",
     "top_k",

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from augcompress.figures import bytes_text, count_text, duration_text, score_text, value_text
-from augcompress.records import StageResult, Verdict, headline, own
+from augcompress.records import Measurement, StageResult, Verdict, headline, own
 from augcompress.runs import RunSummary
 
 _NUMBER = re.compile(r"[-+−]?\d[\d.,]*( ?[A-Za-z%]{1,3})?")
@@ -85,7 +85,7 @@ def measurements_table(stages: Sequence[StageResult]) -> Table:
     rows = [
         (
             stage.name,
-            one.name + (f" vs {one.baseline}" if one.baseline else ""),
+            _measure_name(one),
             value_text(one),
             one.split or "–",
             one.subject or "–",
@@ -94,6 +94,13 @@ def measurements_table(stages: Sequence[StageResult]) -> Table:
         for one in stage.measurements
     ]
     return plain_table("Measurements", ("Stage", "Measure", "Value", "Split", "Subject"), rows)
+
+
+def _measure_name(one: Measurement) -> str:
+    """With what it was compared with, and the disturbance that it was measured under."""
+    under = one.conditions.get("under")
+    name = one.name + (f" vs {one.baseline}" if one.baseline else "")
+    return f"{name} under {under}" if under else name
 
 
 def _cell(cell: Any) -> str:

@@ -15,7 +15,7 @@ from augcompress.spec.loading import (
 )
 from augcompress.spec.overriding import override_value, set_value
 from augcompress.spec.search import Factor, GridSearch, Search
-from augcompress.spec.sections import ForeignSection, PruneSection
+from augcompress.spec.sections import ForeignSection, PruneSection, Resolution, Sampling
 from augcompress.spec.tree import Spec, differing_sections, require_section
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "GridSearch",
     "Limit",
     "PruneSection",
+    "Resolution",
+    "Sampling",
     "Search",
     "Spec",
     "StageName",

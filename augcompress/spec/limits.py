@@ -16,7 +16,8 @@ class Limit(Section):
     measure: str
     """Measurement's name: top1, recall, ece, size_bytes, latency_ms, speedup, macs, agreement, …"""
     label: str | None = None
-    """The class, for measures that have a number for each (recall); None holds all to it."""
+    """For measures that have several numbers, which: the class (recall), or the kind of change
+    (robust_top1); None holds all to it."""
     baseline: Literal["teacher", "previous", "float", "reference"] | None = None
     """What the measure is compared with; `reference` is the run that `check --reference` names;
     None takes the value as it is."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from augcompress.augmentations import AnyAugmentation
-from augcompress.component import FilePath, Section
+from augcompress.component import FilePath, NotInKey, Section
 from augcompress.compressions import PruneStep, QuantizeStep
+from augcompress.datasets import ClassBalance
 from augcompress.exporters import Exporter, OnnxExporter
 from augcompress.models import Model
 from augcompress.objectives import Labels, Objective, SoftTargets
@@ -16,10 +18,65 @@ from augcompress.training import Training
 
 
 class Offline(Section):
-    """Augmented copies of the training split, written as an `arrays` data set."""
+    """Augmented copies of the training images, as a data set of their own."""
 
     copies: int = Field(1, ge=1)
-    """Augmented copies of each image."""
+    """Augmented copies of each image: as epochs 0, 1, … would show it."""
+    format: Literal["npz", "folder"] = "npz"
+    """`npz`: one file for data of kind `arrays`; `folder`: PNG files in class folders, for
+    `image_folder`.  Both have the validation and test images as they are."""
+
+
+class MeasureSection(Section):
+    """What `augment --measure` trains, and how briefly."""
+
+    candidates: tuple[AnyAugmentation, ...] | None = None
+    """Augmentations that are tried beside those of the pipeline, each added at its end.  None
+    takes, of those that the pipeline does not have: random_crop, horizontal_flip, affine, elastic,
+    gaussian_blur, gaussian_noise, color_jitter, random_erasing, mixup, cutmix, rand_augment and
+    trivial_augment, as their papers set them; the crop is padded by an eighth of the image."""
+    seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), min_length=1)
+    """Each variant is trained with each of these seeds; effects are paired by seed."""
+    epochs: int = Field(10, ge=1)
+    """Epochs of each training.  What helps in a short one may not in a long one, and the other way
+    round: augmentation mostly pays when training is long."""
+    subset: int = Field(5000, ge=1)
+    """Train on at most so many images, every class in its share."""
+
+
+class Resolution(Section):
+    """Smaller images for a part of the training."""
+
+    until: float = Field(gt=0, le=1)
+    """Share of the epochs at which this size ends."""
+    size: float = Field(gt=0, le=1)
+    """Height and width as a share of the data's own."""
+
+
+class Sampling(Section):
+    """Which training images come how often, and how large."""
+
+    class_balance: ClassBalance | None = None
+    """What is done about classes of unequal size; None: every image once an epoch."""
+    repeat: int = Field(1, ge=1)
+    """Each image stands so often in its batch, each time augmented anew (batch augmentation, Hoffer
+    et al. 2020, arXiv:1901.09335).  `batch_size` counts all of them, and an epoch has so many times
+    the steps; the paper keeps the steps: multiply `batch_size` too."""
+    resolution: tuple[Resolution, ...] = ()
+    """Sizes in the order in which they are used, small ones first (progressive resizing): the
+    batch is scaled down after augmentation, antialiased, for student and teacher.  After the last
+    one, and whenever accuracy is measured: the data's own size."""
+
+    @model_validator(mode="after")
+    def sizes_follow_each_other(self) -> Sampling:
+        """Each size lasts longer than the one before."""
+        ends = [0.0, *(one.until for one in self.resolution)]
+        for earlier, later in pairwise(ends):
+            if later <= earlier:
+                raise ValueError(
+                    f"resolution: until {later} does not come after {earlier}; put them in order"
+                )
+        return self
 
 
 class AugmentSection(Section):
@@ -27,10 +84,15 @@ class AugmentSection(Section):
 
     pipeline: tuple[AnyAugmentation, ...] = ()
     """Augmentations in order; every training stage uses them unless it has its own `augment`."""
+    sampling: Sampling = Sampling()
+    """Class balance, repeats and image size in training; every training stage uses it unless it has
+    its own `sampling`."""
     columns: int = Field(8, ge=1, le=32)
     """Images in a row of the contact sheet."""
     offline: Offline | None = None
-    """Write augmented copies too; None writes the contact sheet only."""
+    """Write augmented copies too; None writes pictures only."""
+    measure: Annotated[MeasureSection, NotInKey()] = MeasureSection()
+    """For `augment --measure`."""
 
 
 class TrainTeacherSection(Section):
@@ -46,6 +108,8 @@ class TrainTeacherSection(Section):
     """Losses, summed by weight."""
     augment: tuple[AnyAugmentation, ...] | None = None
     """Augmentations of this stage; None takes `augment.pipeline`."""
+    sampling: Sampling | None = None
+    """Class balance, repeats and image size of this stage; None takes `augment.sampling`."""
 
     @model_validator(mode="after")
     def weights_or_training(self) -> TrainTeacherSection:
@@ -70,6 +134,8 @@ class DistillSection(Section):
     """How to train."""
     augment: tuple[AnyAugmentation, ...] | None = None
     """Augmentations of this stage; None takes `augment.pipeline`."""
+    sampling: Sampling | None = None
+    """Class balance, repeats and image size of this stage; None takes `augment.sampling`."""
 
     @model_validator(mode="after")
     def weights_need_a_student(self) -> DistillSection:
@@ -92,6 +158,8 @@ class PruneSection(Section):
     """Fine-tuning after each round; None prunes only."""
     augment: tuple[AnyAugmentation, ...] | None = None
     """Augmentations of this stage; None takes `augment.pipeline`."""
+    sampling: Sampling | None = None
+    """Class balance, repeats and image size of this stage; None takes `augment.sampling`."""
 
 
 class QuantizeSection(Section):
@@ -175,6 +243,10 @@ class EvaluateSection(Section):
     """Images to measure on."""
     test_time_augmentation: TestTimeAugmentation | None = None
     """Average over views; None: each image once, as it is."""
+    robustness: tuple[AnyAugmentation, ...] = ()
+    """Disturbances, each measured by itself: `robust_top1`, the accuracy under it, and
+    `robust_drop`, what is lost on the same images.  `fgsm` and `pgd` attack the network that is
+    measured, which must be no graph (`--from` names a stage that leaves a network)."""
     temperature_scaling: bool = True
     """Also NLL and ECE after temperature scaling fitted on validation (Guo et al. 2017)."""
 

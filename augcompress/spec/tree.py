@@ -21,6 +21,7 @@ from augcompress.spec.sections import (
     ForeignSection,
     PruneSection,
     QuantizeSection,
+    Sampling,
     TrainTeacherSection,
 )
 
@@ -77,6 +78,25 @@ class Spec(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def batches_hold_repeats_and_partners(self) -> Spec:
+        """A batch has whole groups of repeats, and at least two images where some are mixed."""
+        for stage in ("train_teacher", "distill", "prune"):
+            training = getattr(getattr(self, stage), "training", None)
+            if training is None:
+                continue
+            wrong = f"{stage}.training.batch_size: {training.batch_size}"
+            repeat = self.sampling(stage).repeat
+            if training.batch_size % repeat:
+                raise ValueError(f"{wrong} is no multiple of sampling.repeat {repeat}; make it one")
+            mixing = [one.kind for one in self.augmentations(stage) if getattr(one, "mixes", False)]
+            if mixing and training.batch_size < 2:
+                raise ValueError(
+                    f"{wrong} leaves {mixing[0]} no second image to mix with; raise it, or leave"
+                    f" {mixing[0]} out"
+                )
+        return self
+
     def stages(self) -> tuple[StageName, ...]:
         """The stages of `run`, in order."""
         if self.pipeline is not None:
@@ -87,6 +107,11 @@ class Spec(Section):
         """The augmentations of a training stage."""
         own = getattr(getattr(self, stage), "augment", None)
         return self.augment.pipeline if own is None else own
+
+    def sampling(self, stage: str) -> Sampling:
+        """How a training stage samples its images."""
+        own = getattr(getattr(self, stage), "sampling", None)
+        return self.augment.sampling if own is None else own
 
 
 def differing_sections(ours: Spec, theirs: Spec) -> list[str]:

@@ -1,20 +1,19 @@
-"""augment: the contact sheet of the recipe's augmentations; augmented copies where asked for."""
+"""augment: pictures of the recipe's augmentations, what they do to labels, and augmented copies."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from augcompress.assembly.context import Context
+from augcompress.assembly.context import EVALUATION_BATCH, Context
+from augcompress.assembly.label_notes import probe_note
+from augcompress.assembly.label_probe import probe_labels
+from augcompress.assembly.offline import write_copies
 from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
-from augcompress.augmentations import build_pipeline, contact_sheet
-from augcompress.batch import Progress
-from augcompress.datasets import Batches
-from augcompress.rundir import write_aside
+from augcompress.augmentations import before_after, contact_sheet
+from augcompress.rundir import storage_errors, write_aside
 
-SHEET, COPIES = "contact_sheet.png", "augmented.npz"
-COPY_BATCH = 256
+SHEET, GRID = "contact_sheet.png", "before_after.png"
 
 
 def inputs(runner: Runner) -> dict[str, Input]:
@@ -23,56 +22,43 @@ def inputs(runner: Runner) -> dict[str, Input]:
 
 
 def body(context: Context, inputs: Inputs, folder: Path) -> Output:
-    """Draw the sheet; write the copies."""
+    """Draw the pictures, probe the labels, write the copies."""
     section = context.spec.augment
-    batches = context.training_batches(min(section.columns, len(context.data.train)))
-    batch = next(batches.epoch(0)).scaled()
-    with write_aside(folder / SHEET) as aside:
-        contact_sheet(
-            list(section.pipeline),
-            batch,
-            context.augmentation_facts,
-            context.spec.seed,
-            aside,
-            context.data.classes,
-            columns=section.columns,
-        )
-    notes = [f"contact sheet: {SHEET}"]
+    draw(context, folder)
+    probes = probe_labels(context, section.pipeline)
+    classes = context.data.classes
+    rows = [row for probe in probes for row in probe.measurements(classes)]
+    notes = [f"pictures: {SHEET}, {GRID}"]
+    notes += [probe_note(probe, classes) for probe in probes]
     if section.offline is not None:
-        count = write_copies(context, section.offline.copies, folder)
-        notes.append(f"{count} augmented images: {COPIES} (a data set of kind arrays)")
-    return Output(None, notes=notes)
+        notes += write_copies(context, section.offline, folder)
+    return Output(None, rows, notes=notes)
 
 
-def write_copies(context: Context, copies: int, folder: Path) -> int:
-    """Each training image `copies` times, augmented as in epochs 0, 1, …; returns the count."""
-    pipeline = build_pipeline(list(context.spec.augment.pipeline), context.augmentation_facts)
-    data = context.data
-    batches = Batches(
-        data.train, len(data.classes), COPY_BATCH, shuffle=False, seed=context.spec.seed
-    )
-    images, targets = [], []
-    context.reporter.start("augment", copies * len(batches), "batch")
-    for copy in range(copies):
-        for batch in batches.epoch(0):
-            seen = pipeline(batch.scaled(), seed=context.spec.seed, progress=Progress(epoch=copy))
-            images.append(seen.images().mul(255).round().byte().numpy())
-            targets.append(seen.targets.numpy())
-            context.reporter.advance(1)
-    context.reporter.finish()
-    test = data.test.fetch(np.arange(len(data.test))).numpy()
-    soft = np.concatenate(targets)
-    with write_aside(folder / COPIES) as aside, aside.open("wb") as file:
-        np.savez_compressed(
-            file,
-            x_train=np.concatenate(images),
-            y_train=soft.argmax(1),
-            soft_targets=soft,
-            x_test=test,
-            y_test=np.asarray(data.test.labels),
-            classes=np.array(data.classes),
-        )
-    return len(soft)
+def preview(context: Context) -> list[Path]:
+    """Draw the pictures into the run directory itself; nothing else is done, nothing is stored."""
+    with storage_errors(context.run.path):
+        return draw(context, context.run.path)
 
 
-STAGE = Stage("augment", inputs, body, makes=None)
+def draw(context: Context, folder: Path) -> list[Path]:
+    """The contact sheet, and images before and after the pipeline."""
+    section = context.spec.augment
+    train = context.split("train")
+    batches = context.training_batches(min(EVALUATION_BATCH, len(train)))
+    batch = next(iter(batches.epoch(0))).scaled()
+    shared: dict[str, Any] = {
+        "settings": list(section.pipeline),
+        "facts": context.augmentation_facts,
+        "seed": context.spec.seed,
+        "class_names": context.data.classes,
+        "columns": section.columns,
+    }
+    with write_aside(folder / SHEET) as aside:
+        contact_sheet(batch=batch, path=aside, **shared)
+    with write_aside(folder / GRID) as aside:
+        before_after(batch=batch, path=aside, **shared)
+    return [folder / SHEET, folder / GRID]
+
+
+STAGE = Stage("augment", inputs, body, makes=None, version=2)

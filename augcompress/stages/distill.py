@@ -52,6 +52,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
         teachers,
         section.teacher_view,
         tuple(network.holds()),
+        context.spec.sampling("distill"),
     )
     notes = train(context, network, lesson, section.training, folder)
     return finish(context, network, folder, notes)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from augcompress import measures
 from augcompress.assembly.context import Context
+from augcompress.assembly.robustness import robustness
 from augcompress.assembly.scoring import (
     averaged,
     calibrated,
@@ -29,7 +30,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     if section.test_time_augmentation is not None:
         answer = averaged(answer, context, section.test_time_augmentation)
     found = predict(answer, context, section.split)
-    rows = quality(found, path.name)
+    rows = quality(found, path.name) + robustness(context, answer, network, found, path.name)
     if section.temperature_scaling and section.split != "validation":
         rows += calibrated(answer, context, found, path.name)
     if network is None:

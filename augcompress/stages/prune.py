@@ -38,7 +38,11 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     section = require_section(context.spec, "prune")
     network = open_network(context, inputs["source"].path, None, "prune")
     lesson = Lesson(
-        "prune", section.objectives, context.spec.augmentations("prune"), teachers(context, inputs)
+        "prune",
+        section.objectives,
+        context.spec.augmentations("prune"),
+        teachers(context, inputs),
+        sampling=context.spec.sampling("prune"),
     )
     engine = engine_for(context, "prune", section.training, folder)
     network = shrink(context, section, network, lesson, engine, folder)

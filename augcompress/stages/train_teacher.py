@@ -27,7 +27,10 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     if section.training is None:
         return finish(context, network, folder, ["weights taken as they are"])
     lesson = Lesson(
-        "train_teacher", section.objectives, context.spec.augmentations("train_teacher")
+        "train_teacher",
+        section.objectives,
+        context.spec.augmentations("train_teacher"),
+        sampling=context.spec.sampling("train_teacher"),
     )
     notes = train(context, network, lesson, section.training, folder)
     return finish(context, network, folder, notes)

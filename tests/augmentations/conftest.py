@@ -28,6 +28,15 @@ def make_facts():
     """Facts that fit such a batch."""
 
     def make(channels: int = 3, size: tuple[int, int] = (16, 12)) -> AugmentationFacts:
-        return AugmentationFacts(1000, 5, channels, size, [0.5, 0.4, 0.3][:channels], seed=0)
+        spread = torch.eye(channels) * 0.02 + 0.04
+        return AugmentationFacts(
+            samples=1000,
+            classes=5,
+            channels=channels,
+            size=size,
+            mean=[0.5, 0.4, 0.3][:channels],
+            seed=0,
+            covariance=lambda: spread,
+        )
 
     return make

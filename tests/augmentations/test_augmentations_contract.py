@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -9,7 +10,8 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from augcompress.augmentations import AnyAugmentation, build_pipeline
+from augcompress import augmentations
+from augcompress.augmentations import AnyAugmentation
 from augcompress.batch import Batch, Progress
 from augcompress.component import ALLOW_PLUGINS
 
@@ -18,12 +20,51 @@ ALWAYS = {
     "random_crop": {"padding": 3},
     "horizontal_flip": {},
     "affine": {"degrees": 30, "shear": 10, "fill": "mean"},
+    "vertical_flip": {},
+    "rotate": {"degrees": 30, "fill": "noise"},
+    "rotate90": {"fill": "reflect"},
+    "translate": {"fraction": 0.2},
+    "scale": {"zoom": [0.5, 1.5], "fill": "noise"},
+    "shear": {"x": 20, "y": 10},
+    "resized_crop": {},
+    "perspective": {"fill": "nearest"},
+    "elastic": {"fill": "noise"},
+    "lens_distortion": {"k1": [0.1, 0.3]},
+    "box_blur": {"radius": [0.2, 1.5]},
+    "gaussian_blur": {"sigma": [0.5, 2.0]},
+    "median_blur": {},
     "color_jitter": {},
     "random_erasing": {},
     "mixup": {"alpha": 1.0},
+    "rand_augment": {},
+    "trivial_augment": {},
+    "auto_augment": {"policy": "svhn"},
+    "augmix": {},
+    "equalize": {},
+    "autocontrast": {},
+    "posterize": {"bits": [2, 4]},
+    "solarize": {},
+    "invert": {},
+    "grayscale": {},
+    "channel_shuffle": {},
+    "channel_dropout": {"value": 0.5},
+    "color_space_jitter": {"space": "yuv"},
+    "color_matrix": {},
+    "pca_jitter": {},
+    "shading": {"pattern": "wave"},
+    "gaussian_noise": {},
+    "salt_pepper_noise": {"amount": [0.1, 0.2]},
+    "shot_noise": {},
+    "impulse_noise": {"amount": [0.1, 0.2]},
+    "speckle_noise": {},
+    "cutout": {},
+    "pixel_dropout": {"share": [0.1, 0.2]},
+    "cutmix": {},
+    "fgsm": {},
+    "pgd": {"steps": 2},
     "plugin": {"target": PLUGIN},
 }
-MIXING = {"mixup"}
+MIXING = {"mixup", "cutmix"}
 MEMBERS = {m.model_fields["kind"].default: m for m in get_args(get_args(AnyAugmentation)[0])}
 NOW = Progress(epoch=3)
 
@@ -32,6 +73,17 @@ NOW = Progress(epoch=3)
 def kind(request, monkeypatch) -> str:
     monkeypatch.setenv(ALLOW_PLUGINS, "1")
     return request.param
+
+
+def slope(batch: Batch) -> torch.Tensor:
+    """A loss of images of any size, for what climbs one."""
+    images = batch.images().flatten(1).float()
+    return images @ torch.linspace(-1, 1, images.shape[1], device=images.device)
+
+
+def build_pipeline(settings, facts):
+    """The pipeline, with that loss."""
+    return partial(augmentations.build_pipeline(settings, facts), loss=slope)
 
 
 def setting(kind: str, probability: float = 1.0):
@@ -114,6 +166,14 @@ def test_keeps_other_float_types(kind, dtype, make_batch, make_facts):
     assert result.inputs.dtype == dtype
 
 
+def test_memory_layout_changes_nothing(kind, make_batch, make_facts):
+    pipeline, batch = build_pipeline([setting(kind)], make_facts()), make_batch()
+    last = batch.with_images(batch.images().to(memory_format=torch.channels_last))
+    expected = pipeline(batch, seed=1, progress=NOW).inputs
+    found = pipeline(last, seed=1, progress=NOW).inputs
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
 def test_the_input_is_not_modified(kind, make_batch, make_facts):
     batch = make_batch()
     images, targets = batch.inputs.clone(), batch.targets.clone()
@@ -161,8 +221,28 @@ def test_a_gpu_draws_the_same(kind, make_batch, make_facts):
         ({"kind": "horizontal_flip", "probability": 1.5}, "less than or equal to 1"),
         ({"kind": "affine", "scale": [1.1, 0.9]}, "write the lower end first"),
         ({"kind": "affine", "scale": [0, 1]}, "a zoom must be above 0"),
+        ({"kind": "scale", "zoom": [0, 1]}, "a zoom must be above 0"),
+        ({"kind": "rotate", "degrees": 181}, "less than or equal to 180"),
+        ({"kind": "shear", "x": 90}, "less than 90"),
+        ({"kind": "resized_crop", "scale": [0.5, 1.5]}, "less than or equal to 1"),
+        ({"kind": "resized_crop", "ratio": [0, 1]}, "ratio must be above 0"),
+        ({"kind": "perspective", "distortion_scale": 1.5}, "less than or equal to 1"),
+        ({"kind": "lens_distortion", "k1": [-0.5, 0]}, "k1 must be above -1/3"),
+        ({"kind": "gaussian_blur", "kernel_size": 4}, "write an odd number, 5"),
+        ({"kind": "gaussian_blur", "sigma": [-1, 2]}, "0 does not blur"),
+        ({"kind": "median_blur", "kernel_size": 7}, "Input should be 3 or 5"),
+        ({"kind": "rotate", "fill": "wrap"}, "'mean', 'nearest', 'reflect' or 'noise'"),
         ({"kind": "random_erasing", "ratio": [0, 1]}, "ratio must be above 0"),
         ({"kind": "random_erasing", "scale": [0.1, 2]}, "a share of the image"),
+        ({"kind": "posterize", "bits": [8, 4]}, r"write the fewer bits first: \[4, 8\]"),
+        ({"kind": "posterize", "bits": [0, 4]}, "greater than or equal to 1"),
+        ({"kind": "solarize", "threshold": [128, 255]}, "less than or equal to 1"),
+        ({"kind": "color_space_jitter", "scale": [0.1, 0.1]}, "Field required"),
+        ({"kind": "gaussian_noise", "std": [0.2, 0.1]}, "write the lower end first"),
+        ({"kind": "salt_pepper_noise", "amount": [0, 5]}, "less than or equal to 1"),
+        ({"kind": "shot_noise", "photons": [0, 5]}, "photons must be above 0"),
+        ({"kind": "cutout", "side": 16}, "less than or equal to 1"),
+        ({"kind": "cutmix", "alpha": 0}, "greater than 0"),
     ],
 )
 def test_wrong_settings_are_refused_when_read(wrong, match):

@@ -174,7 +174,7 @@ def test_manifest_without_split_draws_a_test_part_and_orders_numbers(undivided):
     [
         ({"path": "none.png"}, r"none\.png: no such file in"),
         ({"label": ""}, "row 1 has no path or no label"),
-        ({"split": "valid"}, "row 1: split 'valid'; write train or test"),
+        ({"split": "valid"}, "row 1: split 'valid'; write train or test, or validation"),
         ({"path": "train/cat/1.png"}, "a path is listed twice"),
     ],
 )

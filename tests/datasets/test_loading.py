@@ -112,5 +112,5 @@ def test_image_that_breaks_while_streaming_is_named(streamed):
 
 
 def test_batch_larger_than_the_split_is_an_error_when_incomplete_ones_are_dropped():
-    with pytest.raises(AugcompressError, match="64 is more than the 23 samples"):
+    with pytest.raises(AugcompressError, match="64 is more than the 23 training images"):
         Batches(memory(), 3, 64, shuffle=True, seed=0, drop_last=True)

@@ -1,0 +1,85 @@
+"""Fixed tone curves: posterize, solarize, invert."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+from torch import Tensor
+
+from augcompress.augmentations.base import Augmentation, AugmentationFacts, PixelWorker, Shares
+from augcompress.augmentations.draws import Draws, between
+from augcompress.augmentations.tone import invert, posterize, solarize
+
+_Bits = Annotated[int, Field(ge=1, le=8)]
+
+
+def _fewest_first(bits: tuple[int, int]) -> tuple[int, int]:
+    if bits[0] > bits[1]:
+        raise ValueError(f"write the fewer bits first: [{bits[1]}, {bits[0]}]")
+    return bits
+
+
+class Posterize(Augmentation):
+    """Keep only the first bits of every value (AutoAugment, Cubuk et al. 2019, arXiv:1805.09501,
+    whose range the default is).
+
+    Values are torchvision's on float images: rounded down to a multiple of 2^-bits, so that eight
+    bits still darken by up to 1/256.
+    """
+
+    label_safety: ClassVar[str] = "classes told apart by fine shades (skin, X-ray, sky)"
+
+    kind: Literal["posterize"] = "posterize"
+    probability: float = Field(0.5, ge=0, le=1)
+    """Share of the samples that are posterized."""
+    bits: Annotated[tuple[_Bits, _Bits], AfterValidator(_fewest_first)] = (4, 8)
+    """Bits that are kept: every whole number in this range, ends included, is equally likely."""
+
+    def change(self, images: Tensor, draws: Draws) -> Tensor:
+        bits = between((self.bits[0], self.bits[1] + 1), draws.uniform(1)[:, 0]).floor()
+        draws.tell(bits=bits)
+        return posterize(images, bits)
+
+    def build(self, facts: AugmentationFacts) -> PixelWorker:
+        return PixelWorker(self.change, self.probability)
+
+
+class Solarize(Augmentation):
+    """Turn the bright values, from a threshold on, into their negative (AutoAugment, Cubuk et al.
+    2019, arXiv:1805.09501, whose range the default is).
+
+    As in torchvision the threshold itself is bright: at 1, pure white still turns black.
+    """
+
+    label_safety: ClassVar[str] = "classes told apart by brightness or colour (day and night)"
+
+    kind: Literal["solarize"] = "solarize"
+    probability: float = Field(0.5, ge=0, le=1)
+    """Share of the samples that are solarized."""
+    threshold: Shares = (0.0, 1.0)
+    """Value from which on a pixel is inverted, drawn evenly from this range; 0 inverts all."""
+
+    def change(self, images: Tensor, draws: Draws) -> Tensor:
+        threshold = between(self.threshold, draws.uniform(1)[:, 0])
+        draws.tell(threshold=threshold)
+        return solarize(images, threshold)
+
+    def build(self, facts: AugmentationFacts) -> PixelWorker:
+        return PixelWorker(self.change, self.probability)
+
+
+class Invert(Augmentation):
+    """Swap dark and bright: the negative (AutoAugment, Cubuk et al. 2019, arXiv:1805.09501)."""
+
+    label_safety: ClassVar[str] = "classes told apart by brightness or colour (chess pieces)"
+
+    kind: Literal["invert"] = "invert"
+    probability: float = Field(0.5, ge=0, le=1)
+    """Share of the samples that are inverted."""
+
+    def change(self, images: Tensor, draws: Draws) -> Tensor:
+        return invert(images)
+
+    def build(self, facts: AugmentationFacts) -> PixelWorker:
+        return PixelWorker(self.change, self.probability)

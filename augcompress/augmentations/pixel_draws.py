@@ -1,0 +1,50 @@
+"""Random numbers for every pixel: a cheap generator, keyed with two words of each sample."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_STEPS = ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32))  # shift, multiplier as a signed number
+
+
+def scramble(words: Tensor) -> Tensor:
+    """Every int32 word turned into another, one to one, in place: two rounds of shift, xor and
+    multiply, with the constants that Wellons 2018 searched for
+    (https://nullprogram.com/blog/2018/07/31/)."""
+    for shift, multiplier in _STEPS:
+        _fold(words, shift).mul_(multiplier)
+    return _fold(words, 16)
+
+
+def _fold(words: Tensor, shift: int) -> Tensor:
+    """Xor with itself, shifted right with zeros coming in; in place."""
+    return words.bitwise_xor_((words >> shift).bitwise_and_((1 << (32 - shift)) - 1))
+
+
+def pixel_words(keys: Tensor, count: int) -> Tensor:
+    """`count` words for each sample: int32 `(N, count)`, all 32 bits random.
+
+    `keys` `(N,2)`, words in 0..2^32-1.  Places in the image are scrambled once for all samples,
+    keyed by xor and sum, and scrambled again: a tenth of the arithmetic of Philox, and like there
+    neither the batch nor the device changes a number.
+    """
+    keys = keys.to(torch.int32)
+    places = scramble(torch.arange(count, dtype=torch.int32, device=keys.device))
+    return scramble((places ^ keys[:, :1]).add_(keys[:, 1:]))
+
+
+def pixel_uniform(keys: Tensor, count: int) -> Tensor:
+    """Uniform in [0, 1): float32 `(N, count)`, multiples of 2^-24; `keys` as for `pixel_words`."""
+    return (pixel_words(keys, count) >> 8).float().mul_(2.0**-24).add_(0.5)
+
+
+def pixel_normal(keys: Tensor, count: int) -> Tensor:
+    """Standard normal: float32 `(N, count)`, by Box & Muller; `keys` as for `pixel_words`."""
+    half = -(-count // 2)
+    radius, turn = pixel_uniform(keys, 2 * half).split(half, dim=1)
+    radius = (1 - radius).log_().mul_(-2).sqrt_()  # 1 - radius is exact, and never 0
+    angle = turn * (2 * math.pi)
+    return torch.cat((angle.cos().mul_(radius), angle.sin_().mul_(radius)), dim=1)[:, :count]
