@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -150,5 +151,8 @@ class Draws:
         likely = probability if self.emphasis is None else probability * self.emphasis
         return self.uniform(1)[:, 0] < likely
 
-    def tell(self, **parameters: Tensor) -> None:
-        """Name what an operation made of its numbers, `(N,)` each: a recorder writes it down."""
+    def tell(self, names: Sequence[str] | None = None, **parameters: Tensor) -> None:
+        """Name what an operation made of its numbers, `(N,)` each: a recorder writes it down.
+
+        With `names`, the numbers are places in that list.
+        """

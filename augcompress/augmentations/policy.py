@@ -16,7 +16,13 @@ from augcompress.augmentations.base import (
 )
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.geometry import Filling, outside_of
-from augcompress.augmentations.policy_operations import Interpolation, Moving, Plan, apply_plan
+from augcompress.augmentations.policy_operations import (
+    OPERATIONS,
+    Interpolation,
+    Moving,
+    Plan,
+    apply_plan,
+)
 from augcompress.batch import Batch, Progress
 
 
@@ -64,8 +70,8 @@ class PolicyWorker(nn.Module):
         images, chosen = batch.images(), draws.chosen(self.probability)
         plan = self.plan(draws, size_of(images)).where(chosen[:, None])
         for number, column in enumerate(plan.operation.unbind(1), start=1):
-            draws.tell(**{f"operation_{number}": column})
+            draws.tell(OPERATIONS, **{f"operation_{number}": column})
         for number, column in enumerate(plan.magnitude.unbind(1), start=1):
-            draws.tell(**{f"magnitude_{number}": column})
+            draws.tell(None, **{f"magnitude_{number}": column})
         moving = Moving(self.interpolation, outside_of(self.filling, images, draws))
         return batch.with_images(apply_plan(images, plan, moving))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ class RecordedDraws(Draws):
     def __init__(self, seed: int, epoch: int, operation: int, index: Tensor) -> None:
         super().__init__(seed, epoch, operation, index)
         self.mask: Tensor | None = None
-        self.told: dict[str, Tensor] = {}
+        self.told: dict[str, list[Any]] = {}
         self.asked: list[Tensor] = []
 
     def words(self, count: int) -> Tensor:
@@ -36,14 +37,17 @@ class RecordedDraws(Draws):
         self.mask = mask if self.mask is None else self.mask
         return mask
 
-    def tell(self, **parameters: Tensor) -> None:
-        self.told |= parameters
+    def tell(self, names: Sequence[str] | None = None, **parameters: Tensor) -> None:
+        listed = {name: values.tolist() for name, values in parameters.items()}
+        if names is not None:
+            listed = {name: [names[i] for i in values] for name, values in listed.items()}
+        self.told |= listed
 
     def rows(self) -> list[dict[str, Any]]:
         """For each sample: was it `chosen`, and with which parameters; where an operation names
         none, the uniform numbers in [0,1) that it asked for."""
         chosen = [True] * len(self) if self.mask is None else self.mask.tolist()
-        named = {k: v.tolist() for k, v in self.told.items() if len(v) == len(self)}
+        named = {name: values for name, values in self.told.items() if len(values) == len(self)}
         if not named and self.asked:
             named = {"uniform": (torch.cat(self.asked, dim=1).double() / _WORDS).tolist()}
         return [

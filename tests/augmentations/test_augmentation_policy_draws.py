@@ -12,8 +12,10 @@ from scipy import stats
 from augcompress.augmentations import AnyAugmentation, Draws
 from augcompress.augmentations.augmix import AugMix, weighted
 from augcompress.augmentations.auto_augment import AutoAugment
+from augcompress.augmentations.policy_magnitudes import operations
 from augcompress.augmentations.policy_operations import OPERATIONS
 from augcompress.augmentations.rand_augment import RandAugment
+from augcompress.augmentations.recording import Recorder
 from augcompress.augmentations.trivial_augment import TrivialAugment
 from augcompress.batch import Batch, Progress
 from augcompress.component import key_of
@@ -129,15 +131,16 @@ def test_augmix_of_operations_that_do_nothing_is_the_image(make_batch, make_fact
     torch.testing.assert_close(result, batch.images(), rtol=0, atol=1e-6)  # weights sum to 1
 
 
-def test_told_parameters_say_what_was_done(make_batch, make_facts, monkeypatch):
-    told = {}
-    monkeypatch.setattr(Draws, "tell", lambda self, **parameters: told.update(parameters))
-    batch = make_batch(6)
-    RandAugment(probability=0.5).build(make_facts())(
-        batch, Draws(0, 0, 0, batch.index), progress=Progress()
-    )
-    assert sorted(told) == ["magnitude_1", "magnitude_2", "operation_1", "operation_2"]
-    assert all(len(values) == 6 for values in told.values())
+def test_told_parameters_name_what_was_done(make_batch, make_facts):
+    batch, recorder = make_batch(6), Recorder()
+    draws = recorder(0, 0, 0, batch.index)
+    RandAugment(probability=0.5).build(make_facts())(batch, draws, progress=Progress())
+    (rows,) = zip(*recorder.rows(), strict=True)
+    named = ["chosen", "magnitude_1", "magnitude_2", "operation_1", "operation_2"]
+    assert {tuple(sorted(row)) for row in rows} == {("chosen",), tuple(named)}
+    taken = [row for row in rows if row["chosen"]]
+    assert {row["operation_1"] for row in taken} <= set(operations("rand_augment"))
+    assert all(isinstance(row["magnitude_1"], float) for row in taken)
 
 
 def read(policy, folder=None):
