@@ -21,7 +21,8 @@ class RecordedDraws(Draws):
     def __init__(self, seed: int, epoch: int, operation: int, index: Tensor) -> None:
         super().__init__(seed, epoch, operation, index)
         self.mask: Tensor | None = None
-        self.told: dict[str, list[Any]] = {}
+        self.told: dict[str, Tensor] = {}
+        self.names: dict[str, Sequence[str]] = {}
         self.asked: list[Tensor] = []
 
     def words(self, count: int) -> Tensor:
@@ -38,16 +39,19 @@ class RecordedDraws(Draws):
         return mask
 
     def tell(self, names: Sequence[str] | None = None, **parameters: Tensor) -> None:
-        listed = {name: values.tolist() for name, values in parameters.items()}
+        self.told |= parameters
         if names is not None:
-            listed = {name: [names[i] for i in values] for name, values in listed.items()}
-        self.told |= listed
+            self.names |= dict.fromkeys(parameters, names)
 
     def rows(self) -> list[dict[str, Any]]:
         """For each sample: was it `chosen`, and with which parameters; where an operation names
         none, the uniform numbers in [0,1) that it asked for."""
         chosen = [True] * len(self) if self.mask is None else self.mask.tolist()
-        named = {name: values for name, values in self.told.items() if len(values) == len(self)}
+        whole = {k: v.tolist() for k, v in self.told.items() if len(v) == len(self)}
+        named = {
+            k: [self.names[k][place] for place in v] if k in self.names else v
+            for k, v in whole.items()
+        }
         if not named and self.asked:
             named = {"uniform": (torch.cat(self.asked, dim=1).double() / _WORDS).tolist()}
         return [
