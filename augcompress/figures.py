@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from augcompress.records import Measurement
@@ -20,25 +21,27 @@ def score_text(one: Measurement) -> str:
 def value_text(one: Measurement) -> str:
     """A value in its unit with interval and n: fractions as percent, bytes as kB or MB."""
     number, unit = _scaled(one)
-    facts = []
-    if one.low is not None and one.high is not None:
-        facts.append(f"{number(one.low)}–{number(one.high)}")
-    if one.n is not None:
-        facts.append(f"n={one.n}")
-    inside = f" ({', '.join(facts)})" if facts else ""
-    return f"{number(one.value)}{unit}{inside}"
+    return f"{number(one.value)}{unit}{_certainty(one, number, '–')}"
 
 
 def difference_text(one: Measurement) -> str:
-    """A difference with its sign, interval and n: `+2.17 points (1.52–2.82, n=10000)`."""
+    """A difference with its sign, interval and n: `+2.17 points (+1.52 to +2.82, n=10000)`."""
     factor, unit = (100.0, " points") if one.unit == "fraction" else (1.0, f" {one.unit}")
+
+    def number(value: float) -> str:
+        return _signed(factor * value)
+
+    return f"{number(one.value)}{unit}{_certainty(one, number, ' to ')}"
+
+
+def _certainty(one: Measurement, number: Callable[[float], str], between: str) -> str:
+    """Interval and n in brackets; nothing where there are none."""
     facts = []
     if one.low is not None and one.high is not None:
-        facts.append(f"{_signed(factor * one.low)} to {_signed(factor * one.high)}")
+        facts.append(f"{number(one.low)}{between}{number(one.high)}")
     if one.n is not None:
         facts.append(f"n={one.n}")
-    inside = f" ({', '.join(facts)})" if facts else ""
-    return f"{_signed(factor * one.value)}{unit}{inside}"
+    return f" ({', '.join(facts)})" if facts else ""
 
 
 def _signed(number: float) -> str:

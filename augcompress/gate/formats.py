@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 
+from augcompress.figures import markdown_text
 from augcompress.records import Verdict
 
 _NOT_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_MARKDOWN = re.compile(r"([\\`*_|~\[\]])")
 
 
 def junit(verdicts: Iterable[Verdict], name: str) -> str:
@@ -39,9 +39,9 @@ def summary(verdicts: Iterable[Verdict], title: str, lines: Sequence[str] = ()) 
     listed = sorted(verdicts, key=lambda verdict: verdict.reached)
     missed = sum(not verdict.reached for verdict in listed)
     told = f"**{missed} of {len(listed)} missed**" if missed else f"All {len(listed)} reached."
-    text = [f"## {_markdown(title)}", "", told, ""]
+    text = [f"## {markdown_text(title)}", "", told, ""]
     if lines:
-        text += [*(f"- {_markdown(line)}" for line in lines), ""]
+        text += [*(f"- {markdown_text(line)}" for line in lines), ""]
     if listed:
         text += ["| | Limit | Found | Wanted | Note |", "|---|---|---|---|---|"]
         text += [_row(verdict) for verdict in listed] + [""]
@@ -57,15 +57,9 @@ def why(verdict: Verdict) -> str:
 def _row(verdict: Verdict) -> str:
     word = "reached" if verdict.reached else "**missed**"
     cells = [verdict.limit, verdict.found or "–", verdict.asked or "–", verdict.note]
-    return f"| {' | '.join([word, *map(_markdown, cells)])} |"
+    return f"| {' | '.join([word, *map(markdown_text, cells)])} |"
 
 
 def _xml(text: str) -> str:
     """Without characters that XML cannot hold; ElementTree escapes the others."""
     return _NOT_XML.sub("�", text)
-
-
-def _markdown(text: str) -> str:
-    """On one line, as it is: nothing in it is markup."""
-    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return _MARKDOWN.sub(r"\\\1", plain)
