@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -53,6 +54,22 @@ class Batch:
             None if value is None else value[rows] for value in (self.targets, self.view)
         )
         return Batch(self.images()[rows], targets, self.index[rows], view)
+
+    def pieces(self, count: int) -> list[Batch]:
+        """The batch in `count` parts of nearly equal size, in order; views, not copies."""
+        if count == 1:
+            return [self]
+        ends = [len(self) * place // count for place in range(count + 1)]
+        spans = [slice(start, end) for start, end in pairwise(ends) if end > start]
+        return [
+            Batch(
+                self.images()[span],
+                None if self.targets is None else self.targets[span],
+                self.index[span],
+                None if self.view is None else self.view[span],
+            )
+            for span in spans
+        ]
 
     def scaled(self) -> Batch:
         """uint8 images become float in [0,1]; everything else stays as it is."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 
+INTERRUPTED, BUG = 130, 70
+"""Exit codes of a process that was asked to stop, and of one that met a bug of ours."""
+
 
 class AugcompressError(Exception):
     """Something the user can mend.  The message is one line: `where: what is wrong; what to do`.

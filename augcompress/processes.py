@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from augcompress.errors import BUG, INTERRUPTED, AugcompressError
+
+T = TypeVar("T")
+
+
+class StoppedElsewhere(AugcompressError):
+    """Another process has stopped and says why; this one has nothing to add and stops as well."""
 
 
 class _Gather(torch.autograd.Function):
@@ -32,13 +43,17 @@ class _Gather(torch.autograd.Function):
 class Processes:
     """The processes of one training; the one process that there usually is, by default.
 
-    A process group must have been initialised where `world` is above 1.
+    A process group must have been initialised where `world` is above 1.  All processes must call
+    the same methods in the same order.
     """
 
     rank: int = 0
     """Number of this process, from 0."""
     world: int = 1
     """Count of processes."""
+    patient: Any = field(default=None, repr=False, compare=False)
+    """Process group (gloo) that may wait for days: for what the first process does while the
+    others have nothing to do.  None: the default group."""
 
     @property
     def leads(self) -> bool:
@@ -48,7 +63,8 @@ class Processes:
     def wrap(self, module: nn.Module) -> nn.Module:
         """What to call instead of `module`, so that gradients are averaged over the processes.
 
-        Parameters and buffers become those of the first process.
+        Parameters and buffers become those of the first process.  To be called again when other
+        parameters are trained than before; the earlier wrapper must not be used any more.
         """
         if self.world == 1:
             return module
@@ -59,6 +75,12 @@ class Processes:
             warnings.simplefilter("ignore", FutureWarning)
             return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
 
+    def unsynced(self, wrapped: nn.Module) -> AbstractContextManager:
+        """Gradients are added up in each process and not averaged, forward and backward inside."""
+        if isinstance(wrapped, nn.parallel.DistributedDataParallel):
+            return wrapped.no_sync()
+        return contextlib.nullcontext()
+
     def gather(self, tensor: Tensor) -> Tensor:
         """The tensors of all processes, one below the other; they must be of equal shape.
 
@@ -68,13 +90,68 @@ class Processes:
             return tensor
         return _Gather.apply(tensor)
 
+    def total(self, tensor: Tensor) -> Tensor:
+        """The sum over all processes, in every one of them; without gradients."""
+        if self.world == 1:
+            return tensor
+        added = tensor.detach().clone()
+        dist.all_reduce(added, group=self._group(added.device))
+        return added
+
+    def any(self, flag: bool, device: torch.device | str = "cpu") -> bool:
+        """Does one process say True?  On the CPU, the vote does not wait for an accelerator."""
+        if self.world == 1:
+            return flag
+        vote = torch.tensor(int(flag), dtype=torch.int32, device=device)
+        dist.all_reduce(vote, dist.ReduceOp.MAX, group=self._group(vote.device))
+        return bool(vote)
+
     def first(self, value: Callable[[], float], device: torch.device | str = "cpu") -> float:
         """`value()` of the first process, in all of them; the others do not compute it."""
         if self.world == 1:
             return value()
         told = torch.tensor(value() if self.leads else 0.0, dtype=torch.float64, device=device)
-        dist.broadcast(told, 0)
+        dist.broadcast(told, 0, group=self._group(told.device))
         return float(told)
+
+    def agreed(self, action: Callable[[], T]) -> T:
+        """What `action` gives in the first process, in all of them; it must be picklable.
+
+        The others wait for it, for days if need be.  Where it fails, all processes raise: the
+        first its error, the others StoppedElsewhere with the same exit code.
+        """
+        if self.world == 1:
+            return action()
+        return self._told(action, keep=False)
+
+    def once(self, action: Callable[[], T]) -> T | None:
+        """Let the first process do something while the others wait, like `agreed`; only the first
+        process gets what it gives, the others None."""
+        if self.world == 1:
+            return action()
+        return self._told(action, keep=True)
+
+    def _told(self, action: Callable[[], Any], keep: bool) -> Any:
+        if self.leads:
+            try:
+                found = action()
+            except BaseException as error:
+                self._tell([exit_code_of(error), None])
+                raise
+            self._tell([0, None if keep else found])
+            return found
+        code, told = self._tell([0, None])
+        if code:
+            raise StoppedElsewhere("another process has stopped", exit_code=code)
+        return told
+
+    def _tell(self, message: list[Any]) -> list[Any]:
+        """The first process's message."""
+        dist.broadcast_object_list(message, 0, group=self.patient)
+        return message
+
+    def _group(self, device: torch.device) -> Any:
+        return self.patient if device.type == "cpu" else None
 
     @torch.no_grad()
     def align(self, module: nn.Module) -> None:
@@ -83,5 +160,60 @@ class Processes:
             for value in (*module.parameters(), *module.buffers()):
                 dist.broadcast(value.data, 0)
 
+    @contextmanager
+    def synchronised(self, module: nn.Module, device: torch.device | str) -> Iterator[None]:
+        """Batch norms take their statistics over the batch of all processes inside (several CUDA
+        devices only: elsewhere nothing changes); the original layers stand again after it."""
+        if self.world == 1 or torch.device(device).type != "cuda":
+            yield
+            return
+        replaced = synchronise_norms(module)
+        try:
+            yield
+        finally:
+            restore_norms(replaced)
+
 
 ALONE = Processes()
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code of a process that ends with this error."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    return getattr(error, "exit_code", BUG)
+
+
+Replaced = list[tuple[nn.Module, str, nn.Module]]
+"""The module that holds a layer, the layer's name in it, and the layer that stood there."""
+
+
+def synchronise_norms(module: nn.Module) -> Replaced:
+    """Put SyncBatchNorm in the place of every batch norm below `module`, over the same tensors."""
+    replaced: Replaced = []
+    made: dict[nn.Module, nn.Module] = {}  # a layer may stand in two places
+    for parent in list(module.modules()):
+        for name, child in list(parent._modules.items()):  # children come once only
+            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                made.setdefault(child, synchronised_norm(child))
+                replaced.append((parent, name, child))
+                setattr(parent, name, made[child])
+    return replaced
+
+
+def synchronised_norm(norm: nn.Module) -> nn.Module:
+    """SyncBatchNorm over the tensors of a batch norm; timm's norms hold their activation and have
+    a counterpart of their own."""
+    if type(norm).__module__.startswith("timm."):
+        return importlib.import_module("timm.layers").convert_sync_batchnorm(norm)
+    return nn.SyncBatchNorm.convert_sync_batchnorm(norm)
+
+
+def restore_norms(replaced: Replaced) -> None:
+    """Undo `synchronise_norms`; modes and tensors are those of the layers that go."""
+    for parent, name, norm in replaced:
+        current = getattr(parent, name)
+        norm.training = current.training
+        norm._buffers.update({k: current._buffers[k] for k in norm._buffers})
+        norm._parameters.update({k: current._parameters[k] for k in norm._parameters})
+        setattr(parent, name, norm)

@@ -15,10 +15,11 @@ FORMAT_VERSION = 1
 """Version of `measurements.json` and of what `--json` prints."""
 
 StageName = Literal[
-    "augment", "train_teacher", "distill", "prune", "quantize", "export", "evaluate"
+    "augment", "pretrain", "train_teacher", "distill", "prune", "quantize", "export", "evaluate"
 ]
 ORDER: tuple[StageName, ...] = (
     "augment",
+    "pretrain",
     "train_teacher",
     "distill",
     "prune",

@@ -57,6 +57,30 @@ def refused(code, *arguments):
         ),
         ("version=2", "version: input should be 1; it is 2"),
         (
+            "train_teacher.training.optimizer.lr=0",
+            "train_teacher.training.optimizer.lr: input should be greater than 0; it is 0",
+        ),
+        (
+            "train_teacher.training.epochs=0",
+            "train_teacher.training.epochs: input should be greater than or equal to 1; it is 0",
+        ),
+        (
+            "train_teacher.training.schedule={kind: cosine, warmup: 50}",
+            "train_teacher.training: schedule.warmup: 50 epochs are not less than the 6 "
+            "epochs of training; lower it",
+        ),
+        (
+            "train_teacher.training.accumulation=3",
+            "train_teacher.training: accumulation: 3 does not divide batch_size 32 evenl"
+            "y; change one of them",
+        ),
+        (
+            "train_teacher.training.freeze={epochs: 50}",
+            "train_teacher.training: freeze: all layers learn from epoch 51 on and there"
+            " are 6 epochs; lower freeze.epochs or freeze.steps, or set freeze.epochs: n"
+            "ull to train the head only",
+        ),
+        (
             "train_teacher.training.optimizer.kind=adam",
             "train_teacher.training.optimizer.kind: unknown 'adam'; did you mean adamw?",
         ),

@@ -23,7 +23,7 @@ def test_recipe_is_valid(name):
     assert text.startswith("# ")
     assert 20 < len(recipe_summary(RECIPES[name])) <= 100
     assert f"augcompress run --recipe {name}" in text
-    assert {"train_teacher", "distill", "export"} <= set(spec.stages())
+    assert {"train_teacher", "export"} <= set(spec.stages())
     assert spec.limits
 
 

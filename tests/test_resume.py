@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import threading
 from pathlib import Path
@@ -24,9 +25,9 @@ from end_to_end import (
 )
 from torch import Tensor, nn
 
-from augcompress import training as loop
 from augcompress.batch import Batch
-from augcompress.training import Engine, Learner, Training, fit
+from augcompress.training import Engine, Learner, Score, Training, fit, loop
+from augcompress.training.logs import TIMINGS
 
 RUN = Path("runs/tiny")
 STATE = "state/fit.pt"
@@ -182,9 +183,9 @@ class Noisy(Learner):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return {"labels": nn.functional.cross_entropy(self.network(batch.images()), batch.targets)}
 
-    def score(self) -> float:
+    def score(self) -> Score:
         with torch.no_grad():
-            return float(-self.forward(numbers(99))["labels"])
+            return Score(float(-self.forward(numbers(99))["labels"]), name="nll")
 
 
 def numbers(seed: int) -> Batch:
@@ -211,7 +212,8 @@ def outcome(learner, state):
     """Weights, buffers, best epoch and log after all epochs."""
     engine = Engine(torch.device("cpu"), state=state, log=state / "log.jsonl", save_every_s=-1)
     result = fit(learner, Numbers(), SETTINGS, engine)
-    log = [line.rpartition(', "seconds"')[0] for line in engine.log.read_text().splitlines()]
+    lines = [json.loads(line) for line in engine.log.read_text().splitlines()]
+    log = [{k: v for k, v in line.items() if k not in TIMINGS} for line in lines]
     return learner.state_dict(), (result.best_epoch, result.best_score, log)
 
 

@@ -350,7 +350,9 @@ def test_prune_rounds_log_every_round(mine):
     done("prune", "-r", "tiny.yaml", *rounds)
     log = (mine / "runs" / "rounds" / "prune" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in log] == [1, 2, 1, 2]
-    assert set(json.loads(log[0])) == {"epoch", "losses", "validation_top1", "lr", "seconds"}
+    scores = {"validation_top1", "validation_low", "validation_high", "validation_n"}
+    fields = {"epoch", "losses", "lr", "images_per_s", "seconds"}
+    assert set(json.loads(log[0])) == fields | scores
 
 
 def test_stage_folder_with_foreign_files_is_left_alone(place):

@@ -1,98 +1,53 @@
-"""Networks on disk: weights, and the description that rebuilds the network around them."""
+"""Any network on disk, opened for the data at hand: our checkpoints, and weights from elsewhere."""
 
 from __future__ import annotations
 
-import copy
-import json
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import TypeAdapter
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from augcompress.assembly.checkpoints import (
+    DESCRIPTION,
+    GRAPH,
+    WEIGHTS,
+    Applied,
+    Network,
+    classes_beside,
+    is_own,
+    load_network,
+    rebuilt,
+    save_network,
+)
 from augcompress.assembly.context import Context
-from augcompress.component import Component, key_of
-from augcompress.compressions import NetworkCompression, Notes, PruneStep, resolve
+from augcompress.assembly.fewer_classes import cut_history, listed, rows_of
+from augcompress.component import Component
 from augcompress.errors import AugcompressError
 from augcompress.models import (
-    Model,
-    ModelFacts,
     build_classifier,
+    cut_head,
+    head_classes,
+    head_name,
     load_weights,
     read_weights,
 )
-from augcompress.rundir import digest_json, write_aside
 
-WEIGHTS, DESCRIPTION, GRAPH = "model.safetensors", "model.json", "model.onnx"
-VERSION = 1
-
-
-@dataclass(frozen=True)
-class Applied:
-    """A compression that a network went through, with what it changed."""
-
-    settings: Any
-    """A member of the union PruneStep."""
-    history: Any
-
-    @property
-    def compression(self) -> NetworkCompression:
-        """The compression itself, also where a plug-in names it."""
-        return resolve(self.settings, NetworkCompression)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network with everything needed to rebuild it from its weights."""
-
-    module: nn.Module
-    model: Any
-    """A member of the union Model."""
-    facts: ModelFacts
-    classes: tuple[str, ...]
-    resizing: dict[str, Any]
-    compressions: tuple[Applied, ...] = ()
-
-    def changed(self, module: nn.Module, applied: Applied) -> Network:
-        """After one more compression."""
-        return replace(self, module=module, compressions=(*self.compressions, applied))
-
-    def notes(self) -> Notes:
-        """What the compressions left for graph steps, by their kind, then by named point."""
-        found: Notes = {}
-        for applied in self.compressions:
-            told = applied.compression.notes(self.module, applied.history)
-            if told:
-                found.setdefault(applied.compression.kind, {}).update(told)
-        return found
-
-    def marked(self) -> Network:
-        """A copy for graph steps: named points in place of what the graph's numbers will do."""
-        module = copy.deepcopy(self.module)
-        for applied in self.compressions:
-            module = applied.compression.marked(module, applied.history)
-        return replace(self, module=module)
-
-    def standing(self) -> list[Applied]:
-        """The compressions whose promise must still hold: the last round of each step, unless a
-        later step took channels out of its layers."""
-        found: list[Applied] = []
-        for place, applied in enumerate(self.compressions):
-            if applied.compression.reshapes:
-                found = []
-            following = self.compressions[place + 1 : place + 2]
-            if not following or following[0].settings != applied.settings:
-                found.append(applied)
-        return found
-
-    def holds(self) -> list[Any]:
-        """What earlier compressions want re-applied after every optimiser step."""
-        found = [a.compression.hold(self.module, a.history) for a in self.compressions]
-        return [hold for hold in found if hold is not None]
+__all__ = [
+    "DESCRIPTION",
+    "GRAPH",
+    "WEIGHTS",
+    "Applied",
+    "Network",
+    "check_fits",
+    "images_of",
+    "load_network",
+    "new_network",
+    "open_network",
+    "save_network",
+]
 
 
 def new_network(
@@ -102,87 +57,73 @@ def new_network(
     where: str,
     head: Literal["strict", "replace"] = "replace",
 ) -> Network:
-    """A fresh network for the data at hand, from `weights` where given."""
+    """A fresh network for the data at hand, from `weights` where given.
+
+    Of a head for more classes, the rows of the data's are taken where the weights' classes are
+    known: by name beside our checkpoints; else, with `head="strict"`, by their number, where it is
+    that of the data before `data.classes` chose some.  Raises AugcompressError when the weights do
+    not fit.
+    """
     context.seed_everything(where)
     data = context.data
     facts = context.model_facts
     module = build_classifier(model, facts, data.mean, data.std)
     if weights is not None:
-        fresh = load_weights(module, read_weights(weights), where=f"{where}.weights", head=head)
-        if fresh:
+        state = state_for(context, module, Path(weights), where, head)
+        if load_weights(module, state, where=f"{where}.weights", head=head):
             context.reporter.message(
                 f"{where}: the head has another class count than the weights and starts fresh"
             )
     return Network(module, model, facts, tuple(data.classes), data.resizing)
 
 
-def save_network(network: Network, folder: Path) -> Path:
-    """Write weights and description into `folder`, the description last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with write_aside(folder / WEIGHTS) as aside:
-        save_file(_storable(network.module.state_dict()), aside)
-    facts = network.facts
-    description = {
-        "version": VERSION,
-        "model": network.model.model_dump(mode="json"),
-        "facts": {"classes": facts.classes, "channels": facts.channels, "size": list(facts.size)},
-        "classes": list(network.classes),
-        "resizing": network.resizing,
-        "identity": identity(network.model, [a.settings for a in network.compressions]),
-        "compressions": [
-            {"settings": a.settings.model_dump(mode="json"), "history": a.history}
-            for a in network.compressions
-        ],
-    }
-    with write_aside(folder / DESCRIPTION) as aside:
-        aside.write_text(json.dumps(description, indent=1))
-    return folder / WEIGHTS
+def state_for(
+    context: Context, module: nn.Module, path: Path, where: str, head: str
+) -> dict[str, Tensor]:
+    """Weights from a file for a new network, their head cut as `new_network` says."""
+    state, data = read_weights(path), context.data
+    known = classes_beside(path)
+    if known is not None and head == "strict":
+        check_classes(context, known, path, f"{where}.weights")
+    if known is None and head == "strict" and head_classes(module, state) == len(data.all_classes):
+        known = tuple(data.all_classes)
+    rows = rows_of(known, data.classes)
+    if known is None or rows is None or head_classes(module, state) != len(known):
+        return state
+    say_cut(context, len(known), path, where)
+    return cut_head(module, state, rows)
 
 
-def identity(model: Any, settings: list[Any]) -> str:
-    """Digest of what rebuilds a network, the code of its plug-ins included."""
-    return digest_json(key_of([model, *settings]))
+def say_cut(context: Context, known: int, path: Path, where: str) -> None:
+    """Tell that a head was cut."""
+    classes = context.data.classes
+    context.reporter.message(
+        f"{where}: {path.name} knows {known} classes; its head is cut to {listed(classes)}"
+    )
 
 
-def _storable(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous copies without shared memory, as safetensors wants them."""
-    return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+def narrowed(network: Network, classes: Sequence[str], where: str) -> Network:
+    """The network for some of its classes, in this order: their rows are its head, and all else is
+    as it was.
 
-
-def load_network(path: Path) -> Network:
-    """Rebuild a network from `model.safetensors` and the `model.json` beside it.
-
-    Raises AugcompressError when either is unreadable or they do not fit.
+    Raises AugcompressError when more than the last layer depends on the number of classes, or when
+    a compression has changed that layer.
     """
-    where = path.with_name(DESCRIPTION)
+    rows, head = [network.classes.index(name) for name in classes], head_name(network.module)
+    steps = tuple(
+        replace(one, history=cut_history(one.settings.kind, one.history, head, len(rows), where))
+        for one in network.compressions
+    )
+    facts = replace(network.facts, classes=len(rows))
+    state = cut_head(network.module, network.module.state_dict(), rows)
     try:
-        told = json.loads(where.read_text(encoding="utf-8"))
-        model: Any = TypeAdapter(Model).validate_python(told["model"])
-        size = told["facts"]["size"]
-        facts = ModelFacts(told["facts"]["classes"], told["facts"]["channels"], (size[0], size[1]))
-        steps = [
-            Applied(TypeAdapter(PruneStep).validate_python(item["settings"]), item["history"])
-            for item in told["compressions"]
-        ]
-        state = load_file(path)
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        module = rebuilt(network.model, facts, steps, state, where)
+    except AugcompressError as error:
         raise AugcompressError(
-            f"{path}: is no checkpoint of augcompress ({type(error).__name__}); give a"
-            f" {WEIGHTS} with its {DESCRIPTION} beside it"
+            f"{where}: cannot be cut from {len(network.classes)} classes to {len(rows)}, as not"
+            f" only its last layer {head} depends on their number; train it on these classes first"
         ) from error
-    if told.get("identity") != identity(model, [step.settings for step in steps]):
-        raise AugcompressError(
-            f"{path}: its plug-ins' code has changed since it was written; run its stage again"
-        )
-    if getattr(model, "pretrained", False):
-        model = model.model_copy(update={"pretrained": False})  # its own weights come next
-    channels = facts.channels
-    module: nn.Module = build_classifier(model, facts, [0.0] * channels, [1.0] * channels)
-    for step in steps:
-        module = step.compression.replay(module, step.history)
-    load_weights(module, state, where=str(path), head="strict")
-    module.eval()
-    return Network(module, model, facts, tuple(told["classes"]), told["resizing"], tuple(steps))
+    return replace(network, module=module, facts=facts, classes=tuple(classes), compressions=steps)
 
 
 def open_network(
@@ -193,7 +134,8 @@ def open_network(
     head: Literal["strict", "replace"] = "strict",
 ) -> Network:
     """A network from one of our checkpoints, or from foreign weights for `model`, whose head may
-    have other classes only where it is trained next (`head="replace"`).
+    have other classes only where it is trained next (`head="replace"`).  One that knows more
+    classes than the data is cut to these.
 
     Raises AugcompressError when the file is a graph, or foreign without a model to put it into.
     """
@@ -201,8 +143,11 @@ def open_network(
         raise AugcompressError(
             f"{where}: {path.name} is a graph and cannot be trained; give weights"
         )
-    if path.with_name(DESCRIPTION).exists() and path.name == WEIGHTS:
+    if is_own(path):
         network = load_network(path)
+        if rows_of(network.classes, context.data.classes) is not None:
+            say_cut(context, len(network.classes), path, where)
+            network = narrowed(network, context.data.classes, where)
     elif model is not None:
         network = new_network(context, model, str(path), where, head)
     else:
@@ -223,11 +168,18 @@ def check_fits(context: Context, network: Network, path: Path, where: str) -> No
             f"{where}: {path.name} takes {network.facts.channels} channels and the data has"
             f" {data.channels}; give one that was trained on such images"
         )
-    if network.classes != tuple(data.classes):
-        theirs, ours = ", ".join(network.classes[:4]), ", ".join(data.classes[:4])
+    check_classes(context, network.classes, path, where)
+
+
+def check_classes(context: Context, known: Sequence[str], path: Path, where: str) -> None:
+    """Raises AugcompressError when the data has classes that are not known."""
+    data = context.data
+    if not set(data.classes) <= set(known):
+        theirs, ours = ", ".join(known[:4]), ", ".join(data.classes[:4])
         raise AugcompressError(
-            f"{where}: {path.name} knows {len(network.classes)} classes ({theirs} …) and the data"
-            f" has {len(data.classes)} ({ours} …); train it on this data first"
+            f"{where}: {path.name} knows {len(known)} classes ({theirs} …) and the data has"
+            f" {len(data.classes)} ({ours} …); train it on this data first, or choose classes"
+            " that it knows with data.classes"
         )
 
 

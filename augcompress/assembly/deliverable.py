@@ -87,6 +87,8 @@ def steps(context: Context, *, foreign: bool) -> list[str]:
         if name == "augment":
             drawn = ", ".join(one.kind for one in spec.augment.pipeline)
             found.append(f"Augmentation: {drawn or 'none'}")
+        elif name == "pretrain":
+            found.append(f"Pretraining of the {section.network}: SimCLR, without labels")
         elif name == "train_teacher":
             found.append(f"Teacher: {in_short(section.model)}")
         elif name == "distill":

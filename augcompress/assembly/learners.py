@@ -18,9 +18,10 @@ from augcompress.augmentations import Loss, build_pipeline
 from augcompress.batch import Batch, Progress
 from augcompress.datasets import class_counts
 from augcompress.errors import AugcompressError
-from augcompress.objectives import FeatureTaps, ObjectiveFacts, View
+from augcompress.models import backbone_layers
+from augcompress.objectives import FeatureTaps, ObjectiveFacts, Taps, View
 from augcompress.spec import Sampling
-from augcompress.training import Learner
+from augcompress.training import Learner, Score
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ class StudentLearner(Learner):
         student: nn.Module,
         lesson: Lesson,
         context: Context,
-        score: Callable[[nn.Module], float],
+        score: Callable[[nn.Module], Score],
     ) -> None:
         super().__init__()
         student.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.student = student
         self.lesson, self.seed, self._score = lesson, context.spec.seed, score
         self.progress, self.gather = Progress(), context.processes.gather
-        self.encode = context.data.encode
+        self.encode, self.names = context.data.encode, names_of(lesson.objectives)
         self.teachers = tuple(freeze(t, context.device) for t in lesson.teachers)  # no submodules
         wanted = [objective.taps() for objective in lesson.objectives]
         self.student_layers = tuple(name for taps in wanted for name in taps.student)
@@ -60,6 +61,7 @@ class StudentLearner(Learner):
         self.augment = build_pipeline(list(lesson.augmentations), facts_of_data, where)
         self.loss = loss_of(student, self.sized)
         self.emphasis = emphasis_of(context, lesson.sampling)
+        self.example = context.example().to(context.device)
         facts = self.objective_facts(context)
         self.objectives = nn.ModuleDict(
             {
@@ -79,13 +81,12 @@ class StudentLearner(Learner):
                     f"{self.lesson.where}.objectives.{position}: {objective.kind} needs a teacher"
                     " and there is none; add train_teacher or give --teacher"
                 )
-        example = context.example().to(context.device)
         for network in (self.student, *self.teachers):
             resolution = self.lesson.sampling.resolution
-            check_takes(network, example, resolution, f"{self.lesson.where}.sampling")
+            check_takes(network, self.example, resolution, f"{self.lesson.where}.sampling")
         with torch.no_grad():
-            student = shapes_of(self.student, self.student_layers, example)
-            teachers = [shapes_of(t, self.teacher_layers, example) for t in self.teachers]
+            student = shapes_of(self.student, self.student_layers, self.example)
+            teachers = [shapes_of(t, self.teacher_layers, self.example) for t in self.teachers]
         return ObjectiveFacts(
             samples=len(context.data.train),
             classes=len(context.data.classes),
@@ -117,10 +118,12 @@ class StudentLearner(Learner):
             modules = self.objectives.values()
             weighted = zip(self.lesson.objectives, modules, strict=True)
             losses = [objective.weight * module(view) for objective, module in weighted]
-            return dict(zip(names_of(self.lesson.objectives), losses, strict=True))
+            return dict(zip(self.names, losses, strict=True))
 
     def augmented(self, clean: Batch) -> Batch:
         """The batch as it is learned from, in its full size."""
+        if not self.lesson.augmentations:
+            return clean
         emphasis = None
         if self.emphasis is not None and clean.targets is not None:
             emphasis = clean.targets @ self.emphasis.to(clean.targets)
@@ -133,9 +136,25 @@ class StudentLearner(Learner):
         share = share_at(self.lesson.sampling.resolution, self.progress.epochs_done)
         return shrunk(images, share)
 
-    def score(self) -> float:
+    def score(self) -> Score:
         """Top-1 on validation."""
         return self._score(self.student)
+
+    def backbone(self) -> Sequence[nn.Module]:
+        return backbone_layers(self.student, self.example)
+
+    def networks(self) -> Sequence[nn.Module]:
+        """Student and teachers.
+
+        Raises AugcompressError when an objective reads their layers, which compiled ones hide.
+        """
+        if self.student_layers or self.teacher_layers:
+            readers = [o.kind for o in self.lesson.objectives if o.taps() != Taps()]
+            raise AugcompressError(
+                f"{self.lesson.where}.training.compile: objective {readers[0]} reads layers inside"
+                " the networks, which compiled ones hide; leave compile out"
+            )
+        return (self.student, *self.teachers)
 
     def on_progress(self, progress: Progress) -> None:
         self.progress = progress

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import onnxruntime
 import torch
 
 from augcompress.assembly.stage import environment
+from augcompress.cpus import available_cpus
 from augcompress.training import resolve_precision
-
-
-def threads() -> int:
-    """Cores that this process may use: what the scheduler and the container allow."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def examine() -> dict[str, Any]:
@@ -24,7 +17,7 @@ def examine() -> dict[str, Any]:
     cuda = torch.cuda.is_available()
     return {
         **environment(),
-        "threads": threads(),
+        "threads": available_cpus(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "int8_dot_product_vnni": torch.cpu._is_vnni_supported(),
         "cuda": torch.cuda.get_device_name() if cuda else "none",

@@ -19,7 +19,7 @@ from augcompress.predictions import Predictions
 from augcompress.records import Measurement
 
 WHERE = "evaluate.robustness"
-NETWORKS = ("prune", "distill", "train_teacher")
+NETWORKS = ("prune", "distill", "train_teacher", "pretrain")
 """Stages that leave a network, the last first."""
 
 

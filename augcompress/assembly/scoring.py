@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,17 @@ from torch import nn
 
 from augcompress import measures
 from augcompress.assembly.artifacts import Network, images_of, open_network
-from augcompress.assembly.context import Context
+from augcompress.assembly.context import EVALUATION_BATCH, Context
 from augcompress.assembly.graphs import open_graph
+from augcompress.assembly.modes import in_evaluation
 from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
+from augcompress.datasets import Batches
 from augcompress.exporters import open_session, run
 from augcompress.predictions import Predictions
 from augcompress.records import Measurement
 from augcompress.spec.sections import TestTimeAugmentation
-from augcompress.training import Engine
+from augcompress.training import Engine, Score
 
 Answer = Callable[[Batch], np.ndarray]  # scaled batch -> probabilities (N, classes) float32
 
@@ -102,24 +104,33 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
 
 
-def accuracy_scorer(context: Context, engine: Engine) -> Callable[[nn.Module], float]:
-    """Top-1 on validation as training sees it: the score that chooses the epoch."""
+def accuracy_scorer(context: Context, engine: Engine) -> Callable[[nn.Module], Score]:
+    """Top-1 on validation as training sees it: the score that chooses the epoch.
 
-    def score(network: nn.Module) -> float:
-        was_training = network.training
-        network.eval()
-        right = total = 0
-        with torch.inference_mode(), engine.autocast():
-            for batch in context.evaluation_batches("validation"):
+    Several processes share the images out, and all of them must ask for it.
+    """
+
+    def score(network: nn.Module) -> Score:
+        right = torch.zeros((), dtype=torch.int64, device=engine.device)
+        with torch.inference_mode(), in_evaluation(network), engine.autocast():
+            for batch in share_of(context, "validation"):
                 moved = batch.to(engine.device).scaled()
                 answers = network(images_of(moved.images())).argmax(1)
                 assert moved.targets is not None
-                right += int((answers == moved.targets.argmax(1)).sum())
-                total += len(batch)
-        network.train(was_training)
-        return right / total
+                right += (answers == moved.targets.argmax(1)).sum()
+        n = len(context.evaluated("validation"))
+        return Score(int(context.processes.total(right)) / n, n)
 
     return score
+
+
+def share_of(context: Context, split: str) -> Iterator[Batch]:
+    """This process's batches of a split: every `world`-th sample, each in one process only."""
+    part, processes = context.evaluated(split), context.processes
+    if processes.world > 1:
+        part = part.take(np.arange(processes.rank, len(part), processes.world))
+    classes, seed = len(context.data.classes), context.spec.seed
+    return Batches(part, classes, EVALUATION_BATCH, shuffle=False, seed=seed).epoch(0)
 
 
 def accuracy(found: Predictions, subject: str, role: str = "") -> list[Measurement]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,15 @@ from augcompress.assembly.artifacts import (
     save_network,
 )
 from augcompress.assembly.context import Context
-from augcompress.assembly.fitting import batches_for
-from augcompress.assembly.learners import Lesson, StudentLearner
+from augcompress.assembly.fitting import learn
+from augcompress.assembly.learners import Lesson
 from augcompress.assembly.scoring import accuracy_scorer
 from augcompress.batch import Batch
 from augcompress.compressions import NetworkCompression, Probe, resolve
+from augcompress.errors import AugcompressError
 from augcompress.rundir import write_aside
 from augcompress.spec import PruneSection
-from augcompress.training import Engine, fit
+from augcompress.training import Engine
 
 PROBE_BATCH = 64
 LOG = "log.jsonl"
@@ -53,21 +56,58 @@ def shrink(
         step = resolve(settings, NetworkCompression)
         for turn in range(step.rounds):
             place = folder / "state" / f"step-{position}-round-{turn}"
-            if (place / DESCRIPTION).exists():
+            if context.processes.agreed((place / DESCRIPTION).exists):
                 network = load_network(place / WEIGHTS)
                 continue
             context.reporter.message(f"{step.kind}: round {turn + 1} of {step.rounds}")
             context.seed_everything(f"{lesson.where}-{position}-{turn}")
             network.module.to(context.device)
-            prepared = step.prepare(network.module, probe, round=turn, original_cost=original_cost)
+            with repeatable(context):
+                prepared = step.prepare(
+                    network.module, probe, round=turn, original_cost=original_cost
+                )
+            check_alike(context, prepared.network, f"{lesson.where}.steps.{position}")
             if section.training is not None:
-                own = replace(engine, state=place, log=place / LOG)
-                tune(context, prepared, network, lesson, section, own)
+                tune(context, prepared, network, lesson, section, own_files(engine, place))
             module, history = prepared.convert()
             network = network.changed(module.cpu().eval(), Applied(settings, history))
-            save_network(network, place)
-    join_logs(folder)
+            context.processes.once(partial(save_network, network, place))
+    context.processes.once(lambda: join_logs(folder))
     return network
+
+
+def own_files(engine: Engine, place: Path) -> Engine:
+    """The engine of one round: state, log and events of its own."""
+    events = None if engine.events is None else engine.events / place.name
+    return replace(engine, state=place, log=place / LOG, events=events)
+
+
+def repeatable(context: Context) -> AbstractContextManager:
+    """Several processes must choose the same: algorithms that give the same bits each time."""
+    if context.processes.world == 1:
+        return nullcontext()
+    return torch.backends.cudnn.flags(deterministic=True, benchmark=False)
+
+
+def check_alike(context: Context, network: nn.Module, where: str) -> None:
+    """Raises AugcompressError when the processes were left with different networks."""
+    if context.processes.world == 1:
+        return
+    digest = digest_network(network)
+    if context.processes.any(context.processes.agreed(lambda: digest) != digest):
+        raise AugcompressError(
+            f"{where}: the processes chose differently, as their arithmetic differs; prune with"
+            " --devices 1"
+        )
+
+
+def digest_network(network: nn.Module) -> str:
+    """SHA-256 of a network's names and values."""
+    found = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        found.update(f"{name} {tuple(value.shape)}".encode())
+        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def join_logs(folder: Path) -> None:
@@ -94,8 +134,7 @@ def tune(
     engine.state.mkdir(parents=True, exist_ok=True)
     earlier = replace(network, module=prepared.network).holds()
     held = replace(lesson, after_step=(prepared.after_step, *earlier))
-    learner = StudentLearner(prepared.network, held, context, accuracy_scorer(context, engine))
-    fit(learner, batches_for(context, lesson, section.training), section.training, engine)
+    learn(context, prepared.network, held, section.training, engine)
 
 
 def make_probe(context: Context, engine: Engine) -> Probe:
@@ -113,11 +152,11 @@ def make_probe(context: Context, engine: Engine) -> Probe:
         with torch.no_grad():
             return float(measures.count_macs(network, example.to(device)))
 
-    score: Callable[[nn.Module], float] = accuracy_scorer(context, engine)
+    score = accuracy_scorer(context, engine)
     return Probe(
         example=example.to(engine.device),
         batches=lambda: context.training_batches(size).epoch(0),
         loss=loss,
-        score=score,
+        score=lambda network: score(network).value,
         cost=cost,
     )

@@ -6,12 +6,14 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from augcompress.assembly.context import Context
 from augcompress.assembly.graphs import content_digest
+from augcompress.assembly.leading import agreed, led
 from augcompress.component import key_of
 from augcompress.errors import AugcompressError, UsageError
 from augcompress.predictions import PREDICTIONS_FILE, Predictions
@@ -27,6 +29,8 @@ from augcompress.spec import ORDER, StageName, require_section
 from augcompress.training import resolve_precision
 
 LIBRARIES = ("augcompress", "torch", "torchvision", "onnx", "onnxruntime", "torch-pruning")
+FRESH: tuple[StageName, ...] = ("augment", "pretrain", "train_teacher")
+"""Stages that start from no network."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,25 @@ class Stage:
     """The work: writes into the folder that it is given."""
     makes: str | None
     """`network` or `graph`: what a later stage may start from; None where nothing is passed on."""
+    trains: bool = False
+    """Do several processes carry out the body together?  Else the first does, the others wait."""
     version: int = 1
     """Raise it when the same settings give another result than before."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A stage that is to be done now."""
+
+    name: StageName
+    inputs: Inputs
+    entry: Entry
+    folder: Path
+    started: float
+    redone: bool
+    """Does the result take the place of one that is there?"""
+    processes: int
+    """How many carry it out."""
 
 
 class Runner:
@@ -81,34 +102,51 @@ class Runner:
     def perform(self, name: StageName) -> StageResult:
         """The stage's result: from the store where it is done, else by doing it.
 
+        Of several processes the first decides, holds the lock and commits.
         Raises AugcompressError when an input is missing, or whatever the stage itself raises.
         """
+        if self.stages[name].trains:
+            return self.perform_together(name)
+        return agreed(self.context, lambda: self.perform_together(name))
+
+    def perform_together(self, name: StageName) -> StageResult:
+        """The same, with the body in all processes."""
+        processes = self.context.processes.world
+        with ExitStack() as held:
+            begun = agreed(self.context, lambda: self.begin(name, processes, held))
+            if isinstance(begun, StageResult):
+                return begun
+            output = self.stages[name].body(self.context, begun.inputs, begun.folder)
+            led(self.context, lambda: self.commit(begun, output))
+        return agreed(
+            self.context, lambda: self.result(name, begun.entry, "done", elapsed(begun.started))
+        )
+
+    def begin(self, name: StageName, processes: int, held: ExitStack) -> StageResult | Task:
+        """The stage's result where it is done; else the work, whose lock is `held`."""
+        started = time.monotonic()
         section = require_section(self.context.spec, name)
         inputs = self.stages[name].inputs(self)
         entry = self.entry(name, section, inputs)
         self.context.run.check_free(name)
-        if self.context.force and name not in self._forced:
-            self._forced.add(name)
-            return self.redo(name, entry, inputs)
-        if entry.done:
+        redone = self.context.force and name not in self._forced
+        self._forced.add(name)
+        if not redone and entry.done:
             return self.result(name, entry, "cached", entry.record()["seconds"])
-        if entry.problem:
+        if entry.problem and not redone:
             self.context.reporter.message(entry.problem)
-        started = time.monotonic()
-        with entry.writing() as folder:
-            if not entry.done:  # another process may have finished it since
-                output = self.stages[name].body(self.context, inputs, folder)
-                seconds = time.monotonic() - started
-                commit(entry, name, output, folder, seconds)
-        return self.result(name, entry, "done", time.monotonic() - started)
+        folder = held.enter_context(entry.writing(fresh=redone))
+        if not redone and entry.done:  # another command may have finished it since
+            return self.result(name, entry, "done", elapsed(started))
+        return Task(name, inputs, entry, folder, started, redone, processes)
 
-    def redo(self, name: StageName, entry: Entry, inputs: Inputs) -> StageResult:
-        """Do the stage from its beginning; what was there stays until the new result is whole."""
-        started = time.monotonic()
-        with entry.writing(fresh=True) as folder:
-            output = self.stages[name].body(self.context, inputs, folder)
-            commit(entry, name, output, folder, time.monotonic() - started, replace=True)
-        return self.result(name, entry, "done", time.monotonic() - started)
+    def commit(self, task: Task, output: Output) -> None:
+        """Write what was measured and make the stage final."""
+        notes = list(output.notes)
+        if task.processes > 1:
+            notes.append(f"{task.processes} processes")
+        told = replace(output, notes=notes)
+        commit(task.entry, task.name, told, task.folder, elapsed(task.started), task.redone)
 
     def result(self, name: str, entry: Entry, status: Any, seconds: float) -> StageResult:
         """Link the entry into the run directory and read what it measured."""
@@ -267,9 +305,14 @@ class Runner:
         return Input(path, digest_file(path) + model)
 
 
+def elapsed(started: float) -> float:
+    """Seconds since a reading of the monotonic clock."""
+    return time.monotonic() - started
+
+
 def check_source_is_used(runner: Runner) -> None:
     """Raises UsageError when `--from` is given to a stage that starts from nothing."""
-    if runner.context.source is not None and runner.target in ("augment", "train_teacher"):
+    if runner.context.source is not None and runner.target in FRESH:
         raise UsageError(
             f"--from: {runner.target} starts from no network; leave it out, or set"
             " train_teacher.weights"

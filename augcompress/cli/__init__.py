@@ -9,7 +9,8 @@ import traceback
 import typer
 
 from augcompress.cli.app import app
-from augcompress.errors import AugcompressError
+from augcompress.cli.joining import LOST, is_news, leave, lost_contact
+from augcompress.errors import BUG, INTERRUPTED, AugcompressError
 
 # Commands register themselves; help lists them in this order.
 # isort: off
@@ -20,8 +21,8 @@ from augcompress.cli import about  # noqa: F401
 
 # isort: on
 
-INTERRUPTED, BUG = 130, 70
 ISSUES = "please report it with the text above, the recipe and the output of: augcompress doctor"
+GOES_ON = "the same command goes on from the last state"
 
 __all__ = ["app", "main"]
 
@@ -33,22 +34,38 @@ def main() -> None:
         status = app(standalone_mode=False)
         if status == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
             raise KeyboardInterrupt
-    except AugcompressError as error:
-        fail(str(error))
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        fail("interrupted; the same command goes on from here")
-        sys.exit(INTERRUPTED)
-    except Exception as error:
-        if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's usage errors
-            error.show()
-            sys.exit(error.exit_code)
-        if type(error).__name__ == "Abort":
-            sys.exit(INTERRUPTED)
-        traceback.print_exc()
-        fail(f"this is a bug in augcompress; {ISSUES}")
-        sys.exit(BUG)
-    sys.exit(status if isinstance(status, int) else 0)
+    except BaseException as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever fails says why
+        leave(explain(error))
+    leave(status if isinstance(status, int) else 0)
+
+
+def explain(error: BaseException) -> int:
+    """Say what went wrong, once; the exit code."""
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's usage errors
+        error.show()
+        return error.exit_code
+    if type(error).__name__ == "Abort":
+        return INTERRUPTED
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    news = is_news(error)
+    if isinstance(error, AugcompressError):
+        return said(news, str(error), error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        return said(news, "interrupted; the same command goes on from here", INTERRUPTED)
+    if lost_contact(error):
+        return said(news, f"lost contact with another process; {GOES_ON}", LOST)
+    if news:
+        traceback.print_exception(error)
+    return said(news, f"this is a bug in augcompress; {ISSUES}", BUG)
+
+
+def said(news: bool, message: str, exit_code: int) -> int:
+    """The exit code, after the message where it is news."""
+    if news:
+        fail(message)
+    return exit_code
 
 
 def fail(message: str) -> None:

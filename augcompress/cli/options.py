@@ -17,6 +17,7 @@ from augcompress.errors import UsageError
 
 if TYPE_CHECKING:
     from augcompress.assembly.context import Context
+    from augcompress.processes import Processes
     from augcompress.render import Renderer
 
 
@@ -52,6 +53,20 @@ class Options:
         str | None, typer.Option(metavar="FILE", help="A checkpoint in place of the teacher.")
     ] = None
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.auto
+    devices: Annotated[
+        str | None,
+        typer.Option(metavar="N|auto", help="Devices of this machine to train on.  [default: 1]"),
+    ] = None
+    nodes: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="M", help="Machines to train on.  [default: 1]"),
+    ] = None
+    node_rank: Annotated[
+        int | None, typer.Option(min=0, help="Which of the machines this one is, from 0.")
+    ] = None
+    rendezvous: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the machines meet: at the first.")
+    ] = None
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Every stage on a sliver of the data, in a minute.")
     ] = False
@@ -110,16 +125,19 @@ def permit_plugins(allowed: bool) -> None:
 def refuse(options: Options, command: str, *names: str) -> None:
     """Raises UsageError when an option is given that a command does not know."""
     flags = {"source": "--from", "as_json": "--json"}
-    for name in names:
+    for name in (*names, "devices", "nodes", "node_rank", "rendezvous"):
         if getattr(options, name):
             flag = flags.get(name, f"--{name.replace('_', '-')}")
             raise UsageError(f"{flag}: has no meaning for {command}; leave it out")
 
 
-def open_context(options: Options, renderer: Renderer) -> tuple[Context, str]:
+def open_context(
+    options: Options, renderer: Renderer, processes: Processes | None = None
+) -> tuple[Context, str]:
     """The recipe, validated, with everything that the command line says beside it."""
     permit_plugins(options.allow_plugins)
     from augcompress.assembly.context import Context
+    from augcompress.processes import ALONE
     from augcompress.rundir import RunDir
     from augcompress.spec import load
 
@@ -134,17 +152,33 @@ def open_context(options: Options, renderer: Renderer) -> tuple[Context, str]:
         force=options.force,
         source=options.source,
         teacher=options.teacher,
+        processes=processes or ALONE,
         smoke=options.smoke,
     )
     return context, text
 
 
 def pick_device(device: Device) -> Any:
-    """The torch device: `auto` is CUDA where there is one."""
+    """The torch device: `auto` is CUDA where there is one; of several processes, each has its own.
+
+    Raises UsageError where there is none.
+    """
     import torch
 
     available = torch.cuda.is_available()
     if device is Device.cuda and not available:
         raise UsageError("--device cuda: torch finds no CUDA device here; use --device cpu")
     torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
-    return torch.device("cuda" if available and device is not Device.cpu else "cpu")
+    if device is Device.cpu or not available:
+        return torch.device("cpu")
+    if "LOCAL_RANK" not in os.environ:
+        return torch.device("cuda")
+    own, found = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if own >= found and "SLURM_LOCALID" in os.environ and found == 1:
+        own = 0  # SLURM shows each task its own device only
+    if own >= found:
+        raise UsageError(
+            f"process {own + 1} of this machine has no CUDA device of its own, torch finds {found};"
+            " start fewer, or give --device cpu"
+        )
+    return torch.device("cuda", own)

@@ -10,7 +10,9 @@ import typer
 
 from augcompress.cli.app import app
 from augcompress.cli.augmenting import measure_augmentations, show_preview
-from augcompress.cli.options import Options, open_context, shared
+from augcompress.cli.joining import join, started
+from augcompress.cli.layout import layout_of
+from augcompress.cli.options import Options, open_context, pick_device, shared
 from augcompress.errors import AugcompressError, UsageError
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def augment_command(
         execute(options, lambda context: run_stage(context, "augment"))
 
 
+stage_command("pretrain", "Learn features from images without labels.")
 stage_command("train-teacher", "Train the network to learn from.")
 stage_command("distill", "Train the small network on labels and teacher.")
 stage_command("prune", "Make the network smaller and fine-tune it.")
@@ -89,10 +92,23 @@ def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
     from augcompress.gate import check_limits
     from augcompress.render import Renderer
 
-    renderer = Renderer(json=options.as_json, quiet=options.quiet, verbose=options.verbose)
-    context, text = open_context(options, renderer)
+    layout = layout_of(options)
+    processes = join(pick_device(options.device)) if started(layout) else None
+    silent = processes is not None and not processes.leads
+    renderer = Renderer(
+        json=options.as_json, quiet=options.quiet or silent, verbose=options.verbose
+    )
+    context, text = open_context(options, renderer, processes)
     if options.dry_run:
-        plan(context, options, renderer)
+        if not silent:
+            plan(context, options, renderer)
+        return
+    if layout.world > 1 and processes is None:
+        from augcompress.cli.launching import launch
+
+        raise typer.Exit(launch(layout))
+    if silent:
+        work(context)
         return
     if Path(options.recipe).resolve() != (context.run.path / "spec.json").resolve():
         context.run.write_text("recipe.yaml", text)  # a run repeated by its spec.json keeps it

@@ -19,6 +19,7 @@ from augcompress.datasets.normalization import GivenNormalization, fit_normaliza
 from augcompress.datasets.plugin import PluginDataset
 from augcompress.datasets.sampling import Balancing, ClassBalance, class_counts
 from augcompress.datasets.splits import FileSplit, MemorySplit, Split
+from augcompress.datasets.unlabelled import Joined, digest_unlabelled, read_unlabelled
 
 Dataset = Annotated[
     Digits
@@ -45,10 +46,13 @@ __all__ = [
     "DatasetSettings",
     "FileSplit",
     "GivenNormalization",
+    "Joined",
     "MemorySplit",
     "Source",
     "Split",
     "class_counts",
+    "digest_unlabelled",
     "fit_normalization",
     "load_image",
+    "read_unlabelled",
 ]

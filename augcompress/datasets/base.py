@@ -7,15 +7,19 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from augcompress.batch import Batch
 from augcompress.component import Component
+from augcompress.datasets.choosing import only
 from augcompress.datasets.drawing import FIXED_SEED, kept, stratified
 from augcompress.datasets.folds import hold_out
 from augcompress.datasets.normalization import GivenNormalization, fit_normalization
 from augcompress.datasets.splits import Split
 from augcompress.errors import AugcompressError
+
+ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
+"""A class by its name; YAML reads `8` as a number."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,17 @@ class Data:
     train: Split
     validation: Split
     test: Split
+    unlabelled: Split
+    """The training images before `keep`, `subset` and `at_most` thin them out: for learning without
+    labels, which are there and not to be looked at."""
     mean: list[float]
     """Per channel, of pixels in [0,1] in `train`: subtracted."""
     std: list[float]
     """Per channel, of pixels in [0,1] in `train`: divided by."""
     resizing: dict[str, Any]
     """Evaluation preprocessing as JSON data, for `images.load_image`."""
+    all_classes: list[str]
+    """Class names of the source, before `classes` chose some of them."""
     duplicates: int = 0
     """Test samples whose exact copy is in `train`."""
     skipped: list[str] = field(default_factory=list)
@@ -75,6 +84,10 @@ class Data:
 class DatasetSettings(Component, ABC):
     """Labelled images.  A kind says how to `read` its source and to `fingerprint` it."""
 
+    classes: tuple[ClassName, ...] | None = Field(None, min_length=2)
+    """Names of the classes to tell apart, in the order in which the network numbers them; images of
+    the others are left out of every part.  None: all.  A teacher that knows more classes answers
+    for these only."""
     validation: float = Field(0.1, gt=0, lt=1)
     """Share of the source part kept for validation, where the source does not bring its own."""
     validation_from: Literal["train", "test"] = "train"
@@ -95,6 +108,15 @@ class DatasetSettings(Component, ABC):
     None: the data's own test images."""
     fold: int = Field(0, ge=0)
     """The part that is held out, from 0."""
+
+    @field_validator("classes")
+    @classmethod
+    def classes_are_named_once(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """Each class has one number."""
+        twice = [name for name in classes or () if (classes or ()).count(name) > 1]
+        if twice:
+            raise ValueError(f"class {twice[0]!r} is named twice; name it once")
+        return classes
 
     @model_validator(mode="after")
     def fold_is_one_of_the_folds(self) -> Self:
@@ -126,12 +148,15 @@ class DatasetSettings(Component, ABC):
         Raises AugcompressError when the source cannot be read or split as asked.
         """
         source = self.read()
+        all_classes = source.classes
+        if self.classes is not None:
+            source = only(source, self.classes)
         _check_every_class_is_trained(source)
         if self.folds is not None:
             source = hold_out(source, self.folds, self.fold)
-        train, validation, test = self._split(source, facts.seed)
-        train = self._cut_down(train, source.classes, facts.seed)
-        train = self._thinned(train, facts.seed)
+        unlabelled, validation, test = self._split(source, facts.seed)
+        train = self._cut_down(unlabelled, source.classes, facts.seed)
+        train = self._thinned(train, source.classes, facts.seed)
         if facts.at_most is not None and facts.at_most < len(train):
             train = _drawn(train, facts.at_most, facts.seed)
         channels, height, width = train.fetch(np.arange(1)).shape[1:]
@@ -143,9 +168,11 @@ class DatasetSettings(Component, ABC):
             train=train,
             validation=validation,
             test=test,
+            unlabelled=unlabelled,
             mean=mean,
             std=std,
             resizing=source.resizing,
+            all_classes=all_classes,
             duplicates=count_duplicates(train, test),
             skipped=source.skipped,
         )
@@ -180,7 +207,7 @@ class DatasetSettings(Component, ABC):
         shares = np.array([self.keep.get(name, 1.0) for name in classes])
         return train.take(kept(train.labels, shares, (seed, 3)))
 
-    def _thinned(self, train: Split, seed: int) -> Split:
+    def _thinned(self, train: Split, classes: list[str], seed: int) -> Split:
         if self.subset is None:
             return train
         whole = isinstance(self.subset, int)
@@ -190,7 +217,13 @@ class DatasetSettings(Component, ABC):
                 f"data.subset: {self.subset} is {count} of {len(train)} training images; ask for"
                 " at least one and no more than there are"
             )
-        return _drawn(train, count, seed)
+        drawn = _drawn(train, count, seed)
+        if missing := _missing(drawn, classes):
+            raise AugcompressError(
+                f"data.subset: {self.subset} leaves no training image of class"
+                f" {', '.join(missing)}; raise it, or leave the class out with data.classes"
+            )
+        return drawn
 
 
 def _drawn(train: Split, count: int, seed: int) -> Split:
@@ -204,11 +237,16 @@ def count_duplicates(train: Split, test: Split) -> int:
 
 
 def _check_every_class_is_trained(source: Source) -> None:
-    counts = np.bincount(source.train.labels, minlength=len(source.classes))
-    missing = [source.classes[place] for place in np.flatnonzero(counts == 0)]
-    if missing:
+    if missing := _missing(source.train, source.classes):
         raise AugcompressError(
-            f"data: no training image of class {', '.join(missing)}; add some or drop the class"
+            f"data: no training image of class {', '.join(missing)}; add some, or leave the class"
+            " out with data.classes"
         )
     if not len(source.test):
         raise AugcompressError("data: no test image; add some")
+
+
+def _missing(train: Split, classes: list[str]) -> list[str]:
+    """The classes without a training image."""
+    counts = np.bincount(train.labels, minlength=len(classes))
+    return [classes[place] for place in np.flatnonzero(counts == 0)]

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from augcompress.datasets.hashing import content_hash
+from augcompress.datasets.compact import Hashes
+from augcompress.datasets.hashing import HASH_HEX, content_hash
 from augcompress.datasets.images import load_image
-from augcompress.datasets.splits import decode, in_threads
+from augcompress.datasets.splits import decode
+from augcompress.datasets.threads import in_threads
 from augcompress.errors import AugcompressError, require
 
 CHUNK = 1024  # images that are read before they are decoded
@@ -124,12 +126,11 @@ class Encoded(Sequence[Any]):
             return Path(stored["path"])
         return _Content(stored["bytes"], f"{self.where} row {row}")
 
-    def hashes(self) -> list[str]:
+    def hashes(self) -> Hashes:
         """One content hash per image."""
         items = (self[row] for row in range(len(self)))
-        return [
-            content_hash(i.read_bytes() if isinstance(i, Path) else i.getvalue()) for i in items
-        ]
+        contents = (i.read_bytes() if isinstance(i, Path) else i.getvalue() for i in items)
+        return Hashes.of(map(content_hash, contents), HASH_HEX)
 
 
 class _Content(io.BytesIO):

@@ -8,10 +8,11 @@ import os
 import time
 import zlib
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from augcompress.datasets.cache import remembered
+from augcompress.datasets.compact import Hashes
+from augcompress.datasets.threads import in_threads
 from augcompress.errors import AugcompressError
 
 SETTLED_S = 2.0
@@ -22,24 +23,29 @@ HASH_HEX = 40
 """Hexadecimal digits of one file's hash."""
 
 
-def file_hashes(files: Sequence[Path]) -> list[str]:
+def file_hashes(files: Sequence[Path]) -> Hashes:
     """One hash per file's content, in order; a `.gz` counts as what it holds.
 
     Remembered under the files' absolute paths, sizes and times of change.
     Raises AugcompressError when a file cannot be read.
     """
-    states = [_state(file) for file in files]
-    key = "\n".join(f"{os.path.abspath(f)}|{s}" for f, s in zip(files, states, strict=True))
-    newest = max((max(state[1:]) for state in states), default=0)
+    key, newest = hashlib.sha256(), 0
+    for file in files:
+        state = _state(file)
+        key.update(os.fsencode(f"{os.path.abspath(file)}|{state}\n"))
+        newest = max(newest, *state[1:])
     settled = time.time_ns() - newest > SETTLED_S * 1e9
-    joined = remembered("hashes", key, lambda: _hash_all(files), keep=settled)
-    return [joined[at : at + HASH_HEX] for at in range(0, len(joined), HASH_HEX)]
+    joined = remembered("hashes", key.hexdigest(), lambda: _hash_all(files), keep=settled)
+    return Hashes.of([joined], HASH_HEX)
 
 
 def digest_of(lines: Iterable[Sequence[str]]) -> str:
     """SHA-256 over the sorted lines of text fields."""
-    joined = sorted("\0".join(line) for line in lines)
-    return hashlib.sha256("\n".join(joined).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for place, line in enumerate(sorted("\0".join(fields) for fields in lines)):
+        text = line if place == 0 else f"\n{line}"
+        digest.update(text.encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def content_hash(content: bytes | memoryview) -> str:
@@ -56,8 +62,7 @@ def _state(file: Path) -> tuple[int, int, int]:
 
 
 def _hash_all(files: Sequence[Path]) -> str:
-    with ThreadPoolExecutor() as pool:
-        return "".join(pool.map(_hash_file, files))
+    return "".join(in_threads(_hash_file, files))
 
 
 def _hash_file(file: Path) -> str:
@@ -65,7 +70,7 @@ def _hash_file(file: Path) -> str:
     opener = gzip.open if file.suffix == ".gz" else open
     try:
         with opener(file, "rb") as stream:
-            while chunk := stream.read(1 << 20):
+            while chunk := stream.read(1 << 17):
                 digest.update(chunk)
     except (OSError, EOFError, zlib.error) as error:
         raise AugcompressError(f"{file}: cannot be read ({error}); restore the file") from error

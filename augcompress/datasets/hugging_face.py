@@ -61,6 +61,9 @@ class HuggingFace(DatasetSettings):
     """How images are resampled."""
     mode: Literal["RGB", "L"] = "RGB"
     """Colour (3 channels) or grey (1 channel)."""
+    decoding: Literal["auto", "full"] = "auto"
+    """`auto`: a JPEG image is decoded at 1/2, 1/4 or 1/8 of its size where that is still at least
+    twice the size it is resized to; `full`: every pixel."""
     corrupt: Literal["error", "skip"] = "error"
     """What to do about an image that cannot be decoded: stop and name it, or leave it out and count
     it."""
@@ -82,6 +85,7 @@ class HuggingFace(DatasetSettings):
             resize=self.resize,
             interpolation=self.interpolation,
             mode=self.mode,
+            decoding=self.decoding,
         ).resizing()
 
     def read(self) -> Source:

@@ -36,6 +36,15 @@ def direct(size: tuple[int, int], mode: str, interpolation: str = "bilinear") ->
     return {"resize": list(size), "crop": None, "interpolation": interpolation, "mode": mode}
 
 
+def scaled_from(resizing: dict[str, Any]) -> int | None:
+    """The `scaled_decoding` that goes unnoticed: twice what is resized to, so that the resizing
+    still decides what a pixel becomes (docs/benchmarks.md, Decoding).  None: there is none."""
+    resize = resizing["resize"]
+    if resize is None or resizing["interpolation"] == "nearest":
+        return None
+    return 2 * (resize if isinstance(resize, int) else max(resize))
+
+
 def load_image(
     source: str | Path | bytes, resizing: dict[str, Any], *, advice: str = "give another file"
 ) -> np.ndarray:
@@ -44,11 +53,15 @@ def load_image(
     `resizing` is a data set's: `resize` an int (shorter side), `[H,W]` or None; then a centre
     `crop` (`[H,W]`, an int, or None); `interpolation`; `mode` RGB or L.  An image that already has
     the final size is not resampled.  EXIF orientation is applied; transparency goes over white.
+    `scaled_decoding`, where there is one: a JPEG file is decoded at 1/2, 1/4 or 1/8 of its size
+    where both sides are then still at least so long, in pixels.
     Raises AugcompressError, with the file's name and `advice`, when it is no readable image.
     """
     name = "image" if isinstance(source, bytes) else str(source)
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            if side := resizing.get("scaled_decoding"):
+                image.draft(None, (side, side))  # only JPEG files can
             upright = ImageOps.exif_transpose(image)
             pixels = np.asarray(_fit(_in_mode(upright, resizing["mode"]), resizing))
     except UNREADABLE as error:

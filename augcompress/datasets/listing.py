@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from augcompress.datasets.compact import Files, Names
 from augcompress.errors import AugcompressError, require
 
 SUFFIXES = frozenset(
@@ -34,25 +36,51 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """All image files of a data set, in a fixed order."""
+    """All image files of a data set, in a fixed order, in a few bytes each."""
 
     folder: Path
-    entries: Sequence[Entry]
+    names: Names
+    """Paths relative to the folder, with `/`."""
+    labels: np.ndarray
+    """`(N,)` int64 class numbers."""
+    parts: np.ndarray
+    """`(N,)` int8: place in PARTS; -1 where the part is still to be drawn."""
     classes: list[str]
 
-    def files(self) -> list[Path]:
+    @classmethod
+    def of(cls, folder: Path, entries: Iterable[Entry], *, numeric: bool = False) -> Listing:
+        """These files; classes in alphabetical order, or `numeric` ones by their numbers."""
+        numbers: dict[str, int] = {}
+        labels, parts = array("q"), array("b")
+
+        def names() -> Iterator[str]:
+            for entry in entries:
+                labels.append(numbers.setdefault(entry.label, len(numbers)))
+                parts.append(-1 if entry.part is None else PARTS.index(entry.part))
+                yield entry.name
+
+        listed = Names.of(names())
+        classes = _in_order({*numbers}) if numeric else sorted(numbers)
+        place = np.zeros(len(numbers), dtype=np.int64)
+        place[[numbers[name] for name in classes]] = np.arange(len(classes))
+        found = place[np.array(labels, dtype=np.int64)]
+        return cls(folder, listed, found, np.array(parts, dtype=np.int8), classes)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def files(self) -> Files:
         """The files' paths."""
-        return [self.folder / entry.name for entry in self.entries]
+        return Files(self.folder, self.names)
 
-    def labels(self) -> np.ndarray:
-        """`(N,)` int64 class numbers."""
-        numbers = {name: number for number, name in enumerate(self.classes)}
-        return np.array([numbers[entry.label] for entry in self.entries], dtype=np.int64)
+    def take(self, rows: np.ndarray) -> Listing:
+        """The files of these rows `(M,)` only."""
+        names, labels, parts = self.names.take(rows), self.labels[rows], self.parts[rows]
+        return Listing(self.folder, names, labels, parts, self.classes)
 
-    def without(self, names: set[str]) -> Listing:
-        """The listing less these files."""
-        left = [entry for entry in self.entries if entry.name not in names]
-        return Listing(self.folder, left, self.classes)
+    def members(self, part: str) -> np.ndarray:
+        """Rows of the files of a part, ascending."""
+        return np.flatnonzero(self.parts == PARTS.index(part))
 
 
 def list_folder(root: Path) -> Listing:
@@ -69,8 +97,8 @@ def list_folder(root: Path) -> Listing:
         raise AugcompressError(f"data.root: {root} has {given[0]}/ but no {absent}/; add it")
     found = [part for part in PARTS if (root / part).is_dir()]
     parts: list[str | None] = [*found] if given else [None]
-    entries = [entry for part in parts for entry in _part_entries(root, part)]
-    return _checked(Listing(root, entries, sorted({entry.label for entry in entries})), root)
+    entries = (entry for part in parts for entry in _part_entries(root, part))
+    return _checked(Listing.of(root, entries), root)
 
 
 def list_manifest(manifest: Path) -> Listing:
@@ -81,55 +109,61 @@ def list_manifest(manifest: Path) -> Listing:
     if not manifest.is_file():
         raise AugcompressError(f"data.manifest: {manifest}: no such file; check the path")
     rows = _parquet_rows(manifest) if manifest.suffix == ".parquet" else _csv_rows(manifest)
-    entries = [_row_entry(row, place, manifest) for place, row in enumerate(rows, start=1)]
-    if len({entry.name for entry in entries}) < len(entries):
+    entries = (_row_entry(row, place, manifest) for place, row in enumerate(rows, start=1))
+    listing = Listing.of(manifest.parent, entries, numeric=True)
+    if _has_repeats(listing.names):
         raise AugcompressError(f"data.manifest: {manifest}: a path is listed twice; list it once")
-    listing = Listing(manifest.parent, entries, _in_order({entry.label for entry in entries}))
-    for entry, file in zip(entries, listing.files(), strict=True):
+    for name, file in zip(listing.names, listing.files(), strict=True):
         if not file.is_file():
             raise AugcompressError(
-                f"data.manifest: {entry.name}: no such file in {manifest.parent}; correct the path"
+                f"data.manifest: {name}: no such file in {manifest.parent}; correct the path"
             )
     return _checked(listing, manifest)
 
 
-def _part_entries(root: Path, part: str | None) -> list[Entry]:
+def _has_repeats(names: Names) -> bool:
+    hashed = np.fromiter(map(hash, names), dtype=np.int64, count=len(names))
+    return len(np.unique(hashed)) < len(names) and len(set(names)) < len(names)
+
+
+def _part_entries(root: Path, part: str | None) -> Iterator[Entry]:
     top = root / part if part else root
     folders = sorted(p.name for p in top.iterdir() if p.is_dir() and not p.name.startswith("."))
-    entries = []
     for label in folders:
-        names = _images_below(top / label)
+        names = images_below(top / label)
         if not names:
             raise AugcompressError(
                 f"data.root: class folder {top / label} has no image; add some or remove it"
             )
         start = f"{part}/{label}" if part else label
-        entries += [Entry(f"{start}/{name}", label, part) for name in names]
-    return entries
+        yield from (Entry(f"{start}/{name}", label, part) for name in names)
 
 
-def _images_below(folder: Path) -> list[str]:
+def images_below(folder: Path) -> list[str]:
+    """Image files at any depth, relative to the folder, with `/`, sorted; hidden ones are left
+    out."""
     found = []
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         images = [n for n in names if Path(n).suffix.lower() in SUFFIXES and n[0] != "."]
-        found += [Path(place, name).relative_to(folder).as_posix() for name in images]
+        below = Path(place).relative_to(folder)
+        found += [(below / name).as_posix() for name in images]
     return sorted(found)
 
 
-def _csv_rows(manifest: Path) -> list[dict[str, Any]]:
+def _csv_rows(manifest: Path) -> Iterator[dict[str, Any]]:
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             _check_columns(reader.fieldnames or [], manifest)
-            return list(reader)
+            yield from reader
     except (UnicodeDecodeError, csv.Error) as error:
         raise AugcompressError(
             f"data.manifest: {manifest}: not a UTF-8 CSV file ({error}); save it as one"
         ) from error
 
 
-def _parquet_rows(manifest: Path) -> list[dict[str, Any]]:
+def _parquet_rows(manifest: Path) -> Iterator[dict[str, Any]]:
     parquet = require("pyarrow.parquet", extra="parquet")
     try:
         table = parquet.read_table(manifest)
@@ -138,7 +172,8 @@ def _parquet_rows(manifest: Path) -> list[dict[str, Any]]:
             f"data.manifest: {manifest}: not a readable Parquet file; write it again"
         ) from error
     _check_columns(table.column_names, manifest)
-    return table.to_pylist()
+    for rows in table.to_batches(max_chunksize=1024):
+        yield from rows.to_pylist()
 
 
 def _check_columns(columns: Sequence[str], manifest: Path) -> None:
@@ -175,17 +210,17 @@ def _in_order(names: set[str]) -> list[str]:
 
 
 def _checked(listing: Listing, where: Path) -> Listing:
-    if not listing.entries:
+    if not len(listing):
         raise AugcompressError(f"data: no image in {where}; put images into one folder per class")
-    classes = {part: {e.label for e in listing.entries if e.part == part} for part in PARTS}
-    divided = any(entry.part for entry in listing.entries)
+    classes = {part: {*np.unique(listing.labels[listing.members(part)])} for part in PARTS}
     differing = sorted(classes["train"] ^ classes["test"])
-    if divided and differing:
+    if (listing.parts >= 0).any() and differing:
+        names = ", ".join(sorted(listing.classes[number] for number in differing))
         raise AugcompressError(
-            f"data: {where}: train and test have different classes: {', '.join(differing)} is in"
+            f"data: {where}: train and test have different classes: {names} is in"
             " one of them only; add images or remove the class"
         )
-    unknown = sorted(classes["validation"] - classes["train"])
+    unknown = sorted(listing.classes[number] for number in classes["validation"] - classes["train"])
     if unknown:
         raise AugcompressError(
             f"data: {where}: class {unknown[0]} has validation images and no training images; add"

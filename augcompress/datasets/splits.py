@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import PIL
@@ -16,20 +14,14 @@ import torch
 from torch import Tensor
 
 from augcompress.datasets.cache import remembered
+from augcompress.datasets.compact import Hashes
 from augcompress.datasets.hashing import content_hash, digest_of
 from augcompress.datasets.images import load_image
+from augcompress.datasets.threads import in_threads
 
-_CHUNK = 2048
+_COUNTED_BYTES = 8 << 20
+"""Pixels whose values are counted at a time."""
 _ADVICE = "replace or remove it, or set data.corrupt: skip"
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """`work` of every item, in order, on a pool of threads (decoding releases Python's lock)."""
-    with ThreadPoolExecutor(max(1, min(len(items), os.cpu_count() or 1, 32))) as pool:
-        yield from pool.map(work, items)
 
 
 class Split(Protocol):
@@ -58,7 +50,7 @@ class Split(Protocol):
     def histogram(self) -> np.ndarray:
         """How often each pixel value 0-255 occurs, int64 `(C,256)`."""
 
-    def hashes(self) -> list[str]:
+    def hashes(self) -> Sequence[str]:
         """One content hash per sample: of the pixels in memory, of the file where streamed."""
 
 
@@ -112,11 +104,13 @@ class FileSplit:
     """`(M,)` int64 class numbers of `files`."""
     index: np.ndarray
     """`(N,)` int64: the `files` that belong to this split."""
-    all_hashes: Sequence[str]
+    all_hashes: Hashes
     """Content hashes of `files`."""
     resizing: dict[str, Any]
     """The preprocessing of `images.load_image`."""
     prefetch: int = 4
+    advice: str = _ADVICE
+    """What to do about a file that cannot be decoded."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -127,7 +121,7 @@ class FileSplit:
 
     def fetch(self, positions: np.ndarray) -> Tensor:
         files = [self.files[row] for row in self.index[positions]]
-        return decode(files, self.resizing)
+        return decode(files, self.resizing, self.advice)
 
     def take(self, positions: np.ndarray) -> FileSplit:
         return replace(self, index=self.index[positions])
@@ -136,18 +130,19 @@ class FileSplit:
         key = content_key(self.hashes(), self.resizing)
         return np.array(remembered("histogram", key, lambda: _histogram(self).tolist()))
 
-    def hashes(self) -> list[str]:
-        return [self.all_hashes[row] for row in self.index]
+    def hashes(self) -> Hashes:
+        return self.all_hashes.take(self.index)
 
 
-def decode(files: Sequence[Path], resizing: dict[str, Any]) -> Tensor:
-    """All these images, uint8 `(N,C,H,W)`.  Raises AugcompressError naming an unreadable one."""
+def decode(files: Sequence[Path], resizing: dict[str, Any], advice: str = _ADVICE) -> Tensor:
+    """All these images, uint8 `(N,C,H,W)`.  Raises AugcompressError naming an unreadable one, with
+    `advice`."""
     height, width = resizing["crop"] or resizing["resize"]
     channels = 1 if resizing["mode"] == "L" else 3
     images = np.empty((len(files), channels, height, width), dtype=np.uint8)
 
     def place(row: int) -> None:
-        images[row] = load_image(files[row], resizing, advice=_ADVICE).transpose(2, 0, 1)
+        images[row] = load_image(files[row], resizing, advice=advice).transpose(2, 0, 1)
 
     for _ in in_threads(place, range(len(files))):
         pass  # the images are in place; an error surfaces here
@@ -157,13 +152,15 @@ def decode(files: Sequence[Path], resizing: dict[str, Any]) -> Tensor:
 def content_key(hashes: Sequence[str], resizing: dict[str, Any]) -> str:
     """What decoded pixels depend on: the files' content, the preprocessing, the decoder."""
     settings = json.dumps(resizing, sort_keys=True)
-    return digest_of([[each] for each in hashes]) + settings + PIL.__version__
+    return digest_of([each] for each in hashes) + settings + PIL.__version__
 
 
 def _histogram(split: Split) -> np.ndarray:
+    image_bytes = split.fetch(np.arange(min(1, len(split)))).numel()
+    step = max(1, _COUNTED_BYTES // max(1, image_bytes))
     total: Any = 0
-    for start in range(0, len(split), _CHUNK):
-        images = split.fetch(np.arange(start, min(start + _CHUNK, len(split))))
+    for start in range(0, len(split), step):
+        images = split.fetch(np.arange(start, min(start + step, len(split))))
         channels = images.transpose(0, 1).flatten(1)  # (channels, values)
         total = total + torch.stack([torch.bincount(each, minlength=256) for each in channels])
     return total.numpy()

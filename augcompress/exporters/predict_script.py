@@ -14,8 +14,7 @@ from PIL import Image, ImageOps
 session = onnxruntime.InferenceSession(os.path.join(os.path.dirname(__file__), "model.onnx"))
 labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
 for file in sys.argv[1:]:
-    image = ImageOps.exif_transpose(Image.open(file))
-    if image.mode.startswith("I"):  # 16 bits a pixel
+{open}    if image.mode.startswith("I"):  # 16 bits a pixel
         image = Image.fromarray((np.asarray(image).astype(int) >> 8).clip(0, 255).astype("uint8"))
     white = Image.new("RGBA", image.size, "white")
     image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB").convert("{mode}")
@@ -24,6 +23,12 @@ for file in sys.argv[1:]:
 {softmax}    row = [file, labels[scores.argmax()], round(float(scores.max()), 4)]
     csv.writer(sys.stdout, lineterminator="\\n").writerow(row)
 '''
+_OPEN = "    image = ImageOps.exif_transpose(Image.open(file))\n"
+_OPEN_SCALED = """\
+    image = Image.open(file)
+    image.draft(None, ({least}, {least}))  # a large JPEG file at 1/2, 1/4 or 1/8, as in training
+    image = ImageOps.exif_transpose(image)
+"""
 _SOFTMAX = "    scores = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()\n"
 _SHORTER_SIDE = """\
         sides = [max({side}, round({side} * each / min(image.size))) for each in image.size]
@@ -50,7 +55,9 @@ def predict_script(
     a call.
     """
     height, width = size
+    least = resizing.get("scaled_decoding")
     return _SCRIPT.format(
+        open=_OPEN if least is None else _OPEN_SCALED.format(least=least),
         mode=resizing["mode"],
         resize=_resize(resizing, size),
         height=height,

@@ -7,14 +7,16 @@ from typing import Annotated
 from pydantic import Field
 
 from augcompress.models.base import ModelFacts, ModelSettings
+from augcompress.models.batch_of_one import check_batch_of_one
 from augcompress.models.cifar_resnet import CifarResNet, PadShortcut
+from augcompress.models.depth import backbone_layers
 from augcompress.models.hugging_face_model import HuggingFaceModel
 from augcompress.models.network import Classifier, Normalize, build_classifier
 from augcompress.models.plugin import ModelPlugin
 from augcompress.models.small_cnn import SmallCNN
 from augcompress.models.timm_model import TimmModel
 from augcompress.models.torchvision_model import TorchvisionModel
-from augcompress.models.weights import load_weights, read_weights
+from augcompress.models.weights import cut_head, head_classes, head_name, load_weights, read_weights
 
 Model = Annotated[
     CifarResNet | SmallCNN | TorchvisionModel | TimmModel | HuggingFaceModel | ModelPlugin,
@@ -34,7 +36,12 @@ __all__ = [
     "SmallCNN",
     "TimmModel",
     "TorchvisionModel",
+    "backbone_layers",
     "build_classifier",
+    "check_batch_of_one",
+    "cut_head",
+    "head_classes",
+    "head_name",
     "load_weights",
     "read_weights",
 ]

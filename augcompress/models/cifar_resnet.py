@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
 
 from augcompress.models.base import ModelFacts, ModelSettings
 
@@ -32,6 +34,11 @@ class CifarResNet(ModelSettings):
     option: Literal["A", "B"] = "A"
     """Shortcut where the shape changes: A subsamples and pads with zero channels (no parameters),
     B is a strided 1x1 convolution with batch norm."""
+    stochastic_depth: float = Field(0.0, ge=0, lt=1)
+    """Probability that the last block is left out for an image in training, its shortcut alone
+    remaining; that of earlier blocks falls linearly towards 0 (Huang et al. 2016,
+    https://arxiv.org/abs/1603.09382, whose setting is 0.5).  What remains is scaled up in training;
+    the paper scales down when it evaluates."""
 
     @field_validator("depth")
     @classmethod
@@ -61,13 +68,18 @@ class CifarResNet(ModelSettings):
         )
 
     def build(self, facts: ModelFacts) -> nn.Module:
-        blocks = (self.depth - 2) // 6
-        return ResNet(blocks, self.channels(), self.option, facts.channels, facts.classes)
+        drops = linear_decay((self.depth - 2) // 2, self.stochastic_depth)
+        return ResNet(self.channels(), self.option, drops, facts.channels, facts.classes)
 
 
 def round_depth(depth: int) -> int:
     """The nearest depth of the form 6n + 2."""
     return 6 * round((depth - 2) / 6) + 2
+
+
+def linear_decay(blocks: int, last: float) -> list[float]:
+    """Each block's probability of being left out: l / blocks of the last one's, l from 1."""
+    return [last * place / blocks for place in range(1, blocks + 1)]
 
 
 def scaled_width(base: int, width: float) -> int:
@@ -89,7 +101,11 @@ class PadShortcut(nn.Module):
         self.stride = stride
 
     def forward(self, features: Tensor) -> Tensor:
-        kept = features[:, :, :: self.stride, :: self.stride]
+        kept = (
+            F.avg_pool2d(features, 1, self.stride)  # the same pixels; gradients stay channels-last
+            if self.training
+            else features[:, :, :: self.stride, :: self.stride]
+        )
         return F.pad(kept, (0, 0, 0, 0, self.before, self.after))
 
     def extra_repr(self) -> str:
@@ -107,28 +123,36 @@ def shortcut(in_channels: int, out_channels: int, stride: int, option: str) -> n
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm and a shortcut around them."""
+    """Two 3x3 convolutions with batch norm and a shortcut around them; with `drop` > 0, they are
+    left out for that share of the images in training."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, option: str) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, option: str, drop: float = 0.0
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
+        self.drop = StochasticDepth(drop, "row") if drop else None
         self.shortcut = shortcut(in_channels, out_channels, stride, option)
         self.relu2 = nn.ReLU()
 
     def forward(self, features: Tensor) -> Tensor:
         out = self.relu1(self.bn1(self.conv1(features)))
         out = self.bn2(self.conv2(out))
+        if self.drop is not None:
+            out = self.drop(out)
         return self.relu2(out + self.shortcut(features))
 
 
-def stage(blocks: int, in_channels: int, out_channels: int, stride: int, option: str) -> nn.Module:
-    """`blocks` basic blocks; the first changes channels and resolution."""
-    first = BasicBlock(in_channels, out_channels, stride, option)
-    rest = [BasicBlock(out_channels, out_channels, 1, option) for _ in range(blocks - 1)]
+def stage(
+    in_channels: int, out_channels: int, stride: int, option: str, drops: Sequence[float]
+) -> nn.Module:
+    """A basic block for each of `drops`; the first changes channels and resolution."""
+    first = BasicBlock(in_channels, out_channels, stride, option, drops[0])
+    rest = [BasicBlock(out_channels, out_channels, 1, option, drop) for drop in drops[1:]]
     return nn.Sequential(first, *rest)
 
 
@@ -136,16 +160,17 @@ class ResNet(nn.Module):
     """The network: `conv1 bn1 layer1 layer2 layer3 linear`; He initialisation."""
 
     def __init__(
-        self, blocks: int, widths: Widths, option: str, channels: int, classes: int
+        self, widths: Widths, option: str, drops: Sequence[float], channels: int, classes: int
     ) -> None:
         super().__init__()
         first, second, third = widths
+        blocks = len(drops) // 3  # in each stage
         self.conv1 = nn.Conv2d(channels, first, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(first)
         self.relu = nn.ReLU()
-        self.layer1 = stage(blocks, first, first, 1, option)
-        self.layer2 = stage(blocks, first, second, 2, option)
-        self.layer3 = stage(blocks, second, third, 2, option)
+        self.layer1 = stage(first, first, 1, option, drops[:blocks])
+        self.layer2 = stage(first, second, 2, option, drops[blocks:-blocks])
+        self.layer3 = stage(second, third, 2, option, drops[-blocks:])
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.linear = nn.Linear(third, classes)
         for module in self.modules():

@@ -31,7 +31,8 @@ class TimmModel(ModelSettings):
     std.  The head stays fresh where the class count differs; filters are summed over RGB for grey
     images."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Further arguments of `timm.create_model`: `drop_rate`, `drop_path_rate`, ..."""
+    """Further arguments of `timm.create_model`: `drop_rate` (dropout before the head),
+    `drop_path_rate` (stochastic depth), ..."""
 
     @field_validator("options")
     @classmethod

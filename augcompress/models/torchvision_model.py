@@ -49,7 +49,8 @@ class TorchvisionModel(ModelSettings):
     the class count differs, the first convolution where its kernel differs; its filters are
     averaged over RGB for other channel counts."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Further arguments of torchvision's function: `width_mult`, `dropout`, ..."""
+    """Further arguments of torchvision's function: `width_mult`; `dropout` and
+    `stochastic_depth_prob`, where the design has them; ..."""
 
     @field_validator("name")
     @classmethod

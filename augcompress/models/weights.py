@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,6 +140,23 @@ def head_name(network: nn.Module) -> str:
         if isinstance(module, nn.Linear | nn.Conv2d)
     ]
     return layers[-1] if layers else ""
+
+
+def head_classes(network: nn.Module, state: State) -> int | None:
+    """How many classes the head has in `state`; None where `state` has no such layer."""
+    weight = state.get(f"{head_name(_target(network, state))}.weight")
+    return None if weight is None else len(weight)
+
+
+def cut_head(network: nn.Module, state: State, rows: Sequence[int]) -> State:
+    """`state` with these rows of the head alone, in this order: weights for a network that answers
+    with these logits only.
+
+    `network` has the same design, for whatever number of classes.
+    """
+    head = head_name(_target(network, state))
+    parts = [name for name in (f"{head}.weight", f"{head}.bias") if name in state]
+    return {**state, **{name: state[name][list(rows)].clone() for name in parts}}
 
 
 def _other_head(network: nn.Module, wanted: State, state: State) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from augcompress.objectives.base import ObjectiveFacts, ObjectiveSettings, Taps,
 from augcompress.objectives.features import FeatureTaps
 from augcompress.objectives.hint import Hint
 from augcompress.objectives.labels import Labels
+from augcompress.objectives.nt_xent import nt_xent
 from augcompress.objectives.plugin import ObjectivePlugin
 from augcompress.objectives.soft_targets import SoftTargets
 
@@ -26,4 +27,5 @@ __all__ = [
     "SoftTargets",
     "Taps",
     "View",
+    "nt_xent",
 ]

@@ -59,7 +59,7 @@ class Part:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Versions it was made with."""
     epochs: Sequence[Mapping[str, Any]] = ()
-    """Lines of its training log: losses, validation_top1, lr, seconds."""
+    """Lines of its training log: losses, validation scores, lr, images_per_s, seconds."""
 
     @property
     def measurements(self) -> list[Measurement]:
@@ -218,8 +218,9 @@ def _epochs(path: Path) -> list[dict[str, Any]]:
 def _epoch(line: Mapping[str, Any]) -> dict[str, Any]:
     """An epoch whose numbers are finite, or None."""
     losses = {str(name): _finite(value) for name, value in line["losses"].items()}
-    known = {name: _finite(line.get(name)) for name in ("validation_top1", "lr", "seconds")}
-    return {"epoch": line["epoch"], "losses": losses, **known}
+    return {"epoch": line["epoch"], "losses": losses} | {
+        name: _finite(value) for name, value in line.items() if name not in ("epoch", "losses")
+    }
 
 
 def _finite(value: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""Training curves: accuracy on validation and losses by epoch."""
+"""Training curves by epoch: accuracy on validation, losses, learning rate, throughput."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ _DASHES = ("solid", (0, (4, 1.6)), (0, (1, 1.4)), (0, (5, 1.5, 1, 1.5)))
 
 
 def accuracy_curves(name: str, parts: Sequence[Part]) -> Picture:
-    """Validation top-1 by epoch, one line a stage."""
+    """Validation top-1 by epoch with its interval, one line a stage; and of averaged weights."""
 
     def plot(axes: Axes) -> None:
-        for part, scores in _scores(parts).items():
-            axes.plot(
-                range(1, len(scores) + 1),
-                scores,
-                color=_stage_colour(part),
-                linestyle=_DASHES[part == "prune"],
-                marker="o" if len(scores) == 1 else None,
-                label=part,
-            )
+        for part in parts:
+            epochs, scores = _series(part, "validation_top1")
+            if not epochs:
+                continue
+            low, high = (_series(part, f"validation_{end}")[1] for end in ("low", "high"))
+            if len(low) == len(high) == len(epochs):
+                axes.fill_between(
+                    epochs, low, high, color=_stage_colour(part.name), alpha=0.15, linewidth=0
+                )
+            _line(axes, part, epochs, scores, part.name)
+            epochs, scores = _series(part, "validation_top1_ema")
+            if epochs:
+                _line(axes, part, epochs, scores, f"{part.name}, averaged weights", dash=2)
         axes.set(xlabel="Epoch", ylabel="Validation top-1, %")
         axes.set_ylim(bottom=_floor([score for line in _scores(parts).values() for score in line]))
         epoch_axis(axes.xaxis)
@@ -70,16 +74,74 @@ def loss_curves(name: str, part: Part) -> Picture:
     return draw(name, f"Losses of {part.name} by epoch: {told}", plot)
 
 
+def rate_curves(name: str, parts: Sequence[Part]) -> Picture:
+    """The learning rate at the end of each epoch, one line a stage, on a logarithmic scale."""
+    return _by_epoch(name, parts, "lr", "Learning rate", "Learning rate", log=True)
+
+
+def speed_curves(name: str, parts: Sequence[Part]) -> Picture:
+    """Training images a second, one line a stage."""
+    return _by_epoch(name, parts, "images_per_s", "Images per second", "Throughput of training")
+
+
+def _by_epoch(
+    name: str, parts: Sequence[Part], key: str, label: str, title: str, *, log: bool = False
+) -> Picture:
+    found = {part.name: (part, *_series(part, key)) for part in parts}
+    found = {stage: series for stage, series in found.items() if series[1]}
+
+    def plot(axes: Axes) -> None:
+        for stage, (part, epochs, values) in found.items():
+            _line(axes, part, epochs, values, stage)
+        axes.set(xlabel="Epoch", ylabel=label)
+        epoch_axis(axes.xaxis)
+        if log and all(value > 0 for _, _, values in found.values() for value in values):
+            axes.set_yscale("log")
+            log_axis(axes.yaxis, short)
+        else:
+            axes.set_ylim(bottom=0)
+        legend(axes, "best")
+
+    told = "; ".join(
+        f"{stage} from {short(min(values))} to {short(max(values))}"
+        for stage, (_, _, values) in found.items()
+    )
+    return draw(name, f"{title} by epoch: {told}", plot)
+
+
+def has(parts: Sequence[Part], key: str) -> bool:
+    """Is there anything of this name in the logs?"""
+    return any(_series(part, key)[0] for part in parts)
+
+
+def _line(
+    axes: Axes,
+    part: Part,
+    epochs: Sequence[int],
+    values: Sequence[float],
+    label: str,
+    dash: int | None = None,
+) -> None:
+    axes.plot(
+        epochs,
+        values,
+        color=_stage_colour(part.name),
+        linestyle=_DASHES[_stage_dash(part.name) if dash is None else dash],
+        marker="o" if len(values) == 1 else None,
+        label=label,
+    )
+
+
+def _series(part: Part, key: str) -> tuple[list[int], list[float]]:
+    """Epochs, from 1, and values of one field of the log, where it is there."""
+    found = [(place, line.get(key)) for place, line in enumerate(part.epochs, start=1)]
+    there = [(place, value) for place, value in found if value is not None]
+    return [place for place, _ in there], [value for _, value in there]
+
+
 def _scores(parts: Sequence[Part]) -> dict[str, list[float]]:
     """Validation top-1 by epoch, for the stages that have it."""
-    found = {
-        part.name: [
-            line["validation_top1"]
-            for line in part.epochs
-            if line.get("validation_top1") is not None
-        ]
-        for part in parts
-    }
+    found = {part.name: _series(part, "validation_top1")[1] for part in parts}
     return {name: scores for name, scores in found.items() if scores}
 
 
@@ -91,6 +153,10 @@ def _floor(scores: Sequence[float]) -> float:
 
 def _losses(part: Part) -> list[str]:
     return list(dict.fromkeys(key for line in part.epochs for key in line["losses"]))
+
+
+def _stage_dash(stage: str) -> int:
+    return {"prune": 1, "pretrain": 3}.get(stage, 0)
 
 
 def _stage_colour(stage: str) -> str:

@@ -16,7 +16,13 @@ from augcompress.report.calibration import Calibration, read_calibration
 from augcompress.report.classes import Classes, read_classes
 from augcompress.report.comparison import compare_runs
 from augcompress.report.content import Gap, Part, Run
-from augcompress.report.curves import accuracy_curves, loss_curves
+from augcompress.report.curves import (
+    accuracy_curves,
+    has,
+    loss_curves,
+    rate_curves,
+    speed_curves,
+)
 from augcompress.report.images import Group, Shot, contact_sheet, gallery
 from augcompress.report.network import Layers, read_network
 from augcompress.report.origin import (
@@ -136,9 +142,17 @@ def _curves(logs: Sequence[Part], prefix: str) -> list[tuple[str, Picture]]:
         for part in logs
         if any(line["losses"] for line in part.epochs)
     ]
-    if not any(line.get("validation_top1") is not None for part in logs for line in part.epochs):
-        return losses
-    return [("Accuracy on validation", accuracy_curves(f"{prefix}validation", logs)), *losses]
+    over_all = [
+        ("validation_top1", "Accuracy on validation", accuracy_curves, "validation"),
+        ("lr", "Learning rate", rate_curves, "rates"),
+        ("images_per_s", "Training images per second", speed_curves, "speed"),
+    ]
+    drawn = [
+        (caption, picture(f"{prefix}{name}", logs))
+        for key, caption, picture, name in over_all
+        if has(logs, key)
+    ]
+    return [*drawn[:1], *losses, *drawn[1:]]
 
 
 def _templates() -> Environment:

@@ -12,6 +12,7 @@ from augcompress.report.content import Part, Run, without_folders
 
 TITLES = {
     "augment": "Augment",
+    "pretrain": "Pretrain",
     "train_teacher": "Train teacher",
     "distill": "Distil",
     "prune": "Prune",

@@ -23,6 +23,7 @@ from augcompress.search.runner import plan_search, run_search
 from augcompress.search.study import Change, Study
 from augcompress.search.tables import Table, change_text
 from augcompress.spec import Spec, load
+from augcompress.training import Training, of_another_length
 
 FACTOR, AS_IT_IS = "augmentation", "as it is"
 WITHOUT, WITH = "without ", "with "
@@ -101,7 +102,7 @@ def study_settings(spec: Spec, images: int | None = None, side: int | None = Non
     changes = {
         "pipeline": [stage],
         f"{stage}.objectives": labels,
-        f"{stage}.training.epochs": measure.epochs,
+        **shortened(f"{stage}.training", getattr(spec, stage).training, measure.epochs),
         "limits": [],
         "search": {
             "vary": {FACTOR: levels(spec, stage, side)},
@@ -113,6 +114,14 @@ def study_settings(spec: Spec, images: int | None = None, side: int | None = Non
         place = "data.options.subset" if spec.data.kind == "plugin" else "data.subset"
         changes[place] = measure.subset
     return [f"{path}={json.dumps(value)}" for path, value in changes.items()]
+
+
+def shortened(place: str, training: Training, epochs: int) -> dict[str, Any]:
+    """The overrides that make a training at `place` so many epochs long."""
+    own = training.model_dump(mode="json")
+    changed = of_another_length(own, epochs)
+    differing = {k: value for k, value in changed.items() if value != own[k]} | {"epochs": epochs}
+    return {f"{place}.{key}": value for key, value in differing.items()}
 
 
 def trained_stage(spec: Spec) -> str:

@@ -16,6 +16,7 @@ from augcompress.errors import AugcompressError, UsageError
 from augcompress.spec.explaining import explain, nearest, without_consequences
 from augcompress.spec.overriding import override_value
 from augcompress.spec.tree import Spec
+from augcompress.training import of_another_length
 
 RECIPES = ("recipes", "../recipes")  # inside the wheel, and beside the package in a checkout
 
@@ -100,13 +101,16 @@ def read_raw(recipe: str | Path, overrides: Iterable[str] = ()) -> tuple[dict[st
 def shrink_to_smoke(raw: dict[str, Any]) -> None:
     """One epoch everywhere, in place; the run has a name of its own."""
     raw["name"] = f"{raw.get('name')}-smoke"
-    for section in ("train_teacher", "distill", "prune"):
+    for section in ("pretrain", "train_teacher", "distill", "prune"):
         inside = raw.get(section)
         if isinstance(inside, dict) and inside.get("training", {}) is not None:
             training = inside.setdefault("training", {})
             if not isinstance(training, dict):
                 continue  # validation says what is wrong with it
-            training |= {"epochs": 1, "batch_size": min(training.get("batch_size", 32), 32)}
+            inside["training"] = of_another_length(training, 1)
+            if isinstance(training.get("batch_size", 32), int):
+                fewer = min(training.get("batch_size", 32), 32)
+                inside["training"] |= {"batch_size": fewer, "accumulation": 1}
     if isinstance(raw.get("quantize"), dict):
         raw["quantize"]["max_drop"] = None
 

@@ -14,7 +14,8 @@ from augcompress.datasets import ClassBalance
 from augcompress.exporters import Exporter, OnnxExporter
 from augcompress.models import Model
 from augcompress.objectives import Labels, Objective, SoftTargets
-from augcompress.training import Training
+from augcompress.records import StageName
+from augcompress.training import AdamW, Optimizer, Training
 
 
 class Offline(Section):
@@ -93,6 +94,84 @@ class AugmentSection(Section):
     """Write augmented copies too; None writes pictures only."""
     measure: Annotated[MeasureSection, NotInKey()] = MeasureSection()
     """For `augment --measure`."""
+
+
+class Projection(Section):
+    """What the loss of `pretrain` sees of the features: dense, batch norm, ReLU, dense, batch norm
+    (SimCLR's nonlinear head with two layers).  It is thrown away after training."""
+
+    hidden: int | None = Field(None, ge=1)
+    """Width of the hidden layer; None: as many as the network has features, as in the paper."""
+    outputs: int = Field(128, ge=1)
+    """Length of what is compared."""
+
+
+class ViewTraining(Training):
+    """How a network learns from pairs of views: `training` with defaults of its own."""
+
+    epochs: int = Field(100, ge=1)
+    """Passes over the images."""
+    batch_size: int = Field(256, ge=2)
+    """Images in an optimiser step, over all processes, each shown as two views; a view is told from
+    all others of its step, or, with `accumulation`, of its piece of it."""
+    optimizer: Optimizer = AdamW(lr=2e-3, weight_decay=1e-4)
+    """Update rule."""
+
+
+class PretrainSection(Section):
+    """Features learned from images without their labels (SimCLR, Chen et al. 2020,
+    arXiv:2002.05709): two augmented views of an image are to be more alike than those of different
+    images.  The stage whose network it is starts from there.
+
+    The paper trains with LARS and batches of 4096 for up to 1000 epochs; the defaults are for small
+    networks and machines: AdamW and batches of 256.
+    """
+
+    network: Literal["teacher", "student"] = "teacher"
+    """Whose network: `train_teacher.model` or `distill.student`."""
+    temperature: float = Field(0.5, gt=0)
+    """Divides the cosine similarities: lower ones look at the most similar images only."""
+    projection: Projection = Projection()
+    """Between the features and the loss."""
+    training: ViewTraining = ViewTraining()
+    """How to train."""
+    augment: tuple[AnyAugmentation, ...] | None = None
+    """Augmentations of the views; `augment.pipeline` is not used.  None takes SimCLR's:
+    resized_crop (at least a fifth of images below 96 pixels, 8 % of larger ones), horizontal_flip,
+    color_jitter for 80 % of the views and, on three channels, grayscale for 20 %; from 96 pixels
+    on, gaussian_blur for half of them.  Leave the flip out where it makes another thing of what an
+    image shows."""
+    unlabelled: FilePath | None = None
+    """Folder with more images, at any depth, that are learned from beside the training images.
+    None: the training images alone, those included that `data.subset` and `data.keep` leave out."""
+
+    @field_validator("augment")
+    @classmethod
+    def views_are_of_one_image(
+        cls, given: tuple[AnyAugmentation, ...] | None
+    ) -> tuple[AnyAugmentation, ...] | None:
+        """A view of two images has no partner, and there are no labels to attack."""
+        for one in given or ():
+            if getattr(one, "mixes", False):
+                raise ValueError(f"{one.kind} blends images with each other; leave it out")
+            if getattr(one, "needs_model", False):
+                raise ValueError(f"{one.kind} climbs the loss of the labels; leave it out")
+        return given
+
+    @model_validator(mode="after")
+    def a_view_has_others_to_be_told_from(self) -> PretrainSection:
+        """With one image there is nothing to learn."""
+        size, pieces = self.training.batch_size, self.training.accumulation
+        if size // pieces < 2:
+            raise ValueError(
+                f"training.accumulation: batches of {size} in {pieces} pieces leave an image no"
+                " other to be told from; take fewer pieces, or raise batch_size"
+            )
+        return self
+
+    def trains(self) -> tuple[StageName, str]:
+        """The stage that goes on with the network, and the field that names its model."""
+        return ("train_teacher", "model") if self.network == "teacher" else ("distill", "student")
 
 
 class TrainTeacherSection(Section):

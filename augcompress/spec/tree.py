@@ -19,6 +19,7 @@ from augcompress.spec.sections import (
     EvaluateSection,
     ExportSection,
     ForeignSection,
+    PretrainSection,
     PruneSection,
     QuantizeSection,
     Sampling,
@@ -41,6 +42,8 @@ class Spec(Section):
     """Images and labels."""
     augment: AugmentSection = AugmentSection()
     """Augmentation."""
+    pretrain: PretrainSection | None = None
+    """Features learned without labels."""
     train_teacher: TrainTeacherSection | None = None
     """Teacher."""
     distill: DistillSection | None = None
@@ -70,11 +73,34 @@ class Spec(Section):
             if getattr(self, stage) is None:
                 raise ValueError(f"pipeline: {stage} has no section; write one or leave it out")
         graph = [s for s in stages if s in ("quantize", "export")]
-        network = [s for s in stages if s in ("train_teacher", "distill", "prune")]
+        network = [s for s in stages if s in ("pretrain", "train_teacher", "distill", "prune")]
         if graph and network and stages.index(graph[0]) < stages.index(network[-1]):
             raise ValueError(
                 f"pipeline: {network[-1]} trains a network and cannot follow {graph[0]},"
                 " which makes a graph; put it before"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def what_is_pretrained_is_trained_next(self) -> Spec:
+        """A network of the recipe starts from what `pretrain` learned, and from nothing else."""
+        stages = self.stages()
+        if self.pretrain is None or "pretrain" not in stages:
+            return self
+        stage, field = self.pretrain.trains()
+        section = getattr(self, stage)
+        if getattr(section, field, None) is None:
+            raise ValueError(
+                f"pretrain.network: {self.pretrain.network} is {stage}.{field}, which the recipe"
+                " does not have; name it, or pretrain the other network"
+            )
+        if section.weights is not None:
+            raise ValueError(
+                f"{stage}.weights: the network starts from pretrain already; leave out one of them"
+            )
+        if stage in stages and stages.index(stage) < stages.index("pretrain"):
+            raise ValueError(
+                f"pipeline: pretrain learns what {stage} starts from; put it before {stage}"
             )
         return self
 
@@ -103,13 +129,24 @@ class Spec(Section):
             return self.pipeline
         return tuple(s for s in ORDER if s != "evaluate" and getattr(self, s) is not None)
 
+    def starts_pretrained(self, stage: StageName) -> bool:
+        """Does a stage's network start from what `pretrain` learned?"""
+        if self.pretrain is None or "pretrain" not in self.stages():
+            return False
+        return self.pretrain.trains()[0] == stage
+
     def augmentations(self, stage: str) -> tuple[AnyAugmentation, ...]:
-        """The augmentations of a training stage."""
+        """The augmentations of a training stage; without any of its own, `pretrain` makes some for
+        the images."""
         own = getattr(getattr(self, stage), "augment", None)
+        if stage == "pretrain":
+            return own or ()
         return self.augment.pipeline if own is None else own
 
     def sampling(self, stage: str) -> Sampling:
-        """How a training stage samples its images."""
+        """How a training stage samples its images; `pretrain` does without classes."""
+        if stage == "pretrain":
+            return Sampling()
         own = getattr(getattr(self, stage), "sampling", None)
         return self.augment.sampling if own is None else own
 

@@ -12,6 +12,7 @@ from augcompress.stages import (
     distill,
     evaluate,
     export,
+    pretrain,
     prune,
     quantize,
     train_teacher,
@@ -19,7 +20,7 @@ from augcompress.stages import (
 
 STAGES: dict[str, Stage] = {
     stage.STAGE.name: stage.STAGE
-    for stage in (augment, train_teacher, distill, prune, quantize, export, evaluate)
+    for stage in (augment, pretrain, train_teacher, distill, prune, quantize, export, evaluate)
 }
 __all__ = ["STAGES", "planned", "run", "run_stage"]
 
@@ -35,23 +36,24 @@ def run(context: Context, until: StageName | None = None) -> RunResult:
     wanted = stages if until is None else stages[: stages.index(until) + 1]
     runner = Runner(context, STAGES, first_with_source(stages))
     check_source_is_used(runner)
-    context.keep_spec()
-    context.run.remove_stale([s for s in ORDER if s not in stages and s != "evaluate"])
+    context.processes.once(context.keep_spec)
+    stale = [s for s in ORDER if s not in stages and s != "evaluate"]
+    context.processes.once(lambda: context.run.remove_stale(stale))
     return RunResult(run_dir=str(context.run.path), stages=[runner.perform(n) for n in wanted])
 
 
 def first_with_source(stages: tuple[StageName, ...]) -> str:
     """The stage of a pipeline that `--from` speaks of: the first that starts from a network."""
-    starts = [name for name in stages if name not in ("augment", "train_teacher")]
-    fresh = "train_teacher" in stages
-    return "train_teacher" if fresh or not starts else starts[0]
+    fresh = [name for name in stages if name in ("pretrain", "train_teacher")]
+    starts = [name for name in stages if name not in ("augment", *fresh)]
+    return fresh[0] if fresh else starts[0] if starts else "train_teacher"
 
 
 def run_stage(context: Context, name: StageName) -> RunResult:
     """One stage; what it needs of earlier ones must be there."""
     runner = Runner(context, STAGES, name)
     check_source_is_used(runner)
-    context.keep_spec()
+    context.processes.once(context.keep_spec)
     return RunResult(run_dir=str(context.run.path), stages=[runner.perform(name)])
 
 

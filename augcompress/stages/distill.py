@@ -13,8 +13,8 @@ from augcompress.spec import require_section
 
 
 def inputs(runner: Runner) -> dict[str, Input]:
-    """The teacher, where an objective follows one; the student's weights, or the network that
-    learns again."""
+    """The teacher, where an objective follows one; what the student starts from, or the network
+    that learns again."""
     section = require_section(runner.context.spec, "distill")
     found = {}
     follows = any(objective.needs_teacher for objective in section.objectives)
@@ -24,6 +24,8 @@ def inputs(runner: Runner) -> dict[str, Input]:
         runner.target == "distill" and runner.context.source is not None
     ):
         found["source"] = runner.source("distill")
+    elif runner.context.spec.starts_pretrained("distill"):
+        found["source"] = runner.artifact_of("pretrain")
     elif section.weights is not None:
         found["weights"] = runner.file(section.weights)
     return found
@@ -58,4 +60,4 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     return finish(context, network, folder, notes)
 
 
-STAGE = Stage("distill", inputs, body, makes="network")
+STAGE = Stage("distill", inputs, body, makes="network", trains=True)

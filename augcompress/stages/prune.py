@@ -46,7 +46,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     )
     engine = engine_for(context, "prune", section.training, folder)
     network = shrink(context, section, network, lesson, engine, folder)
-    save_network(network, folder)
+    context.processes.once(lambda: save_network(network, folder))
     reopened = load_network(folder / WEIGHTS)
     probe = make_probe(context, engine)
     promises = [
@@ -70,4 +70,4 @@ def teachers(context: Context, inputs: Inputs) -> list:
     return [open_network(context, inputs["teacher"].path, model, "prune.teacher").module]
 
 
-STAGE = Stage("prune", inputs, body, makes="network")
+STAGE = Stage("prune", inputs, body, makes="network", trains=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from augcompress.assembly.artifacts import new_network
+from augcompress.assembly.artifacts import new_network, open_network
 from augcompress.assembly.context import Context
 from augcompress.assembly.fitting import finish, train
 from augcompress.assembly.learners import Lesson
@@ -14,7 +14,9 @@ from augcompress.spec import require_section
 
 
 def inputs(runner: Runner) -> dict[str, Input]:
-    """The weights to start from, where the recipe names some."""
+    """What the network starts from: what `pretrain` learned, or weights that the recipe names."""
+    if runner.context.spec.starts_pretrained("train_teacher"):
+        return {"pretrained": runner.artifact_of("pretrain")}
     weights = require_section(runner.context.spec, "train_teacher").weights
     return {} if weights is None else {"weights": runner.file(weights)}
 
@@ -23,7 +25,11 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     """Build, load, train, measure."""
     section = require_section(context.spec, "train_teacher")
     head: Literal["strict", "replace"] = "strict" if section.training is None else "replace"
-    network = new_network(context, section.model, section.weights, "train_teacher", head)
+    if "pretrained" in inputs:
+        network = open_network(context, inputs["pretrained"].path, section.model, "train_teacher")
+        context.seed_everything("train_teacher")
+    else:
+        network = new_network(context, section.model, section.weights, "train_teacher", head)
     if section.training is None:
         return finish(context, network, folder, ["weights taken as they are"])
     lesson = Lesson(
@@ -36,4 +42,4 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     return finish(context, network, folder, notes)
 
 
-STAGE = Stage("train_teacher", inputs, body, makes="network")
+STAGE = Stage("train_teacher", inputs, body, makes="network", trains=True)

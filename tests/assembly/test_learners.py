@@ -25,7 +25,7 @@ from augcompress.processes import Processes
 from augcompress.rundir import RunDir
 from augcompress.spec import validate
 from augcompress.spec.sections import Resolution
-from augcompress.training import Engine, Training, fit
+from augcompress.training import Engine, Score, Training, fit
 
 SMALL_FIRST = [{"until": 0.4, "size": 0.5}, {"until": 0.8, "size": 0.75}]
 RARE = {"class_balance": {"kind": "rare_strength"}}
@@ -47,7 +47,7 @@ def learner_for(
     spec = context.spec
     augmentations, sampling = spec.augmentations(stage), spec.sampling(stage)
     lesson = Lesson(stage, (Labels(),), augmentations, teachers, sampling=sampling)
-    return StudentLearner(network, lesson, context, lambda network: 0.0)
+    return StudentLearner(network, lesson, context, lambda network: Score(0.0))
 
 
 def first_batch(context: Context, size: int = 32) -> Batch:

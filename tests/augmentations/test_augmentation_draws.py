@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from augcompress.augmentations.draws import Draws, operation_word, philox
+from augcompress.augmentations.draws import Draws, _key_schedule, operation_word, philox, rounds
 
 EVERYBODY = torch.arange(20_000)
 SMALLEST_P = 1e-3  # the seed is fixed: these tests pass always or never
@@ -30,6 +31,13 @@ SMALLEST_P = 1e-3  # the seed is fixed: these tests pass always or never
 )
 def test_philox_gives_the_known_answers_of_random123(counter, key, words):
     assert philox(torch.tensor(counter), key).tolist() == words
+
+
+def test_philox_is_the_same_on_both_sides():
+    """What NumPy computes on the CPU is what torch computes elsewhere."""
+    counter = torch.from_numpy(np.random.default_rng(0).integers(0, 2**32, (4, 50, 3)))
+    elsewhere = torch.stack(rounds(counter, torch.tensor(_key_schedule((5, 2**32 - 1)))))
+    assert torch.equal(philox(counter, (5, 2**32 - 1)), elsewhere)
 
 
 def test_a_sample_draws_the_same_in_any_batch():

@@ -135,6 +135,37 @@ def test_default_preprocessing(settings, resize, crop):
     assert (resizing["resize"], resizing["crop"]) == (resize, crop)
 
 
+@pytest.mark.parametrize(
+    ("settings", "least"),
+    [
+        ({"size": 32}, 64),
+        ({"size": (24, 32)}, 64),
+        ({"size": 224}, 512),
+        ({"size": 224, "interpolation": "nearest"}, None),
+        ({"size": 224, "decoding": "full"}, None),
+    ],
+)
+def test_scaled_decoding_is_part_of_the_preprocessing(settings, least):
+    assert ImageFolder(root="x", **settings).resizing().get("scaled_decoding") == least
+
+
+@pytest.mark.parametrize("in_memory_mb", [0, 1])
+def test_decoding_decides_the_pixels_and_is_never_taken_for_the_other(tmp_path, in_memory_mb):
+    for part, count in (("train", 10), ("test", 2)):
+        for label in ("cat", "dog"):
+            (tmp_path / part / label).mkdir(parents=True)
+            for number in range(count):
+                noise = np.random.default_rng(number).integers(0, 256, (64, 48, 3), np.uint8)
+                Image.fromarray(noise).save(tmp_path / part / label / f"{number}.jpg")
+    full, scaled = (
+        folder(tmp_path, decoding=decoding, in_memory_mb=in_memory_mb).build(FACTS)
+        for decoding in ("full", "auto")
+    )
+    assert not torch.equal(full.test.fetch(np.arange(4)), scaled.test.fetch(np.arange(4)))
+    assert full.std != scaled.std
+    assert "scaled_decoding" in scaled.resizing
+
+
 def test_grey_has_one_channel(divided):
     data = folder(divided, mode="L").build(FACTS)
     assert data.channels == 1

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from datasets_sources import pixels
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
-from augcompress.datasets.images import direct, load_image
+from augcompress.datasets.images import direct, load_image, scaled_from
 from augcompress.errors import AugcompressError
 
 AS_IS = direct((4, 6), "RGB")
@@ -103,3 +104,49 @@ def test_truncated_and_missing_images_are_named(tmp_path):
 def test_floating_point_image_is_refused():
     with pytest.raises(AugcompressError, match="no agreed range"):
         load_image(encoded(Image.new("F", (6, 4)), "TIFF"), AS_IS)
+
+
+def scene(width: int, height: int, *, orientation: int = 1, **options) -> bytes:
+    """A JPEG file of a part of a photograph."""
+    photograph = Image.fromarray(load_sample_image("china.jpg"))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(photograph.resize((width, height)), "JPEG", exif=exif.tobytes(), **options)
+
+
+SCALED = {**direct((32, 48), "RGB"), "scaled_decoding": 96}
+
+
+@pytest.mark.parametrize(
+    ("size", "share"), [((192, 192), 2), ((191, 400), 1), ((384, 500), 4), ((800, 767), 4)]
+)
+def test_a_jpeg_is_decoded_smaller_where_both_sides_stay_long_enough(size, share):
+    content = scene(*size)
+    with Image.open(io.BytesIO(content)) as image:
+        image.draft(None, tuple(side // share for side in size))
+        expected = image.resize((48, 32), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(load_image(content, SCALED), np.asarray(expected))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_scaled_decoding_changes_photographs_by_a_grey_level_or_so(mode, orientation):
+    content = scene(640, 427, orientation=orientation)
+    full = {**direct((60, 50), mode), "interpolation": "bicubic"}
+    scaled = load_image(content, {**full, "scaled_decoding": scaled_from(full)})
+    difference = np.abs(scaled.astype(int) - load_image(content, full))
+    assert 0 < difference.mean() < 2
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP"])
+def test_other_files_are_decoded_whole(kind):
+    content = encoded(Image.fromarray(load_sample_image("flower.jpg")), kind)
+    found = load_image(content, SCALED)
+    np.testing.assert_array_equal(found, load_image(content, direct((32, 48), "RGB")))
+
+
+def test_twice_the_resized_size_goes_unnoticed():
+    assert scaled_from(direct((32, 48), "RGB")) == 96
+    assert scaled_from({**direct((224, 224), "RGB"), "resize": 256, "crop": [224, 224]}) == 512
+    assert scaled_from(direct((32, 48), "RGB", "nearest")) is None
+    assert scaled_from({**AS_IS, "resize": None}) is None

@@ -20,6 +20,10 @@ RESIZINGS = {
     "crop": {"resize": 14, "crop": [12, 10], "interpolation": "bicubic"},
     "both": {"resize": [16, 15], "crop": [12, 10], "interpolation": "bilinear"},
     "only crop": {"resize": None, "crop": [12, 10], "interpolation": "bilinear"},
+    "scaled": {
+        **{"resize": 14, "crop": [12, 10], "interpolation": "bilinear"},
+        "scaled_decoding": 28,
+    },
 }
 SIZE = (12, 10)
 
@@ -86,6 +90,19 @@ def test_orientation_in_exif_is_applied(tmp_path, monkeypatch):
     fed = run_script(script, tmp_path, [file], monkeypatch, "logits", [0.0, 1.0])
     np.testing.assert_array_equal(fed[0][0], load_image(file, resizing).transpose(2, 0, 1))
     assert fed[0].dtype == np.uint8
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_as_in_training(tmp_path, monkeypatch, orientation):
+    file, exif = tmp_path / "image.jpg", Image.Exif()
+    exif[0x0112] = orientation
+    picture("RGB").resize((120, 200)).save(file, exif=exif)
+    resizing = {**RESIZINGS["scaled"], "mode": "RGB"}
+    script = predict_script(resizing, SIZE, channels=3, input="uint8", output="logits")
+    fed = run_script(script, tmp_path, [file], monkeypatch, "logits", [0.0, 1.0])
+    np.testing.assert_array_equal(fed[0][0], load_image(file, resizing).transpose(2, 0, 1))
+    whole = load_image(file, {**RESIZINGS["crop"], **resizing, "scaled_decoding": None})
+    assert not np.array_equal(fed[0][0], whole.transpose(2, 0, 1))
 
 
 def test_logits_become_probabilities_and_a_fixed_batch_is_filled(tmp_path, monkeypatch, capsys):

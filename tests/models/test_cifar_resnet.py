@@ -10,6 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torchvision.io import decode_image
+from torchvision.ops import StochasticDepth
 
 from augcompress.models import (
     CifarResNet,
@@ -19,7 +20,7 @@ from augcompress.models import (
     load_weights,
     read_weights,
 )
-from augcompress.models.cifar_resnet import scaled_width
+from augcompress.models.cifar_resnet import BasicBlock, linear_decay, scaled_width
 
 FACTS = ModelFacts(classes=10, channels=3, size=(32, 32))
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -113,8 +114,41 @@ def test_widths_may_be_given():
         ({"width": 0.5, "widths": (8, 16, 32)}, "not both"),
         ({"widths": (16, 8, 32)}, "option A only adds channels"),
         ({"widths": (0, 8, 32)}, "at least 1"),
+        ({"stochastic_depth": 1.0}, "less than 1"),
     ],
 )
 def test_impossible_designs_are_refused(settings, message):
     with pytest.raises(ValidationError, match=message):
         CifarResNet(**settings)
+
+
+def test_blocks_are_left_out_more_often_towards_the_end():
+    assert linear_decay(4, 0.4) == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    network = CifarResNet(depth=14, stochastic_depth=0.6).build(FACTS)
+    drops = [module.p for module in network.modules() if isinstance(module, StochasticDepth)]
+    assert drops == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+
+
+def test_without_stochastic_depth_there_is_no_trace_of_it():
+    plain, dropping = (CifarResNet(depth=8, stochastic_depth=p).build(FACTS) for p in (0, 0.5))
+    assert not any(isinstance(module, StochasticDepth) for module in plain.modules())
+    assert "drop" not in "".join(name for name, _ in plain.named_modules())
+    assert list(plain.state_dict()) == list(dropping.state_dict())
+    dropping.load_state_dict(plain.state_dict())
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(plain.eval()(images), dropping.eval()(images))
+
+
+def test_a_block_is_left_out_for_whole_images_and_scaled_up_for_the_others():
+    torch.manual_seed(0)
+    block = BasicBlock(4, 4, 1, "A", drop=0.75).train()
+    block.bn1.eval()
+    block.bn2.eval()
+    features = torch.rand(64, 4, 6, 6)
+    with torch.no_grad():
+        residual = block.bn2(block.conv2(block.relu1(block.bn1(block.conv1(features)))))
+        out = block(features)
+    left_out = (out == features.relu()).flatten(1).all(1)
+    kept = (features + 4 * residual).relu()  # 1 / (1 - 0.75)
+    torch.testing.assert_close(out[~left_out], kept[~left_out])
+    assert 36 <= left_out.sum() <= 60  # 48 expected, standard deviation 3.5

@@ -9,7 +9,16 @@ import torch
 from safetensors.torch import save_file
 
 from augcompress.errors import AugcompressError
-from augcompress.models import ModelFacts, SmallCNN, build_classifier, load_weights, read_weights
+from augcompress.models import (
+    ModelFacts,
+    SmallCNN,
+    TorchvisionModel,
+    build_classifier,
+    cut_head,
+    head_classes,
+    load_weights,
+    read_weights,
+)
 
 
 def classifier(classes=5, widths=(4, 6), seed=0):
@@ -152,3 +161,29 @@ def test_missing_and_unknown_names_are_named():
     message = "blocks.0.conv.weight is missing, extra.weight is unknown here"
     with pytest.raises(AugcompressError, match=message):
         load_weights(classifier(), state, where="test")
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_cut_head_answers_with_the_chosen_columns(own):
+    trained, network = classifier(classes=9), classifier(classes=3, seed=1)
+    state = trained.state_dict() if own else trained.body.state_dict()
+    assert head_classes(network, state) == 9
+    load_weights(network, cut_head(network, state, [7, 0, 4]), where="test", head="strict")
+    images = torch.rand(3, 1, 8, 8)
+    logits, wanted = network.eval()(images), trained.eval()(images)[:, [7, 0, 4]]
+    assert torch.equal(network.body.linear.weight, trained.body.linear.weight[[7, 0, 4]])
+    torch.testing.assert_close(logits, wanted, atol=1e-5, rtol=0)
+    assert head_classes(trained, trained.state_dict()) == 9  # the state itself is not cut
+
+
+def test_a_head_made_of_a_convolution_is_cut():
+    facts = [ModelFacts(classes=count, channels=3, size=(32, 32)) for count in (5, 2)]
+    model = TorchvisionModel(name="squeezenet1_1")
+    whole, few = (build_classifier(model, each, [0.5] * 3, [0.25] * 3).eval() for each in facts)
+    load_weights(few, cut_head(few, whole.state_dict(), [3, 1]), where="test", head="strict")
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(few(images), whole(images)[:, [3, 1]], atol=1e-5, rtol=0)
+
+
+def test_a_state_without_the_head_has_no_classes():
+    assert head_classes(classifier(), {"other.weight": torch.zeros(3, 2)}) is None

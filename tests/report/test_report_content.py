@@ -151,8 +151,10 @@ def test_the_same_run_gives_the_same_bytes_wherever_it_lies(run, page, tmp_path)
 
 def test_pictures_have_words(page):
     told = re.findall(r'<svg [^>]*role="img" aria-label="([^"]+)"', page)
-    assert len(told) == page.count("<svg ") == 8
+    assert len(told) == page.count("<svg ") == 10
     assert any("shipped: 8" in words for words in told)
+    assert any(words.startswith("Learning rate by epoch: ") for words in told)
+    assert any("from 1001 to 1004" in words for words in told)
     assert all(re.search(r'\balt="[^"]+"', image) for image in re.findall(r"<img [^>]*>", page))
 
 

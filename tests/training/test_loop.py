@@ -17,11 +17,11 @@ from augcompress.training import (
     Cosine,
     Engine,
     Learner,
-    MultiStep,
+    Score,
     Sgd,
     Training,
-    decay_groups,
     fit,
+    parameter_groups,
     resolve_precision,
 )
 
@@ -40,10 +40,10 @@ class Line(Learner):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return {"labels": nn.functional.cross_entropy(self.network(batch.images()), batch.targets)}
 
-    def score(self) -> float:
+    def score(self) -> Score:
         assert not self.training
         self.weights.append(self.network.weight.detach().clone())
-        return self.scores.pop(0) if self.scores else 0.0
+        return Score(self.scores.pop(0) if self.scores else 0.0, n=200)
 
     def on_progress(self, progress):
         assert self.training
@@ -94,26 +94,15 @@ def test_best_epoch_is_restored(tmp_path):
 def test_log_tells_each_epoch(tmp_path):
     fit(Line(), Points(), Training(epochs=2), engine(tmp_path))
     assert [line["epoch"] for line in log(tmp_path)] == [1, 2]
-    assert set(log(tmp_path)[0]) == {"epoch", "losses", "validation_top1", "lr", "seconds"}
+    fields = {"epoch", "losses", "lr", "images_per_s", "seconds"}
+    scores = {"validation_top1", "validation_low", "validation_high", "validation_n"}
+    assert set(log(tmp_path)[0]) == fields | scores
 
 
 def test_progress_counts_steps():
     learner = Line()
     fit(learner, Points(2), Training(epochs=2))
     assert learner.steps == [(0, 0, 0.0), (0, 1, 0.25), (1, 2, 0.5), (1, 3, 0.75)]
-
-
-def test_schedules_by_hand():
-    cosine = Cosine(warmup=0.2)
-    wanted = {0.0: 0.0, 0.1: 0.5, 0.2: 1.0, 0.6: 0.5, 1.0: 0.0}
-    assert {at: cosine.factor(at) for at in wanted} == pytest.approx(wanted)
-    assert cosine.factor(0.4) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
-    assert Cosine(warmup=0).factor(0) == 1
-    steps = MultiStep(milestones=(0.5, 0.75), gamma=0.1)
-    assert [steps.factor(at) for at in (0, 0.49, 0.5, 0.74, 0.75, 1)] == pytest.approx(
-        [1, 1, 0.1, 0.1, 0.01, 0.01]
-    )
-    assert Constant().factor(0.3) == 1
 
 
 def test_schedule_is_read_in_the_middle_of_each_step(tmp_path):
@@ -155,7 +144,7 @@ def test_gradient_is_clipped():
 def test_norms_and_biases_do_not_decay():
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
     network[0].bias.requires_grad_(False)
-    decayed, free = decay_groups(network, 0.1)
+    decayed, free = parameter_groups(network, 0.1)
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
     assert {id(p) for p in decayed["params"]} == {id(network[0].weight), id(network[3].weight)}
     assert {id(p) for p in free["params"]} == {

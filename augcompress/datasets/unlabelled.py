@@ -1,0 +1,108 @@
+"""Images without labels: a folder of them, and splits joined to one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from augcompress.datasets.hashing import digest_of, file_hashes
+from augcompress.datasets.listing import images_below
+from augcompress.datasets.splits import FileSplit, MemorySplit, Split, decode
+from augcompress.errors import AugcompressError
+
+IN_MEMORY_BYTES = 1 << 30
+"""Folders that are smaller than this when decoded are held in memory."""
+_ADVICE = "replace or remove it"
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Splits one after the other, as one whose labels are forgotten: all are 0."""
+
+    parts: Sequence[Split]
+    index: np.ndarray
+    """`(N,)` int64: where each sample stands in the parts taken together."""
+
+    @classmethod
+    def of(cls, *parts: Split) -> Joined:
+        """All samples of these splits."""
+        return cls(parts, np.arange(sum(len(part) for part in parts)))
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.zeros(len(self.index), dtype=np.int64)
+
+    @property
+    def prefetch(self) -> int:
+        return max(part.prefetch for part in self.parts)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def fetch(self, positions: np.ndarray) -> Tensor:
+        shares = list(self._shares(positions))
+        images = torch.cat([part.fetch(own) for part, own, _ in shares])
+        back = np.argsort(np.concatenate([rows for _, _, rows in shares]))
+        return images[torch.from_numpy(back)] if len(shares) > 1 else images
+
+    def take(self, positions: np.ndarray) -> Joined:
+        return Joined(self.parts, self.index[positions])
+
+    def histogram(self) -> np.ndarray:
+        shares = self._shares(np.arange(len(self)))
+        return sum(part.take(own).histogram() for part, own, _ in shares)  # type: ignore[return-value]
+
+    def hashes(self) -> list[str]:
+        found = [""] * len(self)
+        for part, own, rows in self._shares(np.arange(len(self))):
+            for row, each in zip(rows, part.take(own).hashes(), strict=True):
+                found[row] = each
+        return found
+
+    def _shares(self, positions: np.ndarray) -> Iterator[tuple[Split, np.ndarray, np.ndarray]]:
+        """Each part that has some of the samples, their positions in it, and their rows here."""
+        places, start = self.index[positions], 0
+        for part in self.parts:
+            rows = np.flatnonzero((places >= start) & (places < start + len(part)))
+            if len(rows):
+                yield part, places[rows] - start, rows
+            start += len(part)
+
+
+def read_unlabelled(folder: Path, resizing: dict[str, Any]) -> Split:
+    """The images of a folder, at any depth, resized as `images.load_image` does; labels are 0.
+
+    Raises AugcompressError when there are none, or one cannot be decoded.
+    """
+    files = [folder / name for name in _names(folder)]
+    labels = np.zeros(len(files), dtype=np.int64)
+    height, width = resizing["crop"] or resizing["resize"]
+    channels = 1 if resizing["mode"] == "L" else 3
+    if len(files) * height * width * channels < IN_MEMORY_BYTES:
+        return MemorySplit.whole(decode(files, resizing, _ADVICE), labels)
+    hashes, index = file_hashes(files), np.arange(len(files))
+    return FileSplit(files, labels, index, hashes, resizing, advice=_ADVICE)
+
+
+def digest_unlabelled(folder: Path) -> str:
+    """Digest of the names and contents of a folder's images; decodes nothing.
+
+    Raises AugcompressError when there are none.
+    """
+    names = _names(folder)
+    return digest_of(zip(names, file_hashes([folder / name for name in names]), strict=True))
+
+
+def _names(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise AugcompressError(f"pretrain.unlabelled: {folder}: no such folder; check the path")
+    names = images_below(folder)
+    if not names:
+        raise AugcompressError(f"pretrain.unlabelled: {folder}: holds no image; add some")
+    return names

@@ -1,0 +1,62 @@
+"""A network's layers from input to output, as a forward pass meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from augcompress.models.weights import head_name
+
+
+def backbone_layers(network: nn.Module, example: Tensor) -> list[nn.Module]:
+    """The modules below the head that hold parameters of their own, from input to output.
+
+    Their order is that in which a forward pass of `example` `(N,C,H,W)`, on the network's device,
+    enters them: a container with parameters (a class token, a layer scale) stands before what is in
+    it.  A module that the pass does not enter, as where only its weights are used, follows the one
+    registered before it.  Each parameter belongs to one of these modules directly or to the head;
+    one that several modules share belongs to each.  The pass runs in evaluation mode without
+    gradients; modes are put back.
+    """
+    head = head_name(network)
+    above = set(network.get_submodule(head).modules()) if head else set()
+    entered = _entries(network, example)
+    found, moment = [], 0
+    for place, module in enumerate(network.modules()):
+        moment = entered.get(module, moment)
+        if module not in above and next(module.parameters(recurse=False), None) is not None:
+            found.append((moment, place, module))
+    return [module for _, _, module in sorted(found, key=lambda each: each[:2])]
+
+
+def _entries(network: nn.Module, example: Tensor) -> dict[nn.Module, int]:
+    """When a forward pass first enters each module, from 1."""
+    entered: dict[nn.Module, int] = {}
+
+    def enter(module: nn.Module, inputs: Any) -> None:
+        entered.setdefault(module, len(entered) + 1)
+
+    handles = [module.register_forward_pre_hook(enter) for module in network.modules()]
+    try:
+        with evaluating(network), torch.no_grad():
+            network(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return entered
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """In evaluation mode for a while; then every module has its own mode again."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -1,0 +1,54 @@
+"""The resume state: everything that decides how a training goes on, in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from augcompress.processes import Processes
+from augcompress.rundir import write_aside
+
+STATE_FILE = "fit.pt"
+VERSION = 2
+"""Raise it when the state of an older version cannot be gone on from."""
+
+
+def write_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write the state, aside and renamed."""
+    with write_aside(folder / STATE_FILE) as aside:
+        torch.save({"version": VERSION, **state}, aside)
+
+
+def read_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """The state of an interrupted training; None where there is none, or one of another version."""
+    file = folder / STATE_FILE
+    if not file.exists():
+        return None
+    state = torch.load(file, map_location=device, weights_only=True)
+    return state if state.get("version") == VERSION else None
+
+
+def random_state(processes: Processes, device: torch.device) -> dict[str, Tensor]:
+    """Torch's streams, a row a process; every process asks for it at the same time."""
+    streams = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        streams["cuda"] = torch.cuda.get_rng_state(device)
+    return {name: processes.gather(one[None].to(device)).cpu() for name, one in streams.items()}
+
+
+def set_random_state(rows: dict[str, Tensor], processes: Processes, device: torch.device) -> None:
+    """Put torch's streams where they were; a process too many takes another's row."""
+    own = {name: one.cpu()[processes.rank % len(one)].clone() for name, one in rows.items()}
+    torch.set_rng_state(own["cpu"])  # a clone, as torch crashes on a view
+    if "cuda" in own and device.type == "cuda":
+        torch.cuda.set_rng_state(own["cuda"], device)
+
+
+def put_state(module: nn.Module, values: dict[str, Tensor]) -> None:
+    """Load values by name; the versions that some layers keep beside them come from `module`."""
+    state = module.state_dict()
+    state.update(values)
+    module.load_state_dict(state)

@@ -1,0 +1,158 @@
+"""What pretraining gives with 1 % of the labels: one command fills a table of docs/benchmarks.md.
+
+    AUGCOMPRESS_TEST_DATA=data python -m tests.benchmarks.pretraining [--runs DIR]
+
+The shipped recipe fashion-mnist-few-labels from its pretrained start, from scratch, and the linear
+probe alone; several seeds, which also draw the labels.  The learning rate is chosen for each start
+by itself, on validation; then accuracy on all test images, by which nothing is chosen.  Resumable:
+finished trainings are read back.  Budget on 2 cores: 30 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from augcompress.assembly.machine import examine
+from augcompress.figures import difference_text, percent, value_text
+from augcompress.records import Measurement
+from augcompress.runs import read_run
+from augcompress.search import read_study
+from augcompress.search.study import Study
+from augcompress.spec import read_raw
+from augcompress.statistics import student_t
+from tests.benchmarks.comparisons import augcompress
+from tests.benchmarks.recipes import publish
+from tests.benchmarks.studies import change_text
+
+RECIPE, NAME = "fashion-mnist-few-labels.yaml", "pretraining"
+SEEDS = [0, 1, 2, 3, 4]
+STARTS: dict[str, dict[str, Any]] = {
+    "from scratch": {"pipeline": ["train_teacher"]},
+    "linear probe": {"pipeline": ["pretrain"]},
+    "pretrained": {"pipeline": ["pretrain", "train_teacher"]},
+}
+
+
+RATE = "train_teacher.training.optimizer.lr"
+RATES = (0.05, 0.1, 0.2)
+
+
+def chosen_rates(data: Path, runs: Path) -> dict[str, float]:
+    """The learning rate of the highest mean top-1 on validation, for each start that trains."""
+    starts = {name: start for name, start in STARTS.items() if name != "linear probe"}
+    vary = {"start": starts, RATE: list(RATES)}
+    found = perform(f"{NAME}-rates", data, runs, {"vary": vary, "seeds": SEEDS})
+    best: dict[str, tuple[float, float]] = {}
+    for cell in found.cells:
+        assert cell.measurement is not None
+        start, rate = cell.levels["start"], float(cell.levels[RATE])
+        best[start] = max(best.get(start, (0.0, 0.0)), (cell.measurement.value, rate))
+    return {start: rate for start, (_, rate) in best.items()}
+
+
+def study(data: Path, runs: Path, rates: dict[str, float]) -> Study:
+    """All starts with all seeds, each at its rate, done or read back."""
+    starts = {
+        name: start | ({RATE: rates[name]} if name in rates else {})
+        for name, start in STARTS.items()
+    }
+    how = {"vary": {"start": starts}, "seeds": SEEDS, "split": "test"}
+    return perform(NAME, data, runs, how)
+
+
+def perform(name: str, data: Path, runs: Path, how: dict[str, Any]) -> Study:
+    """`augcompress search` of the recipe, or what it has left."""
+    raw, _, _ = read_raw(RECIPE, [f"data.root={data.resolve()}"])
+    raw |= {"name": name, "limits": [], "search": how}
+    runs.mkdir(parents=True, exist_ok=True)
+    path = runs / f"{name}.yaml"
+    path.write_text(json.dumps(raw, indent=1), encoding="utf-8")  # JSON is YAML
+    augcompress("search", "--recipe", path, "--run-dir", runs / name)
+    return read_study(runs / name)
+
+
+def table(found: Study) -> str:
+    """A row for each start."""
+    lines = ["| start | test top-1 | against from scratch |", "|---|---|---|"]
+    for cell in found.cells:
+        assert cell.measurement is not None
+        change = change_text(found, cell.levels)
+        lines.append(f"| {cell.levels['start']} | {value_text(cell.measurement)} | {change} |")
+    return "\n".join(lines)
+
+
+def by_seed(found: Study) -> str:
+    """What the pretrained start has over scratch with each seed, in points."""
+    top1 = {
+        (trial.levels["start"], trial.seed): trial.measurement.value
+        for trial in found.trials
+        if trial.measurement is not None
+    }
+    gains = [100 * (top1["pretrained", s] - top1["from scratch", s]) for s in SEEDS]
+    return f"Pretrained minus from scratch, seed by seed: {', '.join(f'{g:+.2f}' for g in gains)}."
+
+
+def probes(found: Study, runs: Path) -> str:
+    """What the linear probe finds on validation, before and after pretraining, over the seeds."""
+    rows = [
+        row
+        for trial in found.trials
+        if trial.levels["start"] == "linear probe"
+        for stage in read_run(runs / NAME / trial.run_dir).stages
+        if stage.name == "pretrain"
+        for row in stage.measurements
+    ]
+    before = np.mean([row.value for row in rows if row.name == "top1" and row.role == "untrained"])
+    gains = np.array([row.value for row in rows if row.name == "top1_difference"])
+    low, high = student_t(gains) or (None, None)
+    gain = Measurement(name="gain", value=gains.mean(), n=len(gains), low=low, high=high)
+    return (
+        f"On validation, a linear probe of the untrained network gets {percent(float(before))} %;"
+        f" after pretraining {difference_text(gain)}."
+    )
+
+
+def rates_text(rates: dict[str, float]) -> str:
+    """Which learning rates were chosen."""
+    told = " and ".join(f"{rate:g} {start}" for start, rate in rates.items())
+    tried = ", ".join(f"{rate:g}" for rate in RATES)
+    return f"Learning rates, chosen of {tried} by the mean over the seeds on validation: {told}."
+
+
+def conditions(found: Study) -> str:
+    """What was trained on what, and what it took."""
+    machine, spent = examine(), found.stages
+    each = {
+        stage: np.mean([seconds for (name, _), seconds in spent.items() if name == stage])
+        for stage in ("pretrain", "train_teacher")
+    }
+    return (
+        "594 labelled images for training and 600 for choosing epochs, another draw with each seed;"
+        " pretraining on all 59,400 images without their labels.  Test: 10,000 images.  Means over"
+        " n seeds with Student's t intervals, differences paired by seed.  Pretraining takes"
+        f" {each['pretrain'] / 60:.1f} minutes, training {each['train_teacher'] / 60:.1f}, on"
+        f" average; {sum(spent.values()) / 60:.0f} minutes in all; {machine['threads']} threads,"
+        f" torch {machine['torch']}, {machine['precision_auto']}."
+    )
+
+
+def main() -> None:
+    """Run and publish."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"))
+    runs = parser.parse_args().runs
+    data = Path(os.environ.get("AUGCOMPRESS_TEST_DATA", "data")) / "fashion-mnist"
+    rates = chosen_rates(data, runs)
+    found = study(data, runs, rates)
+    told = f"{by_seed(found)}  {probes(found, runs)}"
+    publish(NAME, f"{table(found)}\n\n{told}\n\n{rates_text(rates)}  {conditions(found)}")
+
+
+if __name__ == "__main__":
+    main()
