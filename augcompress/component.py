@@ -51,7 +51,9 @@ FilePath = Annotated[str, NotInKey(), AfterValidator(_resolve_path)]
 class Section(BaseModel):
     """A part of a recipe: frozen, and a key it does not know is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class Component(Section):

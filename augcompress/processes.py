@@ -60,11 +60,12 @@ class Processes:
         """Does this process write files and scores?  One does."""
         return self.rank == 0
 
-    def wrap(self, module: nn.Module) -> nn.Module:
+    def wrap(self, module: nn.Module, *, unused: bool = False) -> nn.Module:
         """What to call instead of `module`, so that gradients are averaged over the processes.
 
         Parameters and buffers become those of the first process.  To be called again when other
         parameters are trained than before; the earlier wrapper must not be used any more.
+        `unused`: the losses may not reach all parameters, which takes a search at every step.
         """
         if self.world == 1:
             return module
@@ -73,7 +74,9 @@ class Processes:
             return module
         with warnings.catch_warnings():  # the argument's new name is younger than torch 2.11
             warnings.simplefilter("ignore", FutureWarning)
-            return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
+            return nn.parallel.DistributedDataParallel(
+                module, broadcast_buffers=False, find_unused_parameters=unused
+            )
 
     def unsynced(self, wrapped: nn.Module) -> AbstractContextManager:
         """Gradients are added up in each process and not averaged, forward and backward inside."""

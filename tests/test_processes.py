@@ -188,6 +188,7 @@ def test_the_log_of_two_processes_is_that_of_one(variant, outcome):
         scores = [name for name in alone if name.startswith(("validation", "lr", "epoch"))]
         assert len(scores) >= 5
         assert [alone[name] for name in scores] == [shared[name] for name in scores]
+        assert shared["losses"] == pytest.approx(alone["losses"], rel=1e-5)
 
 
 def test_what_processes_tell_each_other(told):

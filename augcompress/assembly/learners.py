@@ -57,6 +57,7 @@ class StudentLearner(Learner):
         wanted = [objective.taps() for objective in lesson.objectives]
         self.student_layers = tuple(name for taps in wanted for name in taps.student)
         self.teacher_layers = tuple(name for taps in wanted for name in taps.teacher)
+        self.reaches_all = not all(taps.student for taps in wanted)  # layers may end below the head
         where, facts_of_data = f"{lesson.where}.augment", context.augmentation_facts
         self.augment = build_pipeline(list(lesson.augmentations), facts_of_data, where)
         self.loss = loss_of(student, self.sized)

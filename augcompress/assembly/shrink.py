@@ -24,7 +24,7 @@ from augcompress.assembly.artifacts import (
     save_network,
 )
 from augcompress.assembly.context import Context
-from augcompress.assembly.fitting import learn
+from augcompress.assembly.fitting import how_it_went, learn
 from augcompress.assembly.learners import Lesson
 from augcompress.assembly.scoring import accuracy_scorer
 from augcompress.batch import Batch
@@ -134,7 +134,8 @@ def tune(
     engine.state.mkdir(parents=True, exist_ok=True)
     earlier = replace(network, module=prepared.network).holds()
     held = replace(lesson, after_step=(prepared.after_step, *earlier))
-    learn(context, prepared.network, held, section.training, engine)
+    result = learn(context, prepared.network, held, section.training, engine)
+    context.reporter.message(f"prune: {how_it_went(result, section.training, engine)}")
 
 
 def make_probe(context: Context, engine: Engine) -> Probe:

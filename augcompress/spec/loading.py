@@ -107,7 +107,8 @@ def shrink_to_smoke(raw: dict[str, Any]) -> None:
             training = inside.setdefault("training", {})
             if not isinstance(training, dict):
                 continue  # validation says what is wrong with it
-            inside["training"] = of_another_length(training, 1)
+            usual = 100 if section == "pretrain" else 10
+            inside["training"] = of_another_length(training, 1, usual)
             if isinstance(training.get("batch_size", 32), int):
                 fewer = min(training.get("batch_size", 32), 32)
                 inside["training"] |= {"batch_size": fewer, "accumulation": 1}

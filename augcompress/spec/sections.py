@@ -117,6 +117,18 @@ class ViewTraining(Training):
     optimizer: Optimizer = AdamW(lr=2e-3, weight_decay=1e-4)
     """Update rule."""
 
+    @model_validator(mode="after")
+    def there_is_no_head(self) -> ViewTraining:
+        """What tells the head from the layers below it has no meaning here."""
+        asked = {
+            "freeze": self.freeze is not None,
+            "backbone_lr_scale": self.backbone_lr_scale != 1,
+            "batch_norm: frozen": self.batch_norm == "frozen",
+        }
+        for name in (name for name, given in asked.items() if given):
+            raise ValueError(f"{name}: pretraining trains no head; leave it out")
+        return self
+
 
 class PretrainSection(Section):
     """Features learned from images without their labels (SimCLR, Chen et al. 2020,

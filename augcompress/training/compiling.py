@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from torch import nn
-from torch._dynamo.exc import BackendCompilerFailed
 
 from augcompress.errors import AugcompressError
 
@@ -21,8 +20,10 @@ def compiled(networks: Sequence[nn.Module], where: str) -> Iterator[None]:
         network.compile()
     try:
         yield
-    except BackendCompilerFailed as error:
-        reason = str(error.inner_exception).strip().splitlines()[0]
+    except RuntimeError as error:
+        if type(error).__name__ != "BackendCompilerFailed":  # its module takes a second to import
+            raise
+        reason = str(getattr(error, "inner_exception", error)).strip().splitlines()[0]
         raise AugcompressError(
             f"{where}.training.compile: torch.compile failed ({reason}); install a C++ compiler, or"
             " leave compile out"

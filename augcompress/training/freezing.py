@@ -41,7 +41,8 @@ def parameter_groups(
     decay: str = "weights",
     no_decay: Sequence[str] = (),
     backbone: Sequence[nn.Module] = (),
-    backbone_lr: float = 1.0,
+    backbone_lr_scale: float = 1.0,
+    where: str = "",
 ) -> list[dict[str, Any]]:
     """Parameters by what the optimiser does to them: `weight_decay` and `lr_scale`.
 
@@ -59,14 +60,15 @@ def parameter_groups(
             groups.setdefault((id(parameter) not in below, decays), []).append(parameter)
     if unmatched:
         raise AugcompressError(
-            f"training.no_decay: {sorted(unmatched)[0]!r} matches no parameter; take the name from"
-            " the network's model.safetensors, or a glob such as *.bias"
+            f"{where and f'{where}.'}training.no_decay: {sorted(unmatched)[0]!r} matches no"
+            " parameter; take the name from the network's model.safetensors, or a glob such as"
+            " *.bias"
         )
     return [
         {
             "params": parameters,
             "weight_decay": weight_decay if decays else 0.0,
-            "lr_scale": 1.0 if fresh else backbone_lr,
+            "lr_scale": 1.0 if fresh else backbone_lr_scale,
         }
         for (fresh, decays), parameters in sorted(groups.items(), reverse=True)
     ]

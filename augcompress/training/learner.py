@@ -28,6 +28,9 @@ class Learner(nn.Module):
     Frozen teachers are kept outside the module tree: they have no gradients and no state.
     """
 
+    reaches_all: bool = True
+    """Do the losses depend on every parameter that learns?"""
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by name; their sum is minimised."""
         raise TypeError(f"{type(self).__name__} has no forward")
@@ -39,7 +42,7 @@ class Learner(nn.Module):
 
     def backbone(self) -> Sequence[nn.Module]:
         """The student's layers below its head, from input to output: modules with parameters of
-        their own.  What `freeze`, `backbone_lr` and `batch_norm` speak of."""
+        their own.  What `freeze`, `backbone_lr_scale` and `batch_norm` speak of."""
         return ()
 
     def networks(self) -> Sequence[nn.Module]:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from augcompress.batch import Batch, Progress
@@ -78,6 +79,7 @@ def fit(
             around.enter_context(compiled(learner.networks(), engine.where))
         run = _Run(learner, batches, training, engine, interruption)
         around.callback(run.log.close)
+        around.callback(run.release)
         run.restore()
         engine.reporter.start(engine.where, training.epochs * len(batches), "batch")
         engine.reporter.advance(run.epoch * len(batches) + run.step)
@@ -108,7 +110,8 @@ class _Run:
             decay=training.decay,
             no_decay=training.no_decay,
             backbone=self.backbone,
-            backbone_lr=training.backbone_lr,
+            backbone_lr_scale=training.backbone_lr_scale,
+            where=engine.where,
         )
         self.update = Update(learner, training.optimizer.build(groups), training, engine)
         self.average = None if training.ema is None else Average(learner, training.ema)
@@ -139,6 +142,10 @@ class _Run:
             averaged=self.best_averaged,
             pieces=self.update.pieces,
         )
+
+    def release(self) -> None:
+        """Let what was frozen learn again: the next training decides for itself."""
+        set_learning(self.update.optimizer.param_groups, (), (), "running")
 
     def one_epoch(self) -> None:
         """All remaining steps of an epoch, then its validation score."""
@@ -217,9 +224,26 @@ class _Run:
                     " training.gradient_clip: 1"
                 )
 
+    def check_weights(self) -> None:
+        """Raises AugcompressError when the last step has spoilt the weights."""
+        floats = [v for v in tensors_of(self.learner).values() if v.is_floating_point()]
+        if not math.isfinite(float(torch.stack(torch._foreach_norm(floats)).sum())):
+            raise AugcompressError(
+                f"{self.engine.where}: weights are not finite after epoch {self.epoch + 1}; lower"
+                " training.optimizer.lr or set training.gradient_clip: 1"
+            )
+
+    def mean_sums(self) -> dict[str, Tensor]:
+        """The sums of the losses, averaged over the processes."""
+        if self.processes.world == 1 or not self.sums:
+            return self.sums
+        whole = self.processes.total(torch.stack(list(self.sums.values()))) / self.processes.world
+        return dict(zip(self.sums, whole, strict=True))
+
     def finish_epoch(self, seconds: float, samples: int) -> None:
         """Score, keep the best, log, save."""
-        means = {name: float(total) / len(self.batches) for name, total in self.sums.items()}
+        self.check_weights()
+        means = {n: float(total) / len(self.batches) for n, total in self.mean_sums().items()}
         self.epoch, self.step, self.sums = self.epoch + 1, 0, {}
         score, averaged = self.score()
         self.seconds += seconds
@@ -270,6 +294,7 @@ class _Run:
         if self.engine.state is None:
             return
         random = random_state(self.processes, self.engine.device)
+        self.sums = self.mean_sums()
         if self.processes.leads:
             write_state(self.engine.state, {**self.state(), "random": random})
 
@@ -290,7 +315,7 @@ class _Run:
     def restore(self) -> None:
         """Continue from the resume state, where there is one."""
         folder = self.engine.state
-        state = None if folder is None else read_state(folder, self.engine.device)
+        state = None if folder is None else read_state(folder, self.engine.reporter)
         self.log.begin([] if state is None else json.loads(state["lines"]))
         if state is None:
             return
@@ -298,11 +323,13 @@ class _Run:
         self.update.load_state_dict(state["update"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.best_state, self.best_averaged = state["best_state"], state["best_averaged"]
+        device = self.engine.device
+        self.best_state = {name: value.to(device) for name, value in state["best_state"].items()}
+        self.best_averaged = state["best_averaged"]
         self.epoch, self.step, self.best_epoch, self.improved_epoch = state["counts"]
         self.best_score, self.improved_score, self.seconds = state["scores"]
-        self.sums = state["sums"]
-        set_random_state(state["random"], self.processes, self.engine.device)
+        self.sums = {name: value.to(device) for name, value in state["sums"].items()}
+        set_random_state(state["random"], self.processes, device)
         self.engine.reporter.message(
             f"resuming {self.engine.where} at epoch {self.epoch + 1}, step {self.step}"
         )
@@ -315,7 +342,7 @@ def backbone_of(learner: Learner, training: Training, where: str) -> tuple[nn.Mo
     """
     asked = {
         "freeze": training.freeze is not None,
-        "backbone_lr": training.backbone_lr != 1,
+        "backbone_lr_scale": training.backbone_lr_scale != 1,
         "batch_norm": training.batch_norm == "frozen",
     }
     wanted = [name for name, given in asked.items() if given]

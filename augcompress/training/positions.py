@@ -44,10 +44,10 @@ def in_shares(schedule: dict[str, Any], epochs: int) -> dict[str, Any]:
     return {key: turned(value) if key in POSITIONS else value for key, value in schedule.items()}
 
 
-def of_another_length(training: dict[str, Any], epochs: int) -> dict[str, Any]:
+def of_another_length(training: dict[str, Any], epochs: int, usual: int = 10) -> dict[str, Any]:
     """A training section as plain data, for so many epochs: positions in epochs become shares, and
-    layers that have no time to thaw stay frozen."""
-    before = training.get("epochs", 10)
+    layers that have no time to thaw stay frozen.  `usual`: its epochs where it names none."""
+    before = training.get("epochs", usual)
     if not _is_epochs(before) or before < 1:
         return training  # validation says what is wrong with it
     changed = {**training, "epochs": epochs}

@@ -221,7 +221,7 @@ class CosineRestarts(ScheduleSettings):
     cycle: Annotated[Position, Field(gt=0)] | None = None
     """Length of the first cycle (the paper's T_0): a float is a share of the training, an int a
     number of epochs.  None: three cycles fill the time after the warm-up."""
-    multiplier: float = Field(2.0, ge=1)
+    multiplier: float = Field(2.0, ge=1, le=100)
     """Length of a cycle over that of the one before (the paper's T_mult)."""
     end: float = Field(0.0, ge=0, le=1)
     """Learning rate at the end of each cycle, over its peak."""

@@ -36,7 +36,7 @@ class Training(Section):
     batch: Literal["whole", "auto"] = "whole"
     """`auto`: where memory does not hold a batch, it is taken in halves, quarters, and so on, and a
     message says so: as `accumulation` does, so that an optimiser step has as many samples.
-    `whole`: running out of memory is an error."""
+    `whole`: running out of memory is an error, as it always is with several processes."""
     accumulation: int = Field(1, ge=1)
     """Equal pieces that a batch is taken in, one after the other, before the optimiser steps
     (gradient accumulation): less memory for the same step.  Batch norm, mixing augmentations and
@@ -60,7 +60,7 @@ class Training(Section):
     """When to end before all epochs are over; None: never."""
     freeze: Freeze | None = None
     """Train the head before the layers below it; None: all from the beginning."""
-    backbone_lr: float = Field(1.0, gt=0)
+    backbone_lr_scale: float = Field(1.0, gt=0)
     """Learning rate of everything below the head, as a share of the head's."""
     batch_norm: Literal["running", "frozen"] = "running"
     """`frozen`: batch norms below the head keep the statistics that they start with, and use them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from augcompress.processes import Processes
+from augcompress.records import Reporter
 from augcompress.rundir import write_aside
 
 STATE_FILE = "fit.pt"
 VERSION = 2
 """Raise it when the state of an older version cannot be gone on from."""
+
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError)
 
 
 def write_state(folder: Path, state: dict[str, Any]) -> None:
@@ -22,13 +26,20 @@ def write_state(folder: Path, state: dict[str, Any]) -> None:
         torch.save({"version": VERSION, **state}, aside)
 
 
-def read_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """The state of an interrupted training; None where there is none, or one of another version."""
+def read_state(folder: Path, reporter: Reporter) -> dict[str, Any] | None:
+    """The state of an interrupted training, on the CPU; None where there is none, or none that can
+    be gone on from, which is said."""
     file = folder / STATE_FILE
     if not file.exists():
         return None
-    state = torch.load(file, map_location=device, weights_only=True)
-    return state if state.get("version") == VERSION else None
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except _UNREADABLE:
+        state = {}
+    if not isinstance(state, dict) or state.get("version") != VERSION:
+        reporter.message(f"{file.name}: cannot be gone on from; the training begins anew")
+        return None
+    return state
 
 
 def random_state(processes: Processes, device: torch.device) -> dict[str, Tensor]:

@@ -41,7 +41,9 @@ class Update:
     def learn(self, frozen: int) -> None:
         """Get ready to train, after `frozen` layers were frozen."""
         if frozen != self._frozen:
-            self._together, self._frozen = self.engine.processes.wrap(self.learner), frozen
+            unused = not self.learner.reaches_all
+            self._together = self.engine.processes.wrap(self.learner, unused=unused)
+            self._frozen = frozen
 
     def set_rate(self, factor: float) -> None:
         """Set the learning rate to a share of its peak."""
@@ -55,8 +57,8 @@ class Update:
         Raises AugcompressError when memory runs out.
         """
         losses = self._gradients_within_memory(batch)
-        self.learner.after_backward()
         self.scaler.unscale_(self.optimizer)
+        self.learner.after_backward()
         if self.training.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.learner.parameters(), self.training.gradient_clip)
         self.scaler.step(self.optimizer)

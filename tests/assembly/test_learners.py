@@ -20,7 +20,7 @@ from augcompress.assembly.resolution import share_at, shrunk
 from augcompress.batch import Batch, Progress
 from augcompress.datasets import Batches
 from augcompress.errors import AugcompressError, UsageError
-from augcompress.objectives import Labels
+from augcompress.objectives import Hint, Labels
 from augcompress.processes import Processes
 from augcompress.rundir import RunDir
 from augcompress.spec import validate
@@ -48,6 +48,21 @@ def learner_for(
     augmentations, sampling = spec.augmentations(stage), spec.sampling(stage)
     lesson = Lesson(stage, (Labels(),), augmentations, teachers, sampling=sampling)
     return StudentLearner(network, lesson, context, lambda network: Score(0.0))
+
+
+def test_losses_of_inner_layers_alone_do_not_reach_the_head(tmp_path):
+    """Which several processes must know before they wait for each other's gradients."""
+    context = Context(validate(copy.deepcopy(TINY)), RunDir(tmp_path))
+    network = new_network(context, context.spec.train_teacher.model, None, "distill").module
+    inner = Hint(student_layer="body.blocks.0", teacher_layer="body.blocks.0")
+    for objectives, reaches_all in (((inner,), False), ((inner, Labels()), True)):
+        lesson = Lesson("distill", objectives, (), [copy.deepcopy(network)])
+        learner = StudentLearner(network, lesson, context, lambda network: Score(0.0))
+        assert learner.reaches_all is reaches_all
+        sum(learner(first_batch(context)).values()).backward()
+        reached = {n for n, p in learner.student.named_parameters() if p.grad is not None}
+        assert (len(reached) == len(list(learner.student.parameters()))) is reaches_all
+        learner.zero_grad()
 
 
 def first_batch(context: Context, size: int = 32) -> Batch:

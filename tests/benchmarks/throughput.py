@@ -64,7 +64,7 @@ CASES = {
     "distill": Case("ResNet-56 → ResNet-20", Work(RESNET_20, RESNET_56), ("by hand",)),
     "small": Case("ResNet-8, half width", Work(SMALL, steps=150), ("by hand", "DataLoader")),
     "tiny": Case("small CNN (16, 32)", Work(TINY, steps=150), ("by hand", "DataLoader")),
-    "precision": Case("ResNet-20", Work(RESNET_20), ("ours in fp32",)),
+    "precision": Case("ResNet-20", Work(RESNET_20), ("ours in fp32", "by hand in fp32")),
     "accelerator": Case(
         "ResNet-50 → MobileNetV2", Work(MOBILENET, RESNET_50, side=224), ("by hand",)
     ),
@@ -78,6 +78,9 @@ def contenders(case: Case, place: Place) -> dict[str, Callable[[], Clock]]:
     known: dict[str, Callable[[], Clock]] = {
         "by hand": place.by_hand,
         "ours in fp32": partial(place.ours, "fp32"),
+        "by hand in fp32, channels first": partial(
+            place.by_hand, "fp32", layout=torch.contiguous_format
+        ),
         **loaders,
     }
     others = {name: run for name, run in known.items() if name.startswith(case.others)}

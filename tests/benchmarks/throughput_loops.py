@@ -179,13 +179,15 @@ class Place:
         fit(learner, batches_for(self.context, lesson, training), training, engine)
         return learner.clock
 
-    def by_hand(self, precision: str = "auto", losses: list[float] | None = None) -> Clock:
+    def by_hand(
+        self, precision: str = "auto", losses: list[float] | None = None, layout: Any = LAST
+    ) -> Clock:
         """What one writes without a library: the same images in the same order, in memory."""
         clock, device, size = Clock(self.work, self.device), self.device, self.work.batch
         augmentations = self.context.spec.augmentations("distill")
         augment = build_pipeline(augmentations, self.context.augmentation_facts)
         student = self.network(self.settings.student).module
-        student = student.to(device, memory_format=LAST).train()
+        student = student.to(device, memory_format=layout).train()
         optimizer, images, labels = self.optimizer(student), self.images, self.labels
         order = torch.from_numpy(np.random.default_rng((0, 0)).permutation(len(images)))
         for step in range(self.work.whole):
@@ -195,7 +197,7 @@ class Place:
             targets = sent(labels[index], device)
             batch = Batch(pixels, None, sent(index, device))
             shown = augment(batch, seed=0, progress=Progress(epochs_done=0)).images()
-            shown = shown.contiguous(memory_format=LAST)
+            shown = shown.contiguous(memory_format=layout)
             with self.autocast(precision):
                 logits = student(shown).float()
                 with torch.no_grad():

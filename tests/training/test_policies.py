@@ -268,7 +268,7 @@ def test_backbone_learns_at_its_own_rate():
     own = {"epochs": 1, "optimizer": PLAIN, "schedule": Constant()}
     start = Deep()
     whole, _ = trained(Training(**own), batches=Points(1))
-    tenth, _ = trained(Training(**own, backbone_lr=0.1), batches=Points(1))
+    tenth, _ = trained(Training(**own, backbone_lr_scale=0.1), batches=Points(1))
     for place, layer in enumerate(start.network):
         full = whole.network[place].weight - layer.weight
         small = tenth.network[place].weight - layer.weight
@@ -276,7 +276,7 @@ def test_backbone_learns_at_its_own_rate():
 
 
 @pytest.mark.parametrize(
-    "asked", [{"freeze": Freeze()}, {"backbone_lr": 0.1}, {"batch_norm": "frozen"}]
+    "asked", [{"freeze": Freeze()}, {"backbone_lr_scale": 0.1}, {"batch_norm": "frozen"}]
 )
 def test_network_that_is_all_head(asked):
     class Flat(Deep):
@@ -410,7 +410,7 @@ EVERYTHING = {
     "accumulation": 2,
     "ema": Ema(decay=0.9),
     "freeze": Freeze(epochs=1, steps=2),
-    "backbone_lr": 0.3,
+    "backbone_lr_scale": 0.3,
     "max_norm": 1.0,
     "gradient_clip": 1.0,
     "early_stopping": EarlyStopping(patience=4),
@@ -536,3 +536,28 @@ def test_training_of_another_length(training, wanted):
     assert of_another_length(training, 2) == wanted
     if "many" not in str(training):
         assert Training(**of_another_length(training, 2)).epochs == 2
+
+
+def test_what_was_frozen_may_learn_in_the_next_training():
+    learner = Deep([0.9, 0.1, 0.1])
+    training = Training(epochs=5, freeze=Freeze(epochs=4), early_stopping=EarlyStopping(patience=2))
+    _, result = trained(training, learner)
+    assert result.epochs == 3
+    assert all(parameter.requires_grad for parameter in learner.parameters())
+    learner.learning.clear()
+    trained(Training(epochs=1), learner)
+    assert learner.learning == [[True] * 5] * 2
+
+
+def test_weights_spoilt_by_the_last_step_are_no_result():
+    training = Training(epochs=1, optimizer=Sgd(lr=1e30, momentum=0), schedule=Constant())
+    with pytest.raises(AugcompressError, match=r"^distill: weights are not finite after epoch 1"):
+        trained(training, batches=Points(1))
+
+
+def test_state_that_cannot_be_read_is_said_and_not_used(tmp_path):
+    (tmp_path / "fit.pt").write_bytes(b"half a file")
+    reporter = Messages()
+    learner, _ = trained(Training(epochs=2), state=tmp_path, reporter=reporter)
+    assert reporter.told == ["fit.pt: cannot be gone on from; the training begins anew"]
+    assert len(learner.scored) == 2
