@@ -185,6 +185,17 @@ def test_folder_of_more_images_is_read_and_in_the_key(place):
     assert done("pretrain", "-r", "few.yaml", "--json").stages == {"pretrain": "done"}
 
 
+def test_another_architecture_is_another_result(place):
+    short = {"training": {"epochs": 1, "batch_size": 128}}
+    for widths in ([8, 16], [8, 24]):
+        model = {**CNN, "widths": widths}
+        write(place, pretrain=short, train_teacher={"model": model, "training": training(1)})
+        assert set(done("run", "-r", "few.yaml", "--json").stages.values()) == {"done"}
+        for stage in ("pretrain", "train_teacher"):
+            told = json.loads((place / RUN / stage / "model.json").read_text())
+            assert told["model"]["widths"] == widths
+
+
 def test_smoke_learns_from_a_sliver(place):
     write(place, pretrain={"training": {"epochs": 50}})
     answer = done("pretrain", "-r", "few.yaml", "--smoke")

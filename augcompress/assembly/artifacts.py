@@ -141,7 +141,8 @@ def open_network(
     """
     if path.suffix == ".onnx":
         raise AugcompressError(
-            f"{where}: {path.name} is a graph and cannot be trained; give weights"
+            f"{where}: {path.name} is a graph, and networks start from weights; give"
+            " model.safetensors"
         )
     if is_own(path):
         network = load_network(path)

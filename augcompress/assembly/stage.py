@@ -194,6 +194,9 @@ class Runner:
             if training
             else None,
         }
+        if name == "pretrain":
+            stage, field = section.trains()  # whose architecture it is stands in another section
+            key["model"] = key_of(getattr(getattr(context.spec, stage), field))
         if name == "quantize":
             key["export"] = key_of(context.spec.export.targets)
         if name == "export":

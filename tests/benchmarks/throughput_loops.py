@@ -166,7 +166,7 @@ class Place:
         return torch.optim.SGD(groups, lr=LR, momentum=MOMENTUM, nesterov=True)
 
     def ours(self, precision: str = "auto", losses: list[float] | None = None) -> Clock:
-        """`fit`, as the stage `distill` calls it, resume state and log included."""
+        """`fit`, as the stage `distill` calls it."""
         training = self.settings.training.model_copy(update={"precision": precision})
         augmentations = self.context.spec.augmentations("distill")
         teachers = () if self.teacher is None else (self.teacher,)
