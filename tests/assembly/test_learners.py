@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 from end_to_end import TINY, artifacts, done, invoke, write_recipe
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from augcompress.assembly.artifacts import new_network
@@ -25,7 +29,8 @@ from augcompress.processes import Processes
 from augcompress.rundir import RunDir
 from augcompress.spec import validate
 from augcompress.spec.sections import Resolution
-from augcompress.training import Engine, Score, Training, fit
+from augcompress.training import CosineRestarts, Ema, Engine, Score, Training, fit
+from augcompress.training.logs import TIMINGS
 
 SMALL_FIRST = [{"until": 0.4, "size": 0.5}, {"until": 0.8, "size": 0.75}]
 RARE = {"class_balance": {"kind": "rare_strength"}}
@@ -351,3 +356,53 @@ def test_sampling_is_a_part_of_the_stages_key(mine):
     answer = invoke("run", "-r", "tiny.yaml", "--dry-run", *changed)
     assert answer.code == 0
     assert "to do" in answer.out
+
+
+def mixed(folder: Path, state: Path, steps: int) -> tuple[dict, dict]:
+    """A training with mixup, averaged weights, warm restarts and pieces, whose first process ends
+    after some steps: the resume state at the end, and the log without its timings."""
+    recipe = copy.deepcopy(TINY)
+    recipe["augment"] = {"pipeline": [{"kind": "mixup", "alpha": 0.4}]}
+    training = Training(
+        epochs=3,
+        batch_size=32,
+        accumulation=2,
+        ema=Ema(decay=0.9),
+        schedule=CosineRestarts(cycle=1),
+    )
+    context = Context(validate(recipe), RunDir(folder))
+    state.mkdir()
+    engine = Engine(torch.device("cpu"), state=state, log=state / "log.jsonl", save_every_s=0)
+    for limit in (steps, 10**6):
+        learner = learner_of(context)
+        batches = Fragile(batches_for(context, learner.lesson, training), limit)
+        with contextlib.suppress(Interrupted):
+            fit(learner, batches, training, engine)
+    lines = [json.loads(line) for line in (state / "log.jsonl").read_text().splitlines()]
+    told = [{k: v for k, v in line.items() if k not in TIMINGS} for line in lines]
+    return torch.load(state / "fit.pt", weights_only=True), {"lines": told}
+
+
+@pytest.fixture(scope="module")
+def undisturbed_mixed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mixed")
+    return mixed(folder, folder / "state", 10**6)
+
+
+@given(steps=st.integers(1, 23))
+@settings(max_examples=6, deadline=None)
+def test_mixup_averages_restarts_and_pieces_resume_to_the_bit(
+    steps, undisturbed_mixed, tmp_path_factory
+):
+    folder = tmp_path_factory.mktemp("mixed")
+    wanted, log = undisturbed_mixed
+    found, log_again = mixed(folder, folder / "state", steps)
+    assert log_again == log
+    for part in (("learner",), ("average", "average"), ("best_state",)):
+        ours, theirs = wanted, found
+        for key in part:
+            ours, theirs = ours[key], theirs[key]
+        assert all(torch.equal(theirs[name], ours[name]) for name in ours)
+    momentum, again = (one["update"]["optimizer"]["state"] for one in (wanted, found))
+    for key, values in momentum.items():
+        assert torch.equal(again[key]["momentum_buffer"], values["momentum_buffer"])
