@@ -33,7 +33,8 @@ def accuracy_curves(name: str, parts: Sequence[Part]) -> Picture:
             if epochs:
                 _line(axes, part, epochs, scores, f"{part.name}, averaged weights", dash=2)
         axes.set(xlabel="Epoch", ylabel="Validation top-1, %")
-        axes.set_ylim(bottom=_floor([score for line in _scores(parts).values() for score in line]))
+        floor = _floor([score for line in _scores(parts).values() for score in line])
+        axes.set_ylim(floor, min(axes.get_ylim()[1], 1.0))
         epoch_axis(axes.xaxis)
         percent_axis(axes.yaxis)
         legend(axes, "lower right")
@@ -75,8 +76,8 @@ def loss_curves(name: str, part: Part) -> Picture:
 
 
 def rate_curves(name: str, parts: Sequence[Part]) -> Picture:
-    """The learning rate at the end of each epoch, one line a stage, on a logarithmic scale."""
-    return _by_epoch(name, parts, "lr", "Learning rate", "Learning rate", log=True)
+    """The learning rate at the end of each epoch, one line a stage."""
+    return _by_epoch(name, parts, "lr", "Learning rate", "Learning rate")
 
 
 def speed_curves(name: str, parts: Sequence[Part]) -> Picture:
@@ -84,9 +85,7 @@ def speed_curves(name: str, parts: Sequence[Part]) -> Picture:
     return _by_epoch(name, parts, "images_per_s", "Images per second", "Throughput of training")
 
 
-def _by_epoch(
-    name: str, parts: Sequence[Part], key: str, label: str, title: str, *, log: bool = False
-) -> Picture:
+def _by_epoch(name: str, parts: Sequence[Part], key: str, label: str, title: str) -> Picture:
     found = {part.name: (part, *_series(part, key)) for part in parts}
     found = {stage: series for stage, series in found.items() if series[1]}
 
@@ -95,11 +94,7 @@ def _by_epoch(
             _line(axes, part, epochs, values, stage)
         axes.set(xlabel="Epoch", ylabel=label)
         epoch_axis(axes.xaxis)
-        if log and all(value > 0 for _, _, values in found.values() for value in values):
-            axes.set_yscale("log")
-            log_axis(axes.yaxis, short)
-        else:
-            axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0)
         legend(axes, "best")
 
     told = "; ".join(
