@@ -12,13 +12,13 @@ from torch.nn import functional as F
 
 from augcompress.assembly.artifacts import images_of
 from augcompress.assembly.context import PLAIN, Context
-from augcompress.assembly.modes import in_evaluation
 from augcompress.assembly.resolution import check_takes, share_at, shrunk
 from augcompress.augmentations import Loss, build_pipeline
 from augcompress.batch import Batch, Progress
 from augcompress.datasets import class_counts
 from augcompress.errors import AugcompressError
 from augcompress.models import backbone_layers
+from augcompress.models.modes import in_evaluation
 from augcompress.objectives import FeatureTaps, ObjectiveFacts, Taps, View
 from augcompress.spec import Sampling
 from augcompress.training import Learner, Score

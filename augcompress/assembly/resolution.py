@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augcompress.assembly.modes import in_evaluation
 from augcompress.errors import AugcompressError
+from augcompress.models.modes import in_evaluation
 from augcompress.spec.sections import Resolution
 
 

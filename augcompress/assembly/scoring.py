@@ -14,11 +14,11 @@ from augcompress import measures
 from augcompress.assembly.artifacts import Network, images_of, open_network
 from augcompress.assembly.context import EVALUATION_BATCH, Context
 from augcompress.assembly.graphs import open_graph
-from augcompress.assembly.modes import in_evaluation
 from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
 from augcompress.datasets import Batches
 from augcompress.exporters import open_session, run
+from augcompress.models.modes import in_evaluation
 from augcompress.predictions import Predictions
 from augcompress.records import Measurement
 from augcompress.spec.sections import TestTimeAugmentation

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from augcompress.models.modes import in_evaluation
 from augcompress.models.weights import head_name
 
 
@@ -42,21 +41,9 @@ def _entries(network: nn.Module, example: Tensor) -> dict[nn.Module, int]:
 
     handles = [module.register_forward_pre_hook(enter) for module in network.modules()]
     try:
-        with evaluating(network), torch.no_grad():
+        with in_evaluation(network), torch.no_grad():
             network(example)
     finally:
         for handle in handles:
             handle.remove()
     return entered
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """In evaluation mode for a while; then every module has its own mode again."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
