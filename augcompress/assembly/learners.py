@@ -18,7 +18,7 @@ from augcompress.batch import Batch, Progress
 from augcompress.datasets import class_counts
 from augcompress.errors import AugcompressError
 from augcompress.models import backbone_layers
-from augcompress.models.modes import in_evaluation
+from augcompress.modes import in_evaluation
 from augcompress.objectives import FeatureTaps, ObjectiveFacts, Taps, View
 from augcompress.spec import Sampling
 from augcompress.training import Learner, Score

@@ -14,7 +14,7 @@ from augcompress.assembly.artifacts import Network, images_of
 from augcompress.assembly.context import Context
 from augcompress.assembly.heads import headless, set_head
 from augcompress.assembly.scoring import network_answer, predict
-from augcompress.models.modes import in_evaluation
+from augcompress.modes import in_evaluation
 from augcompress.predictions import Predictions
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augcompress.errors import AugcompressError
-from augcompress.models.modes import in_evaluation
+from augcompress.modes import in_evaluation
 from augcompress.spec.sections import Resolution
 
 

@@ -18,7 +18,7 @@ from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
 from augcompress.datasets import Batches
 from augcompress.exporters import open_session, run
-from augcompress.models.modes import in_evaluation
+from augcompress.modes import in_evaluation
 from augcompress.predictions import Predictions
 from augcompress.records import Measurement
 from augcompress.spec.sections import TestTimeAugmentation

@@ -19,7 +19,6 @@ from augcompress.compressions.dependencies import (
     ROOTS,
     Removal,
     dependency_graph,
-    evaluating,
     prunable,
     remove,
     resize,
@@ -28,6 +27,7 @@ from augcompress.compressions.dependencies import (
 )
 from augcompress.compressions.stored import stored_weights
 from augcompress.errors import AugcompressError, LimitError
+from augcompress.modes import in_evaluation
 from augcompress.records import Measurement
 
 
@@ -122,7 +122,7 @@ class Channels(NetworkCompression):
         """
         network = copy.deepcopy(network)
         share = 1 - (1 - self.macs) * (round + 1) / self.rounds
-        with evaluating(network):
+        with in_evaluation(network):
             blocks = self._blocks(network, probe)
             gone = self._fewest(network, probe, blocks, share, original_cost)
             pruned = remove(network, probe.example, gone)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from augcompress.errors import AugcompressError
+from augcompress.modes import in_evaluation
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -30,18 +29,6 @@ def sizes_of(network: nn.Module) -> dict[str, dict[str, int]]:
         if isinstance(layer, ROOTS + BATCH_NORMS):
             found[name] = {key: int(getattr(layer, key)) for key in SIZES if hasattr(layer, key)}
     return found
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """In evaluation mode for a while; every layer gets its own mode back."""
-    modes = {layer: layer.training for layer in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for layer, mode in modes.items():
-            layer.training = mode
 
 
 def dependency_graph(network: nn.Module, example: Tensor) -> tp.DependencyGraph:
@@ -142,7 +129,7 @@ def verify_removal(network: nn.Module, pruned: nn.Module, example: Tensor, gone:
     Raises AugcompressError where it does not.
     """
     masked = mask(network, example, gone)
-    with evaluating(masked), evaluating(pruned):
+    with in_evaluation(masked), in_evaluation(pruned):
         want, got = masked(example), _outputs(pruned, example)
     worst = float("inf") if got.shape != want.shape else float((got - want).abs().max())
     if not worst <= TOLERANCE * max(1.0, float(want.abs().max())):

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from augcompress.models.modes import in_evaluation
 from augcompress.models.weights import head_name
+from augcompress.modes import in_evaluation
 
 
 def backbone_layers(network: nn.Module, example: Tensor) -> list[nn.Module]:
