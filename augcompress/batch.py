@@ -21,7 +21,8 @@ class Batch:
     targets: Tensor | None
     """Soft targets `(N,classes)`, rows sum to 1; None where unlabelled."""
     index: Tensor
-    """`(N,)` int64: positions in the split; caches, memory banks and keyed draws hang on it."""
+    """`(N,)` int64: positions in the source that the split was cut from, the same whatever `subset`
+    and `classes` leave out; caches, memory banks and keyed draws hang on it."""
     view: Tensor | None = None
     """`(N,)` int64: which version of its image each sample is, as an epoch may show an image more
     than once: each draws for itself.  None: every one is the first."""

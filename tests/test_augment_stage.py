@@ -47,11 +47,16 @@ def lines_of(manifest: Path) -> list[dict]:
     return [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
 
 
+def place_of(data, line: dict) -> torch.Tensor:
+    """Where the image of a line stands in the training split."""
+    return torch.from_numpy(np.flatnonzero(data.train.index == line["source"]))
+
+
 def redrawn(context: Context, line: dict) -> np.ndarray:
     """The copy that a line of the manifest describes, made from its words alone."""
     data, spec = context.data, context.spec
     everything = Batches(data.train, len(data.classes), len(data.train), shuffle=False, seed=0)
-    batch = next(iter(everything.epoch(0))).take(torch.tensor([line["index"]]))
+    batch = next(iter(everything.epoch(0))).take(place_of(data, line))
     pipeline = build_pipeline(list(spec.augment.pipeline), context.augmentation_facts)
     seen = pipeline(batch, seed=line["seed"], progress=Progress(epoch=line["epoch"]))
     return seen.images().mul(255).round().byte().numpy()[0]

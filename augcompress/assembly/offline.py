@@ -80,14 +80,11 @@ def augmented(
     with torch.no_grad():
         seen = pipeline(batch, seed=seed, progress=Progress(epoch=epoch), draws_maker=recorder)
     assert seen.targets is not None
-    places = batch.index.numpy()
-    sources = context.data.train.index[places].tolist()
+    sources = batch.index.tolist()
     drawn = recorder.rows() or [[] for _ in sources]
     rows: list[dict[str, Any]] = []
-    for place, source, target, did in zip(
-        places.tolist(), sources, seen.targets.tolist(), drawn, strict=True
-    ):
-        line: dict[str, Any] = {"source": source, "index": place, "seed": seed, "epoch": epoch}
+    for source, target, did in zip(sources, seen.targets.tolist(), drawn, strict=True):
+        line: dict[str, Any] = {"source": source, "seed": seed, "epoch": epoch}
         if names:
             line["source_file"] = names[source]
         line["target"] = _shares(target, context.data.classes)

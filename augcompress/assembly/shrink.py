@@ -60,7 +60,7 @@ def shrink(
                 network = load_network(place / WEIGHTS)
                 continue
             context.reporter.message(f"{step.kind}: round {turn + 1} of {step.rounds}")
-            context.seed_everything(f"{lesson.where}-{position}-{turn}")
+            context.seed_everything(lesson.where, position, turn)
             network.module.to(context.device)
             with repeatable(context):
                 prepared = step.prepare(

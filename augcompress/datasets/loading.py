@@ -80,7 +80,7 @@ class Batches:
         """The batches of one epoch; those before `start_step` are not read.
 
         Inputs are uint8 `(N,C,H,W)`, targets one-hot `(N,classes)`, index the positions in the
-        split.  Raises AugcompressError when an image cannot be decoded.
+        source that the split was cut from.  Raises AugcompressError when an image cannot be decoded.
         """
         positions, views = self.order.epoch(epoch)
         slices = (self._slice(step) for step in range(start_step, len(self)))
@@ -97,8 +97,8 @@ class Batches:
     def _batch(self, share: Share) -> Batch:
         """A batch of these samples; none is decoded twice."""
         positions, views = share
-        index = torch.from_numpy(np.ascontiguousarray(positions, dtype=np.int64))
-        targets = one_hot(self._labels[index], self.classes).float()
+        index = torch.from_numpy(self.split.index[positions])
+        targets = one_hot(self._labels[torch.from_numpy(positions)], self.classes).float()
         if not self._comes_again:
             return Batch(self.split.fetch(positions), targets, index)
         different, place = np.unique(positions, return_inverse=True)

@@ -19,7 +19,7 @@ class ObjectiveFacts:
     """What an objective must know before it builds its own modules."""
 
     samples: int
-    """Images in the training split."""
+    """Rows of a memory bank: one more than the largest `View.index`."""
     classes: int
     """Length of the logits."""
     student_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class View:
     targets: Tensor | None
     """Soft labels `(N,classes)`, rows sum to 1; None where unlabelled."""
     index: Tensor
-    """`(N,)` int64: the samples' positions in the training split."""
+    """`(N,)` int64: the samples' positions in the source of the training images."""
     student_features: dict[str, Tensor] = field(default_factory=dict)
     """The tapped layers of the student, by name."""
     teacher_features: list[dict[str, Tensor]] = field(default_factory=list)

@@ -61,4 +61,4 @@ def draw(context: Context, folder: Path) -> list[Path]:
     return [folder / SHEET, folder / GRID]
 
 
-STAGE = Stage("augment", inputs, body, makes=None, version=2)
+STAGE = Stage("augment", inputs, body, makes=None, version=3)

@@ -60,4 +60,4 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     return finish(context, network, folder, notes)
 
 
-STAGE = Stage("distill", inputs, body, makes="network", trains=True)
+STAGE = Stage("distill", inputs, body, makes="network", trains=True, version=2)

@@ -78,4 +78,4 @@ def told(top1: Measurement, gained: Measurement, probe: Probe) -> str:
     )
 
 
-STAGE = Stage("pretrain", inputs, body, makes="network", trains=True)
+STAGE = Stage("pretrain", inputs, body, makes="network", trains=True, version=2)

@@ -70,4 +70,4 @@ def teachers(context: Context, inputs: Inputs) -> list:
     return [open_network(context, inputs["teacher"].path, model, "prune.teacher").module]
 
 
-STAGE = Stage("prune", inputs, body, makes="network", trains=True)
+STAGE = Stage("prune", inputs, body, makes="network", trains=True, version=2)

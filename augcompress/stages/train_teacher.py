@@ -42,4 +42,4 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     return finish(context, network, folder, notes)
 
 
-STAGE = Stage("train_teacher", inputs, body, makes="network", trains=True)
+STAGE = Stage("train_teacher", inputs, body, makes="network", trains=True, version=2)
