@@ -3,9 +3,9 @@
     AUGCOMPRESS_TEST_DATA=data python -m tests.benchmarks.pretraining [--runs DIR]
 
 The shipped recipe fashion-mnist-few-labels from its pretrained start, from scratch, and the linear
-probe alone; ten seeds, which also draw the labels.  Learning rates and the number of seeds were fixed
-beforehand; accuracy on all test images, by which nothing is chosen.  Resumable: finished trainings
-are read back.  Budget on one core: 45 minutes.
+probe alone; ten seeds, which also draw the labels.  Learning rates and the number of seeds were
+fixed beforehand; accuracy on all test images, by which nothing is chosen.  Resumable: finished
+trainings are read back.  Budget on one core: 45 minutes.
 """
 
 from __future__ import annotations
