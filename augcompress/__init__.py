@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything imports onnxruntime
 
 if TYPE_CHECKING:
-    from augcompress.records import RunResult
+    from augcompress.evidence import RunResult
     from augcompress.spec import Spec
 
 __all__ = ["load_recipe", "run"]
@@ -38,8 +38,8 @@ def run(spec: Spec, run_dir: str | Path | None = None, **settings: Any) -> RunRe
     Raises AugcompressError where the command would end with an error.  Limits are judged by
     `augcompress.gate.check_limits(spec.limits, result.stages)`.
     """
-    from augcompress.assembly.context import Context
-    from augcompress.rundir import RunDir
+    from augcompress.running import Context
     from augcompress.stages import run as run_stages
+    from augcompress.storage import RunDir
 
     return run_stages(Context(spec, RunDir(Path(run_dir or f"runs/{spec.name}")), **settings))

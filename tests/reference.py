@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from augcompress.reference import markdown
+from augcompress.spec.reference import markdown
 
 ROOT = Path(__file__).parents[1]
 REFERENCE, MODULES = ROOT / "docs" / "reference.md", ROOT / "docs" / "modules.md"
@@ -24,7 +24,7 @@ def pages() -> dict[Path, str]:
 def module_map() -> str:
     """A table of modules for each folder of the package."""
     package = ROOT / "augcompress"
-    folders = [package, *sorted(p.parent for p in package.glob("*/__init__.py"))]
+    folders = [package, *sorted(p.parent for p in package.glob("*/**/__init__.py"))]
     return HEAD + "".join(table(folder) for folder in folders)
 
 

@@ -11,17 +11,18 @@ import torch
 from end_to_end import done, files, invoke, measured, write_recipe
 from PIL import Image
 
-from augcompress.assembly import offline
-from augcompress.assembly.context import Context
-from augcompress.assembly.copy_writers import class_folders
-from augcompress.assembly.offline import write_copies
 from augcompress.augmentations import build_pipeline
+from augcompress.augmenting import offline
+from augcompress.augmenting.offline import write_copies
+from augcompress.augmenting.writers import class_folders
 from augcompress.batch import Progress
 from augcompress.datasets import Batches, DataFacts
 from augcompress.errors import AugcompressError
-from augcompress.rundir import RunDir, remove
+from augcompress.running.context import Context
 from augcompress.spec import load
 from augcompress.spec.sections import Offline
+from augcompress.storage.files import remove
+from augcompress.storage.run_directory import RunDir
 
 RUN = Path("runs/tiny")
 FLIP_AND_TURN = [{"kind": "horizontal_flip"}, {"kind": "affine", "degrees": 10}]

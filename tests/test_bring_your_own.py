@@ -15,8 +15,8 @@ from onnx import TensorProto, helper
 from sklearn.datasets import load_digits
 from torch import nn
 
-from augcompress.predictions import Predictions
-from augcompress.records import read_measurements
+from augcompress.evidence.predictions import Predictions
+from augcompress.evidence.records import read_measurements
 
 MEAN, STD = 0.3, 0.38
 RUN = Path("runs/foreign")

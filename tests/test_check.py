@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from augcompress.errors import AugcompressError
+from augcompress.evidence.predictions import Predictions
+from augcompress.evidence.records import ORDER, Measurement, Verdict, write_measurements
 from augcompress.gate import check_run, integrity, junit, shipped_file, summary, timing
-from augcompress.predictions import Predictions
-from augcompress.records import ORDER, Measurement, Verdict, write_measurements
-from augcompress.runs import pipeline_of
 from augcompress.spec import Limit
+from augcompress.storage.runs import pipeline_of
 
 GRAPH = b"a graph with weights"
 RIGHT = 80  # of 100 test images

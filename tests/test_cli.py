@@ -15,7 +15,7 @@ from end_to_end import STAGES, artifacts, done, invoke, write_recipe
 from PIL import Image
 
 from augcompress.datasets import DataFacts, Digits
-from augcompress.predictions import Predictions
+from augcompress.evidence.predictions import Predictions
 
 RUN = Path("runs/tiny")
 HELP = """

@@ -19,10 +19,10 @@ from augcompress.errors import AugcompressError, LimitError
 from augcompress.exporters import OnnxExporter, open_session, to_graph
 from augcompress.exporters import run as run_graph
 from augcompress.models import CifarResNet, ModelFacts, SmallCNN
-from augcompress.points import Point
-from augcompress.processes import Processes
+from augcompress.modules.points import Point
 from augcompress.spec import validate
 from augcompress.training import Engine, Learner, Score, Sgd, Training, fit
+from augcompress.training.processes import Processes
 
 FACTS = ModelFacts(10, 1, (8, 8))
 
@@ -99,7 +99,7 @@ import copy
 from typing import Literal
 from augcompress.compressions import GraphCompression, NetworkCompression
 from augcompress.errors import LimitError
-from augcompress.points import Point
+from augcompress.modules.points import Point
 from torch import nn
 
 class Clip(nn.Module):

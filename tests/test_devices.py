@@ -41,7 +41,7 @@ from augcompress.cli.launching import launch_config, outcome, own_command
 from augcompress.cli.layout import Layout, layout_of
 from augcompress.cli.options import Device, Options, pick_device, refuse
 from augcompress.errors import AugcompressError, UsageError
-from augcompress.processes import StoppedElsewhere
+from augcompress.training.processes import StoppedElsewhere
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 RUN, STORE = Path("runs/tiny"), Path("runs/.store")
@@ -299,7 +299,7 @@ def test_each_process_has_its_own_device(monkeypatch):
 
 
 def test_cores_are_shared_out(monkeypatch):
-    monkeypatch.setattr("augcompress.cpus.available_cpus", lambda: 7)
+    monkeypatch.setattr("augcompress.system.cpus.available_cpus", lambda: 7)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     share_cores(2)

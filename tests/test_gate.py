@@ -6,10 +6,10 @@ import math
 
 import pytest
 
+from augcompress.evidence.limits import asked, plain, range_text, stored
+from augcompress.evidence.records import Measurement, StageResult, Verdict
 from augcompress.gate import check_limits, describe
 from augcompress.gate.estimates import loss, times
-from augcompress.limits import asked, plain, range_text, stored
-from augcompress.records import Measurement, StageResult, Verdict
 from augcompress.spec import Limit
 
 LOWER = ("nll", "ece", "size_bytes", "latency_ms", "macs")

@@ -16,7 +16,7 @@ from end_to_end import done
 from PIL import Image
 from torch import nn
 
-from augcompress.predictions import Predictions
+from augcompress.evidence.predictions import Predictions
 
 TEST_DATA = os.environ.get("AUGCOMPRESS_TEST_DATA")
 TRAIN_IMAGES = 20  # a class; the networks are evaluated only, but an image folder has train/, too

@@ -9,15 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from augcompress.errors import UsageError
-from augcompress.reference import (
-    ROOMS,
-    explain_room,
-    field_rows,
-    markdown,
-    members,
-    sections,
-)
 from augcompress.spec import Spec
+from augcompress.spec.reference import ROOMS, explain_room, field_rows, markdown, members, sections
 from augcompress.spec.search import Factor, Level
 from augcompress.spec.sections import CardSection, Offline, TestTimeAugmentation, TimingSection
 

@@ -8,13 +8,20 @@ import json
 import pytest
 from rich.console import Console
 
-from augcompress import progress
 from augcompress.errors import AugcompressError
-from augcompress.figures import bytes_text, count_text, duration_text, score_text, value_text
-from augcompress.progress import ConsoleProgress
-from augcompress.records import Measurement, RunResult, SilentReporter, StageResult, Verdict
+from augcompress.evidence.formatting import (
+    bytes_text,
+    count_text,
+    duration_text,
+    score_text,
+    value_text,
+)
+from augcompress.evidence.records import Measurement, RunResult, StageResult, Verdict
 from augcompress.render import NullProgress, Renderer
-from augcompress.runs import RunSummary
+from augcompress.storage.runs import RunSummary
+from augcompress.system import progress
+from augcompress.system.progress import ConsoleProgress
+from augcompress.system.reporter import SilentReporter
 
 
 def top1(value: float, split: str, role: str | None = None, n: int = 10_000) -> Measurement:

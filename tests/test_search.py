@@ -16,14 +16,13 @@ from rich.console import Console
 from scipy import stats
 
 import augcompress
-from augcompress import statistics
 from augcompress.datasets.base import DatasetSettings
 from augcompress.errors import AugcompressError, UsageError
+from augcompress.evidence import statistics
+from augcompress.evidence.predictions import Predictions
+from augcompress.evidence.records import Measurement
 from augcompress.measures import MeasureName
-from augcompress.predictions import Predictions
-from augcompress.records import Measurement, SilentReporter
 from augcompress.render import plain_table
-from augcompress.rundir import RunDir, digest_json
 from augcompress.search import (
     plan_search,
     read_study,
@@ -37,6 +36,9 @@ from augcompress.search.bench import Bench
 from augcompress.search.measured import OF_STEPS, last_stage
 from augcompress.search.study import FactorLevels, Study, Trial
 from augcompress.spec import GridSearch, load
+from augcompress.storage.files import digest_json
+from augcompress.storage.run_directory import RunDir
+from augcompress.system.reporter import SilentReporter
 
 MIXUP = {"off": {}, "on": {"distill.augment": [{"kind": "mixup"}]}}
 TEACHER = {"on": {}, "off": {"distill.objectives": [{"kind": "labels"}]}}

@@ -29,13 +29,13 @@ from end_to_end import (
 from onnx import numpy_helper
 from safetensors.torch import load_file
 
-from augcompress.assembly import artifacts as opened
-from augcompress.assembly.context import EVALUATION_BATCH, Context
 from augcompress.datasets.base import DatasetSettings
 from augcompress.errors import LimitError
-from augcompress.rundir import RunDir
+from augcompress.networks import opening as opened
+from augcompress.running.context import EVALUATION_BATCH, Context
 from augcompress.spec import load
 from augcompress.stages import quantize
+from augcompress.storage.run_directory import RunDir
 
 RUN = Path("runs/tiny")
 CACHED = dict.fromkeys(STAGES, "cached")

@@ -14,11 +14,11 @@ import torch
 from end_to_end import done, invoke, training, write_recipe
 from safetensors.torch import load_file
 
-from augcompress.assembly.checkpoints import load_network
 from augcompress.datasets import DataFacts
 from augcompress.datasets.digits import Digits
+from augcompress.evidence.predictions import Predictions
 from augcompress.exporters import metadata_of
-from augcompress.predictions import Predictions
+from augcompress.networks.checkpoint import load_network
 
 FEW = ["8", "1", "3"]
 RUN = Path("runs/few")

@@ -28,8 +28,8 @@ def init(
 ) -> None:
     """Copy a shipped recipe into this folder, to start from."""
     from augcompress.render import Renderer
-    from augcompress.rundir import write_aside
     from augcompress.spec import find_recipe
+    from augcompress.storage import write_aside
 
     source = find_recipe(recipe)
     target = to or Path(source.name)
@@ -46,8 +46,8 @@ def explain(
     kind: Annotated[str | None, typer.Argument(help="One kind of it.")] = None,
 ) -> None:
     """What can stand in a recipe, field by field."""
-    from augcompress.reference import explain_room
     from augcompress.render import Renderer
+    from augcompress.spec.reference import explain_room
 
     for title, rows in explain_room(room, kind):
         Renderer().table(title, ["field", "type and default", "meaning"], rows)
@@ -67,8 +67,8 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """What this machine has: versions, threads, instructions, devices."""
-    from augcompress.assembly.machine import examine
     from augcompress.render import Renderer
+    from augcompress.running import examine
 
     found = examine()
     renderer = Renderer(json=as_json)

@@ -13,9 +13,9 @@ from augcompress.cli.options import Options, permit_plugins, pick_device, refuse
 from augcompress.errors import AugcompressError, LimitError, UsageError
 
 if TYPE_CHECKING:
-    from augcompress.assembly.context import Context
-    from augcompress.records import Verdict
+    from augcompress.evidence import Verdict
     from augcompress.render import Renderer
+    from augcompress.running import Context
     from augcompress.spec import Spec
 
 Overrides = Annotated[
@@ -89,9 +89,9 @@ def context_of(
 
     Raises UsageError where there is neither.
     """
-    from augcompress.assembly.context import Context
-    from augcompress.rundir import RunDir
+    from augcompress.running import Context
     from augcompress.spec import find_spec, load
+    from augcompress.storage import RunDir
 
     if recipe is not None:
         spec, _ = load(recipe, overrides)
@@ -142,9 +142,8 @@ def check(
     """The gate of a CI job: are the files those that were measured, and is every limit kept?"""
     from augcompress import gate
     from augcompress.render import Renderer, headlines
-    from augcompress.rundir import storage_errors, write_aside
-    from augcompress.runs import read_run
     from augcompress.spec import differing_sections, load
+    from augcompress.storage import read_run, storage_errors, write_aside
 
     spec, _ = load(recipe, overrides or [])
     verdicts = gate.check_run(run, spec.limits, timing_file=timing, reference_run=reference)
@@ -219,7 +218,7 @@ def verdicts_of(run: Path, renderer: Renderer) -> list[Verdict] | None:
     """Are a run's files those that were measured, and, once its pipeline is finished, is every
     limit reached?  None where no stage is done."""
     from augcompress.gate import check_run
-    from augcompress.rundir import RECORD_FILE
+    from augcompress.storage import RECORD_FILE
 
     done = {path.parent.name for path in run.glob(f"[!.]*/{RECORD_FILE}")}
     if not done:

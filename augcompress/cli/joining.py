@@ -16,7 +16,7 @@ from augcompress.errors import INTERRUPTED, AugcompressError, UsageError
 if TYPE_CHECKING:
     import torch
 
-    from augcompress.processes import Processes
+    from augcompress.training import Processes
 
 LAUNCHED = "AUGCOMPRESS_LAUNCHED"
 """Set in processes that another process of ours has started: that one has the last word."""
@@ -87,7 +87,7 @@ def join(device: torch.device) -> Processes:
     import torch.distributed as dist
     from accelerate import PartialState
 
-    from augcompress.processes import Processes
+    from augcompress.training import Processes
 
     share_cores()
     try:
@@ -109,7 +109,7 @@ def share_cores(processes: int | None = None) -> None:
         return
     import torch
 
-    from augcompress.cpus import available_cpus
+    from augcompress.system import available_cpus
 
     own = first_of("SLURM_CPUS_PER_TASK") if processes is None else ""
     among = processes or int(first_of("LOCAL_WORLD_SIZE", default="1"))
@@ -135,7 +135,7 @@ def is_news(error: BaseException) -> bool:
         return True
     from torch.distributed.distributed_c10d import _get_default_store, get_rank
 
-    from augcompress.processes import StoppedElsewhere
+    from augcompress.training import StoppedElsewhere
 
     try:
         if not isinstance(error, StoppedElsewhere):

@@ -16,9 +16,9 @@ import typer
 from augcompress.errors import UsageError
 
 if TYPE_CHECKING:
-    from augcompress.assembly.context import Context
-    from augcompress.processes import Processes
     from augcompress.render import Renderer
+    from augcompress.running import Context
+    from augcompress.training import Processes
 
 
 class Device(StrEnum):
@@ -136,10 +136,10 @@ def open_context(
 ) -> tuple[Context, str]:
     """The recipe, validated, with everything that the command line says beside it."""
     permit_plugins(options.allow_plugins)
-    from augcompress.assembly.context import Context
-    from augcompress.processes import ALONE
-    from augcompress.rundir import RunDir
+    from augcompress.running import Context
     from augcompress.spec import load
+    from augcompress.storage import RunDir
+    from augcompress.training import ALONE
 
     spec, text = load(options.recipe, options.overrides or [], smoke=options.smoke)
     folder = options.run_dir or Path("runs") / spec.name

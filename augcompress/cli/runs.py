@@ -18,8 +18,8 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Print the labels of images."""
-    from augcompress.assembly.prediction import predict_files
     from augcompress.render import Renderer
+    from augcompress.scoring import predict_files
 
     renderer = Renderer(json=as_json)
     found = predict_files(model, images, top)
@@ -39,7 +39,7 @@ def runs_list(
 ) -> None:
     """Run directories, their stages and sizes."""
     from augcompress.render import Renderer
-    from augcompress.runs import runs
+    from augcompress.storage import runs
 
     Renderer().runs(runs(root))
 
@@ -51,7 +51,7 @@ def runs_show(
 ) -> None:
     """What a run measured."""
     from augcompress.render import Renderer
-    from augcompress.runs import read_run
+    from augcompress.storage import read_run
 
     Renderer(json=as_json).result(read_run(run))
 
@@ -64,7 +64,7 @@ def runs_clean(
 ) -> None:
     """Remove runs, and everything in the store that no run uses."""
     from augcompress.render import Renderer
-    from augcompress.runs import clean
+    from augcompress.storage import clean
 
     freed = clean(root, names or [], dry_run=dry_run)
     Renderer().text(f"{'would free' if dry_run else 'freed'} {freed / 2**20:.1f} MiB")

@@ -16,9 +16,9 @@ from augcompress.cli.options import Options, open_context, pick_device, shared
 from augcompress.errors import AugcompressError, UsageError
 
 if TYPE_CHECKING:
-    from augcompress.assembly.context import Context
-    from augcompress.records import RunResult, StageResult
+    from augcompress.evidence import RunResult, StageResult
     from augcompress.render import Renderer
+    from augcompress.running import Context
 
 
 @app.command("run")
@@ -124,7 +124,7 @@ def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
 
 def with_linked(context: Context, result: RunResult) -> list[StageResult]:
     """The stages of a run in order: those of `result`, and those that were there before."""
-    from augcompress.runs import read_run
+    from augcompress.storage import read_run
 
     order = context.spec.stages()
     stages = {stage.name: stage for stage in read_run(context.run.path).stages}

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from augcompress.assembly.context import Context
-from augcompress.assembly.scoring import open_answer, predict
-from augcompress.differences import are_same_images
 from augcompress.errors import AugcompressError
-from augcompress.predictions import PREDICTIONS_FILE, Predictions
-from augcompress.runs import pipeline_of, read_run
+from augcompress.evidence import PREDICTIONS_FILE, Predictions, are_same_images
+from augcompress.running import Context
+from augcompress.scoring import open_answer, predict
+from augcompress.storage import pipeline_of, read_run
 
 OPENS = ".onnx", ".safetensors", ".pt", ".pth", ".th"
 

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from augcompress.assembly.context import Context
 from augcompress.compare.contenders import Contender
 from augcompress.datasets import Split
-from augcompress.differences import Differing
 from augcompress.errors import AugcompressError
-from augcompress.predictions import Predictions
-from augcompress.rundir import make_folder, remove, storage_errors
+from augcompress.evidence import Differing, Predictions
+from augcompress.running import Context
+from augcompress.storage import make_folder, remove, storage_errors
 
 LIST = "differences.csv"
 

@@ -8,16 +8,19 @@ from itertools import combinations
 import numpy as np
 
 from augcompress.compare.contenders import Contender, check_same_images
-from augcompress.differences import Comparison, Pair, top1_difference
 from augcompress.errors import AugcompressError
-from augcompress.measures import agreement, top_k
-from augcompress.predictions import Predictions
-from augcompress.records import Measurement
-from augcompress.statistics.classification import confusion as confusion_of
-from augcompress.statistics.classification import ece, ece_of_parts, ece_parts, macro_f1, nll
-from augcompress.statistics.distributions import t_test
-from augcompress.statistics.intervals import LEVEL, student_t
-from augcompress.statistics.paired import (
+from augcompress.evidence import Comparison, Measurement, Pair, Predictions, top1_difference
+from augcompress.evidence.statistics.classification import confusion as confusion_of
+from augcompress.evidence.statistics.classification import (
+    ece,
+    ece_of_parts,
+    ece_parts,
+    macro_f1,
+    nll,
+)
+from augcompress.evidence.statistics.distributions import t_test
+from augcompress.evidence.statistics.intervals import LEVEL, student_t
+from augcompress.evidence.statistics.paired import (
     discordant,
     holm,
     mcnemar,
@@ -26,6 +29,7 @@ from augcompress.statistics.paired import (
     paired_bootstrap_macro_f1,
     paired_bootstrap_top1,
 )
+from augcompress.measures import agreement, top_k
 
 MARGIN = 0.005
 

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from augcompress.batch import Batch
 from augcompress.component import Component, Section
 from augcompress.errors import AugcompressError
-from augcompress.records import Measurement
+from augcompress.evidence import Measurement
 
 History = dict[str, Any]
 """What a conversion changed, as JSON data: enough to rebuild the architecture."""
 
 Notes = dict[str, dict[str, Any]]
 """What a graph step may know beside the graph: by the kind of the component that left it, then by
-named point (`augcompress.points`): the name of a tensor in the graph."""
+named point (`augcompress.modules.points`): the name of a tensor in the graph."""
 
 Calibration = Callable[[], Iterator[np.ndarray]]
 """Batches of images `(N,C,H,W)` to calibrate on, from the start at each call: uint8 0-255 or float

@@ -27,8 +27,8 @@ from augcompress.compressions.dependencies import (
 )
 from augcompress.compressions.stored import stored_weights
 from augcompress.errors import AugcompressError, LimitError
-from augcompress.modes import in_evaluation
-from augcompress.records import Measurement
+from augcompress.evidence import Measurement
+from augcompress.modules import in_evaluation
 
 
 @dataclass(frozen=True)

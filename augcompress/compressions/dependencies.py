@@ -10,7 +10,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from augcompress.errors import AugcompressError
-from augcompress.modes import in_evaluation
+from augcompress.modules import in_evaluation
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from augcompress.compressions.base import History, Layers, NetworkCompression, Probe
 from augcompress.compressions.stored import stored_weights
 from augcompress.errors import AugcompressError, LimitError
-from augcompress.records import Measurement
+from augcompress.evidence import Measurement
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 

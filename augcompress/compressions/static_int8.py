@@ -24,7 +24,7 @@ from pydantic import Field
 
 from augcompress.compressions.base import Calibration, GraphCompression, Notes, matches
 from augcompress.errors import AugcompressError, LimitError
-from augcompress.records import Measurement
+from augcompress.evidence import Measurement
 
 WEIGHTED = ["Conv", "Gemm", "MatMul"]
 """Operators whose weights become int8."""

@@ -80,7 +80,9 @@ class Batches:
         """The batches of one epoch; those before `start_step` are not read.
 
         Inputs are uint8 `(N,C,H,W)`, targets one-hot `(N,classes)`, index the positions in the
-        source that the split was cut from.  Raises AugcompressError when an image cannot be decoded.
+        source that the split was cut from.
+
+        Raises AugcompressError when an image cannot be decoded.
         """
         positions, views = self.order.epoch(epoch)
         slices = (self._slice(step) for step in range(start_step, len(self)))

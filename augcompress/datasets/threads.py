@@ -9,7 +9,7 @@ from functools import cache
 from itertools import chain
 from typing import TypeVar
 
-from augcompress.cpus import available_cpus
+from augcompress.system import available_cpus
 
 MOST = 32
 TURN = 8

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from augcompress.component import Component
 from augcompress.errors import AugcompressError
-from augcompress.points import DOMAIN, OPERATOR
+from augcompress.modules import DOMAIN, OPERATOR
 
 INPUT = "input"
 _NOISY = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export", "torch.fx")

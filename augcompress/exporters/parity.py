@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from augcompress.errors import LimitError
+from augcompress.evidence import Measurement
 from augcompress.exporters.sessions import (
     BATCH,
     Images,
@@ -22,7 +23,6 @@ from augcompress.exporters.sessions import (
     open_session,
     run,
 )
-from augcompress.records import Measurement
 
 KERNEL_AGREEMENT = 0.98
 """Share of images on which the optimised and the unoptimised int8 graph must choose the same class:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from augcompress.evidence import Limit, describe
 from augcompress.gate.check import check_run
 from augcompress.gate.formats import junit, summary
 from augcompress.gate.integrity import integrity, shipped_file
 from augcompress.gate.timing import timing
 from augcompress.gate.verdicts import check_limits
-from augcompress.limits import Limit, describe
 
 __all__ = [
     "Limit",

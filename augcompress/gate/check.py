@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from augcompress.differences import are_same_images, top1_difference
 from augcompress.errors import AugcompressError
+from augcompress.evidence import (
+    PREDICTIONS_FILE,
+    Limit,
+    Measurement,
+    Predictions,
+    StageResult,
+    Verdict,
+    are_same_images,
+    top1_difference,
+)
 from augcompress.gate.integrity import integrity, shipped_file, stage_order
 from augcompress.gate.timing import timing
 from augcompress.gate.verdicts import check_limits
-from augcompress.limits import Limit
-from augcompress.predictions import PREDICTIONS_FILE, Predictions
-from augcompress.records import Measurement, StageResult, Verdict
-from augcompress.runs import read_run
+from augcompress.storage import read_run
 
 OTHER_IMAGES = (
     "it was measured on other images; run: augcompress export in the reference run, with the same"

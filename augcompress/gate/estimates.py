@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from augcompress.evidence import Limit, Measurement, is_floor
 from augcompress.gate.missing import Unjudged
-from augcompress.limits import Limit, is_floor
-from augcompress.records import Measurement
 
 INDEPENDENT = "interval of two independent samples (Newcombe), wider than a paired one"
 

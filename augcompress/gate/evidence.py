@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from augcompress.evidence import Limit, Measurement, StageResult, compares
 from augcompress.gate.missing import Unjudged, no_baseline, no_label, not_measured
-from augcompress.limits import Limit, compares
-from augcompress.records import Measurement, StageResult
 
 TEACHER_STAGE, EXPORT_STAGE = "train_teacher", "export"
 SAME = ("threads", "batch", "cpu")

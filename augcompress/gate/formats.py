@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 
-from augcompress.figures import markdown_text
-from augcompress.records import Verdict
+from augcompress.evidence import Verdict, markdown_text
 
 _NOT_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

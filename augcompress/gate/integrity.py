@@ -8,9 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from augcompress.errors import AugcompressError
-from augcompress.records import Verdict
-from augcompress.rundir import RECORD_FILE, digest_file
-from augcompress.runs import pipeline_of
+from augcompress.evidence import Verdict
+from augcompress.storage import RECORD_FILE, digest_file, pipeline_of
 
 CHECKSUMS_FILE = "SHA256SUMS"
 DESCRIPTION_FILE = "model.json"

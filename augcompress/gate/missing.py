@@ -5,8 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-from augcompress.limits import Limit, compares
-from augcompress.records import Measurement
+from augcompress.evidence import Limit, Measurement, compares
 
 TIMINGS = ("latency", "throughput", "speedup", "load_ms", "peak_memory")
 MOST_NAMES = 12

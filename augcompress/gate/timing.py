@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from augcompress.errors import AugcompressError
-from augcompress.records import FORMAT_VERSION, Measurement
-from augcompress.rundir import digest_file
+from augcompress.evidence import FORMAT_VERSION, Measurement
+from augcompress.storage import digest_file
 
 NAMED = ("teacher", "float")
 """Baselines that a file is known by when it is called like them: `teacher.onnx`."""

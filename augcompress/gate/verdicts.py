@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from augcompress.gate import estimates
-from augcompress.gate.estimates import Estimate
-from augcompress.gate.evidence import Evidence, Pair, pairs
-from augcompress.gate.missing import Unjudged
-from augcompress.limits import (
+from augcompress.evidence import (
     Limit,
+    Measurement,
+    StageResult,
+    Verdict,
     asked,
     compares,
     describe,
     digits_to_tell,
     is_floor,
-    percent,
     plain,
     range_text,
     unit_text,
 )
-from augcompress.records import Measurement, StageResult, Verdict
+from augcompress.evidence.limits import percent
+from augcompress.gate import estimates
+from augcompress.gate.estimates import Estimate
+from augcompress.gate.evidence import Evidence, Pair, pairs
+from augcompress.gate.missing import Unjudged
 
 MOST_CLASSES = 5
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from augcompress.records import Measurement
-from augcompress.statistics import LEVEL, hits, wilson
+from augcompress.evidence import Measurement
+from augcompress.evidence.statistics import LEVEL, hits, wilson
 
 
 def top_k(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from augcompress.errors import AugcompressError
-from augcompress.records import Measurement
+from augcompress.evidence import Measurement
 
 
 def parameters(network: nn.Module, subject: str | None = None) -> Measurement:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from augcompress.errors import AugcompressError
+from augcompress.evidence import Measurement
 from augcompress.measures import bench
 from augcompress.measures.bench import cpu_name
-from augcompress.records import Measurement
 
 __all__ = ["BENCH_SCRIPT", "cpu_name", "footprint", "timing"]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from augcompress.errors import AugcompressError
-from augcompress.measures.accuracy import share, top_k
-from augcompress.predictions import Predictions
-from augcompress.records import Measurement
-from augcompress.statistics import (
+from augcompress.evidence import Measurement, Predictions
+from augcompress.evidence.statistics import (
     LEVEL,
     Interval,
     bootstrap_mean,
@@ -22,7 +20,8 @@ from augcompress.statistics import (
     nll,
     rescale,
 )
-from augcompress.statistics.classification import BINS, SMALLEST
+from augcompress.evidence.statistics.classification import BINS, SMALLEST
+from augcompress.measures.accuracy import share, top_k
 
 _CALIBRATION = {"bins": BINS, "bias": "estimated too high on few samples"}
 _LIKELIHOOD = {"clipped_at": SMALLEST}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from augcompress.differences import top1_difference
+from augcompress.evidence import Measurement, Predictions, top1_difference
 from augcompress.measures.accuracy import top_k
-from augcompress.predictions import Predictions
-from augcompress.records import Measurement
 
 
 def robustness(

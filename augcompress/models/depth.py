@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from augcompress.models.weights import head_name
-from augcompress.modes import in_evaluation
+from augcompress.modules import in_evaluation
 
 
 def backbone_layers(network: nn.Module, example: Tensor) -> list[nn.Module]:

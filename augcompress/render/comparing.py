@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from augcompress.differences import Comparison, Differing, Pair
-from augcompress.figures import difference_text, value_text
-from augcompress.records import Measurement
+from augcompress.evidence import (
+    Comparison,
+    Differing,
+    Measurement,
+    Pair,
+    difference_text,
+    value_text,
+)
 
 MOST_CONFUSED = 5
 

@@ -13,9 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from augcompress.differences import Comparison, Differing
-from augcompress.progress import ConsoleProgress, stderr_console
-from augcompress.records import FORMAT_VERSION, Reporter, RunResult, SilentReporter, Verdict
+from augcompress.evidence import FORMAT_VERSION, Comparison, Differing, RunResult, Verdict
 from augcompress.render.comparing import comparison_sentences, comparison_tables
 from augcompress.render.shipped import shipped_file, shipped_rows
 from augcompress.render.tables import (
@@ -25,7 +23,8 @@ from augcompress.render.tables import (
     stages_table,
     verdict_table,
 )
-from augcompress.runs import RunSummary
+from augcompress.storage import RunSummary
+from augcompress.system import ConsoleProgress, Reporter, SilentReporter, stderr_console
 
 LEGEND = (
     "Score: top-1 accuracy with its 95 % interval on n images (val: validation). "

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from augcompress.figures import bytes_text, difference_text, value_text
-from augcompress.records import Measurement, StageResult
+from augcompress.evidence import Measurement, StageResult, bytes_text, difference_text, value_text
 
 _PARITY = ("agreement", "parity", "max_")
 

@@ -11,9 +11,19 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from augcompress.figures import bytes_text, count_text, duration_text, score_text, value_text
-from augcompress.records import Measurement, StageResult, Verdict, headline, own
-from augcompress.runs import RunSummary
+from augcompress.evidence import (
+    Measurement,
+    StageResult,
+    Verdict,
+    bytes_text,
+    count_text,
+    duration_text,
+    headline,
+    own,
+    score_text,
+    value_text,
+)
+from augcompress.storage import RunSummary
 
 _NUMBER = re.compile(r"[-+−]?\d[\d.,]*( ?[A-Za-z%]{1,3})?")
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from augcompress.errors import UsageError
-from augcompress.records import Verdict
+from augcompress.evidence import Verdict
 from augcompress.report.content import read
 from augcompress.report.page import SECTIONS, render
-from augcompress.rundir import storage_errors, write_aside
+from augcompress.storage import storage_errors, write_aside
 
 __all__ = ["SECTIONS", "build", "write"]
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from augcompress.figures import percent, value_text
+from augcompress.evidence import percent, value_text
+from augcompress.evidence.statistics.classification import Bin
+from augcompress.evidence.statistics.classification import reliability as bins_of
+from augcompress.evidence.statistics.intervals import wilson
 from augcompress.report.axes import legend, percent_axis
 from augcompress.report.content import ROLES, Run
 from augcompress.report.pictures import COLOURS, FAINT, MARKERS, PAPER, SHIPPED, Picture, draw
-from augcompress.statistics.classification import Bin
-from augcompress.statistics.classification import reliability as bins_of
-from augcompress.statistics.intervals import wilson
 
 LEAST = 10
 """Images that a bin needs to be drawn; the table has them all."""

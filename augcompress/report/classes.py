@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from augcompress.figures import percent
-from augcompress.predictions import Predictions
+from augcompress.evidence import Predictions, percent
+from augcompress.evidence.statistics.classification import confusion
+from augcompress.evidence.statistics.intervals import wilson
+from augcompress.evidence.statistics.paired import discordant, holm, mcnemar, tango
 from augcompress.report.content import Run
-from augcompress.statistics.classification import confusion
-from augcompress.statistics.intervals import wilson
-from augcompress.statistics.paired import discordant, holm, mcnemar, tango
 
 LARGEST_MATRIX = 20
 """Classes up to which the whole confusion matrix is shown."""

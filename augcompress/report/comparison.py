@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from augcompress.differences import are_same_images
-from augcompress.figures import value_text
-from augcompress.records import Measurement
+from augcompress.evidence import Measurement, are_same_images, value_text
 from augcompress.report.content import Run
 from augcompress.report.summary import NOUNS
 

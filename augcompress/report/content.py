@@ -12,20 +12,21 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from augcompress.differences import are_same_images
 from augcompress.errors import AugcompressError
-from augcompress.predictions import PREDICTIONS_FILE, Predictions, load_arrays
-from augcompress.records import (
+from augcompress.evidence import (
     LAYERS_FILE,
     ORDER,
+    PREDICTIONS_FILE,
     Layer,
     Measurement,
+    Predictions,
     StageResult,
     Verdict,
+    are_same_images,
+    load_arrays,
     read_layers,
 )
-from augcompress.rundir import RECORD_FILE
-from augcompress.runs import pipeline_of, read_run
+from augcompress.storage import RECORD_FILE, pipeline_of, read_run
 
 EXAMPLES_FILE = "examples.npz"
 ROLES = ("shipped", "teacher", "float")

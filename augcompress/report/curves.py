@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from augcompress.figures import percent
+from augcompress.evidence import percent
 from augcompress.report.axes import epoch_axis, legend, log_axis, percent_axis, short
 from augcompress.report.content import Part
 from augcompress.report.pictures import SHIPPED, TEACHER, Picture, draw

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from augcompress.figures import percent
-from augcompress.predictions import Predictions
+from augcompress.evidence import Predictions, percent
 from augcompress.report.content import Run
 
 SHOWN = 16

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from augcompress.figures import count_text, percent
-from augcompress.records import Layer
+from augcompress.evidence import Layer, count_text, percent
 from augcompress.report.content import Run
 
 MOST_SENSITIVE = 3

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from augcompress.errors import AugcompressError
-from augcompress.figures import value_text
-from augcompress.records import Measurement
+from augcompress.evidence import Measurement, value_text
 from augcompress.report.content import ROLES, Run, without_folders
-from augcompress.rundir import digest_file
+from augcompress.storage import digest_file
 
 SUMS_FILE = "SHA256SUMS"
 _SHOWN_ELSEWHERE = ("role", "class")

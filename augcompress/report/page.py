@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from augcompress.figures import percent
+from augcompress.evidence import percent
 from augcompress.report.calibration import Calibration, read_calibration
 from augcompress.report.classes import Classes, read_classes
 from augcompress.report.comparison import compare_runs

@@ -6,8 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from augcompress.figures import bytes_text, count_text, duration_text, score_text
-from augcompress.records import Measurement, headline, own
+from augcompress.evidence import (
+    Measurement,
+    bytes_text,
+    count_text,
+    duration_text,
+    headline,
+    own,
+    score_text,
+)
 from augcompress.report.content import Part, Run, without_folders
 
 TITLES = {

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from augcompress.figures import (
+from augcompress.evidence import (
+    Measurement,
+    Verdict,
     bytes_text,
+    describe,
     difference_text,
+    headline,
     percent,
+    plain,
     score_text,
+    stored,
     three_digits,
     value_text,
 )
-from augcompress.limits import describe, plain, stored
-from augcompress.records import Measurement, Verdict, headline
 from augcompress.report.content import ROLES, Part, Run, without_folders
 
 NOUNS = {"teacher": "the teacher", "float": "the float network"}

@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from augcompress.figures import bytes_text, value_text
-from augcompress.records import Measurement
+from augcompress.evidence import Measurement, bytes_text, value_text
 from augcompress.report.axes import log_axis, percent_axis, short
 from augcompress.report.content import ROLES, Run
 from augcompress.report.pictures import COLOURS, FAINT, INK, MARKERS, PAPER, Picture, draw

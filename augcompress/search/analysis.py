@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from augcompress import statistics
-from augcompress.records import Measurement
+from augcompress.evidence import Measurement, statistics
+from augcompress.evidence.statistics import Effect
 from augcompress.search.study import Cell, Change, Study
-from augcompress.statistics import Effect
 
 Labels = tuple[str, ...]
 

@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from ruamel.yaml import YAML
 
-from augcompress.assembly.context import Context
 from augcompress.component import key_of
 from augcompress.errors import AugcompressError, UsageError
-from augcompress.records import Reporter, StageResult
-from augcompress.rundir import RECORD_FILE, RunDir, digest_json
+from augcompress.evidence import StageResult
+from augcompress.running import Context
 from augcompress.search.measured import (
     Found,
     last_stage,
@@ -27,6 +26,8 @@ from augcompress.search.study import StageUse, Trial
 from augcompress.search.variants import Variant
 from augcompress.spec import GridSearch
 from augcompress.stages import run, run_stage
+from augcompress.storage import RECORD_FILE, RunDir, digest_json
+from augcompress.system import Reporter
 
 NO_MEMORY = ("DefaultCPUAllocator", "out of memory")
 """How torch tells of memory in a RuntimeError: the CPU's, other devices'."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from augcompress.component import Plugin
 from augcompress.errors import UsageError
+from augcompress.evidence import Measurement, StageName, StageResult, own
 from augcompress.measures import MeasureName
-from augcompress.records import Measurement, StageName, StageResult, own
 from augcompress.search.study import Trial
 from augcompress.spec import GridSearch, Spec
 from augcompress.spec.explaining import nearest

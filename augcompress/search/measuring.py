@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 
-from augcompress.assembly.context import Context
 from augcompress.errors import UsageError
-from augcompress.figures import percent
-from augcompress.records import Reporter
-from augcompress.rundir import RunDir
+from augcompress.evidence import percent
+from augcompress.running import Context
 from augcompress.search.runner import plan_search, run_search
 from augcompress.search.study import Change, Study
 from augcompress.search.tables import Table, change_text
 from augcompress.spec import Spec, load
+from augcompress.storage import RunDir
+from augcompress.system import Reporter
 from augcompress.training import Training, of_another_length
 
 FACTOR, AS_IT_IS = "augmentation", "as it is"

@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 
 from augcompress.errors import AugcompressError
-from augcompress.records import Reporter
-from augcompress.rundir import RunDir, digest_json
 from augcompress.search.analysis import analysed
 from augcompress.search.bench import Bench
 from augcompress.search.strategies import Grid
 from augcompress.search.study import STUDY_FILE, FactorLevels, Study, Trial, read_study
 from augcompress.search.variants import Template, Variant, build_all, check_sections
 from augcompress.spec import GridSearch, read_raw
+from augcompress.storage import RunDir, digest_json
+from augcompress.system import Reporter
 
 
 def plan_search(

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from augcompress.errors import AugcompressError
-from augcompress.records import Measurement
+from augcompress.evidence import Measurement
 
 STUDY_FILE = "search.json"
 FORMAT_VERSION = 1

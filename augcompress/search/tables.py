@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from augcompress.figures import duration_text, value_text
-from augcompress.records import Measurement
+from augcompress.evidence import Measurement, duration_text, value_text
 from augcompress.search.strategies import short_names
 from augcompress.search.study import Change, Study, Trial
 

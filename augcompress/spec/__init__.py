@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from augcompress.records import ORDER, StageName
+from augcompress.evidence import ORDER, StageName
 from augcompress.spec.limits import Limit
 from augcompress.spec.loading import (
     find_recipe,

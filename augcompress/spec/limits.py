@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from augcompress.component import Section
-from augcompress.limits import COMPARING, GOALS
+from augcompress.evidence import COMPARING, GOALS
 
 
 class Limit(Section):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from augcompress.component import Section
-from augcompress.records import StageName
+from augcompress.evidence import StageName
 
 OWN = ("version", "name", "seed", "search", "data.folds", "data.fold", "evaluate.split")
 OWN_ADVICE = "not for a factor; seeds, folds and split of the search say it, or a recipe of its own"

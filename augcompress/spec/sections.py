@@ -11,10 +11,10 @@ from augcompress.augmentations import AnyAugmentation
 from augcompress.component import FilePath, NotInKey, Section
 from augcompress.compressions import PruneStep, QuantizeStep
 from augcompress.datasets import ClassBalance
+from augcompress.evidence import StageName
 from augcompress.exporters import Exporter, OnnxExporter
 from augcompress.models import Model
 from augcompress.objectives import Labels, Objective, SoftTargets
-from augcompress.records import StageName
 from augcompress.training import AdamW, Optimizer, Training
 
 

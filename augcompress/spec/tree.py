@@ -10,7 +10,7 @@ from augcompress.augmentations import AnyAugmentation
 from augcompress.component import Section, key_of
 from augcompress.datasets import Dataset
 from augcompress.errors import AugcompressError
-from augcompress.records import ORDER, StageName
+from augcompress.evidence import ORDER, StageName
 from augcompress.spec.limits import Limit
 from augcompress.spec.search import Search
 from augcompress.spec.sections import (

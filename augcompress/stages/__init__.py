@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from augcompress.assembly.context import Context
-from augcompress.assembly.stage import Runner, Stage, check_source_is_used
 from augcompress.errors import UsageError
-from augcompress.records import RunResult
+from augcompress.evidence import RunResult
+from augcompress.running import Context, Runner, Stage, check_source_is_used
 from augcompress.spec import ORDER, StageName
 from augcompress.stages import (
     augment,

@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from augcompress.assembly.context import EVALUATION_BATCH, Context
-from augcompress.assembly.label_notes import probe_note
-from augcompress.assembly.label_probe import probe_labels
-from augcompress.assembly.offline import write_copies
-from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
 from augcompress.augmentations import before_after, contact_sheet
-from augcompress.rundir import storage_errors, write_aside
+from augcompress.augmenting import probe_labels, probe_note, write_copies
+from augcompress.running import EVALUATION_BATCH, Context, Input, Inputs, Output, Sources, Stage
+from augcompress.storage import storage_errors, write_aside
 
 SHEET, GRID = "contact_sheet.png", "before_after.png"
 
 
-def inputs(runner: Runner) -> dict[str, Input]:
+def inputs(sources: Sources) -> dict[str, Input]:
     """Only the data."""
     return {}
 

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augcompress.assembly.artifacts import new_network, open_network
-from augcompress.assembly.context import Context
-from augcompress.assembly.fitting import finish, train
-from augcompress.assembly.learners import Lesson
-from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
+from augcompress.learning import Lesson, finish, train
+from augcompress.networks import new_network, open_network
+from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
 from augcompress.spec import require_section
 
 
-def inputs(runner: Runner) -> dict[str, Input]:
+def inputs(sources: Sources) -> dict[str, Input]:
     """The teacher, where an objective follows one; what the student starts from, or the network
     that learns again."""
-    section = require_section(runner.context.spec, "distill")
+    section = require_section(sources.context.spec, "distill")
     found = {}
     follows = any(objective.needs_teacher for objective in section.objectives)
-    if follows and (teacher := runner.teacher()) is not None:
+    if follows and (teacher := sources.teacher()) is not None:
         found["teacher"] = teacher
     if section.student is None or (
-        runner.target == "distill" and runner.context.source is not None
+        sources.target == "distill" and sources.context.source is not None
     ):
-        found["source"] = runner.source("distill")
-    elif runner.context.spec.starts_pretrained("distill"):
-        found["source"] = runner.artifact_of("pretrain")
+        found["source"] = sources.source("distill")
+    elif sources.context.spec.starts_pretrained("distill"):
+        found["source"] = sources.artifact_of("pretrain")
     elif section.weights is not None:
-        found["weights"] = runner.file(section.weights)
+        found["weights"] = sources.file(section.weights)
     return found
 
 

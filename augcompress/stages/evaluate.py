@@ -5,22 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from augcompress import measures
-from augcompress.assembly.context import Context
-from augcompress.assembly.robustness import robustness
-from augcompress.assembly.scoring import (
+from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
+from augcompress.scoring import (
     averaged,
     calibrated,
     costs,
     open_answer,
     predict,
     quality,
+    robustness,
 )
-from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
 
 
-def inputs(runner: Runner) -> dict[str, Input]:
+def inputs(sources: Sources) -> dict[str, Input]:
     """What `--from` names, or the last artefact of the pipeline."""
-    return {"source": runner.source("evaluate")}
+    return {"source": sources.source("evaluate")}
 
 
 def body(context: Context, inputs: Inputs, folder: Path) -> Output:

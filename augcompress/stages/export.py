@@ -8,49 +8,46 @@ from pathlib import Path
 import onnx
 
 from augcompress import measures
-from augcompress.assembly import deliverable
-from augcompress.assembly.artifacts import GRAPH
-from augcompress.assembly.context import Context
-from augcompress.assembly.delivery import (
+from augcompress.errors import LimitError
+from augcompress.evidence import LAYERS_FILE, Measurement, Predictions, write_layers
+from augcompress.exporters import OnnxExporter, dress, is_quantized, read_graph, save, save_ort
+from augcompress.networks import GRAPH, same_but_for_metadata, stored_types
+from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
+from augcompress.scoring import calibrated, graph_answer, predict, quality, with_role
+from augcompress.shipping import (
     FLOAT_GRAPH,
     Baseline,
     Origin,
     check_baseline,
     check_parity,
     compare,
+    layers,
     metadata,
     open_baselines,
     open_origin,
 )
-from augcompress.assembly.graphs import read_graph, same_but_for_metadata, stored_types
-from augcompress.assembly.layers import layers
-from augcompress.assembly.scoring import calibrated, graph_answer, predict, quality, with_role
-from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
-from augcompress.errors import LimitError
-from augcompress.exporters import OnnxExporter, dress, is_quantized, save, save_ort
-from augcompress.predictions import Predictions
-from augcompress.records import LAYERS_FILE, Measurement, write_layers
-from augcompress.rundir import digest_file, write_aside
+from augcompress.shipping import package as deliverable
+from augcompress.storage import digest_file, write_aside
 
 ORT_FILE = "model.ort"
 
 
-def inputs(runner: Runner) -> dict[str, Input]:
+def inputs(sources: Sources) -> dict[str, Input]:
     """The artefact to ship; what it was in floating point and the teacher, to compare with."""
-    source = runner.source("export")
+    source = sources.source("export")
     found = {"source": source}
     beside = source.path.with_name(FLOAT_GRAPH)
     if source.path.suffix != ".onnx":
         found["float"] = source
     elif source.stage == "quantize" and beside.is_file():
         found["float"] = Input(beside, digest_file(beside))
-    elif (before := runner.network_before("export")) is not None:
+    elif (before := sources.network_before("export")) is not None:
         found["float"] = before
     elif source.stage == "quantize":
-        found["float"] = runner.source("quantize")
+        found["float"] = sources.source("quantize")
     elif not is_quantized(read_graph(source.path)):
         found["float"] = source
-    if (teacher := runner.teacher()) is not None:
+    if (teacher := sources.teacher()) is not None:
         found["teacher"] = teacher
     return found
 

@@ -5,26 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from augcompress.assembly.artifacts import WEIGHTS, Network, new_network
-from augcompress.assembly.context import Context
-from augcompress.assembly.fitting import finish
-from augcompress.assembly.leading import led
-from augcompress.assembly.linear_probe import Probe, linear_probe
-from augcompress.assembly.pretraining import WHERE, pretrain
-from augcompress.assembly.scoring import accuracy, with_role
-from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
 from augcompress.datasets import digest_unlabelled
-from augcompress.differences import top1_difference
-from augcompress.figures import difference_text, value_text
-from augcompress.records import Measurement
+from augcompress.evidence import Measurement, difference_text, top1_difference, value_text
+from augcompress.learning import WHERE, Probe, finish, linear_probe, pretrain
+from augcompress.networks import WEIGHTS, Network, new_network
+from augcompress.running import Context, Input, Inputs, Output, Sources, Stage, led
+from augcompress.scoring import accuracy, with_role
 from augcompress.spec import Spec, require_section
 
 UNTRAINED = "untrained"
 
 
-def inputs(runner: Runner) -> dict[str, Input]:
+def inputs(sources: Sources) -> dict[str, Input]:
     """The folder of further images, where the recipe names one."""
-    given = require_section(runner.context.spec, "pretrain").unlabelled
+    given = require_section(sources.context.spec, "pretrain").unlabelled
     if given is None:
         return {}
     return {"unlabelled": Input(Path(given), digest_unlabelled(Path(given)))}

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augcompress.assembly.artifacts import (
-    WEIGHTS,
-    load_network,
-    open_network,
-    save_network,
-)
-from augcompress.assembly.context import Context
-from augcompress.assembly.fitting import engine_for, finish
-from augcompress.assembly.learners import Lesson
-from augcompress.assembly.shrink import make_probe, shrink
-from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
+from augcompress.learning import Lesson, engine_for, finish, make_probe, shrink
+from augcompress.networks import WEIGHTS, load_network, open_network, save_network
+from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
 from augcompress.spec import PruneSection, require_section
 
 
-def inputs(runner: Runner) -> dict[str, Input]:
+def inputs(sources: Sources) -> dict[str, Input]:
     """The network to prune, and the teacher where an objective follows one."""
-    section = require_section(runner.context.spec, "prune")
-    found = {"source": runner.source("prune")}
+    section = require_section(sources.context.spec, "prune")
+    found = {"source": sources.source("prune")}
     follows = needs_teacher(section) and section.teacher == "train_teacher"
-    if follows and (teacher := runner.teacher()) is not None:
+    if follows and (teacher := sources.teacher()) is not None:
         found["teacher"] = teacher
     return found
 

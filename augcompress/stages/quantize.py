@@ -5,29 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from augcompress import measures
-from augcompress.assembly.artifacts import GRAPH
-from augcompress.assembly.context import Context
-from augcompress.assembly.delivery import (
-    FLOAT_GRAPH,
-    Origin,
-    calibration,
-    check_parity,
-    open_origin,
-)
-from augcompress.assembly.graphs import read_graph
-from augcompress.assembly.scoring import accuracy, graph_answer, predict
-from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
 from augcompress.compressions import GraphCompression, resolve
 from augcompress.errors import AugcompressError, LimitError
-from augcompress.exporters import is_quantized, save
-from augcompress.records import Measurement
-from augcompress.rundir import write_aside
+from augcompress.evidence import Measurement
+from augcompress.exporters import is_quantized, read_graph, save
+from augcompress.networks import GRAPH
+from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
+from augcompress.scoring import accuracy, graph_answer, predict
+from augcompress.shipping import FLOAT_GRAPH, Origin, calibration, check_parity, open_origin
 from augcompress.spec import require_section
+from augcompress.storage import write_aside
 
 
-def inputs(runner: Runner) -> dict[str, Input]:
+def inputs(sources: Sources) -> dict[str, Input]:
     """The float network, or a float graph."""
-    return {"source": runner.source("quantize")}
+    return {"source": sources.source("quantize")}
 
 
 def body(context: Context, inputs: Inputs, folder: Path) -> Output:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from augcompress.assembly.artifacts import new_network, open_network
-from augcompress.assembly.context import Context
-from augcompress.assembly.fitting import finish, train
-from augcompress.assembly.learners import Lesson
-from augcompress.assembly.stage import Input, Inputs, Output, Runner, Stage
+from augcompress.learning import Lesson, finish, train
+from augcompress.networks import new_network, open_network
+from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
 from augcompress.spec import require_section
 
 
-def inputs(runner: Runner) -> dict[str, Input]:
+def inputs(sources: Sources) -> dict[str, Input]:
     """What the network starts from: what `pretrain` learned, or weights that the recipe names."""
-    if runner.context.spec.starts_pretrained("train_teacher"):
-        return {"pretrained": runner.artifact_of("pretrain")}
-    weights = require_section(runner.context.spec, "train_teacher").weights
-    return {} if weights is None else {"weights": runner.file(weights)}
+    if sources.context.spec.starts_pretrained("train_teacher"):
+        return {"pretrained": sources.artifact_of("pretrain")}
+    weights = require_section(sources.context.spec, "train_teacher").weights
+    return {} if weights is None else {"weights": sources.file(weights)}
 
 
 def body(context: Context, inputs: Inputs, folder: Path) -> Output:

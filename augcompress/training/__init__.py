@@ -8,6 +8,7 @@ from augcompress.training.loop import FitResult, fit
 from augcompress.training.optimizers import AdamW, Lars, Optimizer, RMSprop, Sgd
 from augcompress.training.positions import of_another_length
 from augcompress.training.prefetch import prefetched
+from augcompress.training.processes import ALONE, Processes, StoppedElsewhere
 from augcompress.training.schedules import (
     Constant,
     Cosine,
@@ -24,6 +25,7 @@ from augcompress.training.settings import EarlyStopping, Training
 from augcompress.training.state import put_state
 
 __all__ = [
+    "ALONE",
     "CPU",
     "AdamW",
     "Average",
@@ -45,11 +47,13 @@ __all__ = [
     "Optimizer",
     "Polynomial",
     "Precision",
+    "Processes",
     "RMSprop",
     "Schedule",
     "Score",
     "Sgd",
     "Step",
+    "StoppedElsewhere",
     "Training",
     "fit",
     "of_another_length",

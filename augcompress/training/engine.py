@@ -9,8 +9,8 @@ from typing import Literal
 
 import torch
 
-from augcompress.processes import ALONE, Processes
-from augcompress.records import Reporter, SilentReporter
+from augcompress.system import Reporter, SilentReporter
+from augcompress.training.processes import ALONE, Processes
 
 Precision = Literal["fp32", "bf16", "fp16"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from augcompress.errors import require
-from augcompress.rundir import write_aside
-from augcompress.statistics import wilson
+from augcompress.evidence.statistics import wilson
+from augcompress.storage import write_aside
 from augcompress.training.learner import Score
 
 TIMINGS = ("images_per_s", "seconds")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from augcompress.batch import Batch, Progress
 from augcompress.errors import AugcompressError
-from augcompress.memory import keep_freed_memory
+from augcompress.system import keep_freed_memory
 from augcompress.training.averaging import Average, tensors_of
 from augcompress.training.compiling import compiled
 from augcompress.training.engine import CPU, Engine

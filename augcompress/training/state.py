@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from augcompress.processes import Processes
-from augcompress.records import Reporter
-from augcompress.rundir import write_aside
+from augcompress.storage import write_aside
+from augcompress.system import Reporter
+from augcompress.training.processes import Processes
 
 STATE_FILE = "fit.pt"
 VERSION = 2

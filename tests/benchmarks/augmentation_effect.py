@@ -16,9 +16,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from augcompress.assembly.machine import examine
-from augcompress.runs import read_run
+from augcompress.running.environment import examine
 from augcompress.search import read_study
+from augcompress.storage.runs import read_run
 from tests.benchmarks.comparisons import augcompress
 from tests.benchmarks.recipes import publish
 

@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from augcompress.figures import three_digits
+from augcompress.evidence.formatting import three_digits
+from augcompress.evidence.statistics import student_t
 from augcompress.measures.bench import cpu_name
-from augcompress.memory import keep_freed_memory
-from augcompress.statistics import student_t
+from augcompress.system.memory import keep_freed_memory
 from tests.benchmarks.augmentation_cases import SINGLE, WHOLE, Case, Contender, contenders
 from tests.benchmarks.recipes import publish
 

@@ -18,8 +18,8 @@ import sys
 import tarfile
 from pathlib import Path
 
-from augcompress.differences import Comparison
-from augcompress.figures import difference_text, value_text
+from augcompress.evidence.differences import Comparison
+from augcompress.evidence.formatting import difference_text, value_text
 from tests.benchmarks.recipes import publish
 
 CIFAR = "cifar10-resnet56-to-resnet20.yaml"

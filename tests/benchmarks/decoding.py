@@ -25,11 +25,11 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch.utils.data import DataLoader, Dataset
 
-from augcompress.cpus import available_cpus
 from augcompress.datasets.image_folder import ImageFolder
 from augcompress.datasets.images import load_image
 from augcompress.datasets.splits import decode
-from augcompress.figures import value_text
+from augcompress.evidence.formatting import value_text
+from augcompress.system.cpus import available_cpus
 from tests.benchmarks.comparisons import public_images
 from tests.benchmarks.recipes import publish
 from tests.benchmarks.studies import change_text, perform

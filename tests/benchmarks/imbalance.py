@@ -16,7 +16,7 @@ from typing import Any
 
 from augcompress.datasets import DataFacts, class_counts
 from augcompress.datasets.digits import Digits
-from augcompress.figures import value_text
+from augcompress.evidence.formatting import value_text
 from augcompress.search.study import Study
 from tests.benchmarks.recipes import publish
 from tests.benchmarks.studies import change_text, perform

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from augcompress.figures import bytes_text, three_digits
+from augcompress.evidence.formatting import bytes_text, three_digits
+from augcompress.evidence.records import Measurement, read_measurements
 from augcompress.measures import BENCH_SCRIPT
-from augcompress.records import Measurement, read_measurements
 from tests.benchmarks.recipes import publish
 
 MODEL = Path("runs/benchmarks/digits/export/model.onnx")

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from augcompress.rundir import write_aside
+from augcompress.storage.files import write_aside
 from tests.benchmarks.comparisons import public_images
 from tests.benchmarks.recipes import publish
 

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from augcompress.assembly.machine import examine
-from augcompress.predictions import PREDICTIONS_FILE, Predictions
+from augcompress.evidence.predictions import PREDICTIONS_FILE, Predictions
+from augcompress.evidence.statistics import student_t
+from augcompress.running.environment import examine
 from augcompress.search import read_study
 from augcompress.search.study import Study
-from augcompress.statistics import student_t
 from tests.benchmarks.comparisons import augcompress
 from tests.benchmarks.recipes import publish
 

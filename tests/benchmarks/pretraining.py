@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from augcompress.assembly.machine import examine
-from augcompress.figures import difference_text, percent, value_text
-from augcompress.records import Measurement
-from augcompress.runs import read_run
+from augcompress.evidence.formatting import difference_text, percent, value_text
+from augcompress.evidence.records import Measurement
+from augcompress.evidence.statistics import student_t
+from augcompress.running.environment import examine
 from augcompress.search import read_study
 from augcompress.search.study import Study
 from augcompress.spec import read_raw
-from augcompress.statistics import student_t
+from augcompress.storage.runs import read_run
 from tests.benchmarks.comparisons import augcompress
 from tests.benchmarks.recipes import publish
 from tests.benchmarks.studies import change_text

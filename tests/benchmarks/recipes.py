@@ -14,14 +14,15 @@ import os
 import re
 from pathlib import Path
 
-from augcompress.assembly.context import Context
-from augcompress.assembly.machine import examine
-from augcompress.figures import bytes_text, value_text
-from augcompress.progress import ConsoleProgress
-from augcompress.records import Measurement, RunResult
-from augcompress.rundir import RECORD_FILE, RunDir
+from augcompress.evidence.formatting import bytes_text, value_text
+from augcompress.evidence.records import Measurement, RunResult
+from augcompress.running.context import Context
+from augcompress.running.environment import examine
 from augcompress.spec import load
 from augcompress.stages import run
+from augcompress.storage.files import RECORD_FILE
+from augcompress.storage.run_directory import RunDir
+from augcompress.system.progress import ConsoleProgress
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 DATA = {"digits": "", "fashion-mnist": "fashion-mnist"}

@@ -13,7 +13,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from augcompress.figures import value_text
+from augcompress.evidence.formatting import value_text
 from augcompress.search.study import Study
 from tests.benchmarks.recipes import publish
 from tests.benchmarks.studies import change_text, perform

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import gammaln, xlogy
 from scipy.stats import binom
 
-from augcompress.statistics import (
+from augcompress.evidence.statistics import (
     clopper_pearson,
     ece,
     holm,
@@ -26,8 +26,8 @@ from augcompress.statistics import (
     student_t,
     wilson,
 )
-from augcompress.statistics.intervals import percentiles, resampled
-from augcompress.statistics.paired import tango_ends
+from augcompress.evidence.statistics.intervals import percentiles, resampled
+from augcompress.evidence.statistics.paired import tango_ends
 from tests.benchmarks.recipes import publish
 
 CASES = 100_000

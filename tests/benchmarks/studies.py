@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from augcompress.figures import difference_text
-from augcompress.records import Measurement
+from augcompress.evidence.formatting import difference_text
+from augcompress.evidence.records import Measurement
 from augcompress.search.study import Study, read_study
 
 

@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from augcompress.cpus import available_cpus
-from augcompress.figures import three_digits
+from augcompress.evidence.formatting import three_digits
+from augcompress.evidence.statistics import student_t
 from augcompress.measures.bench import cpu_name
-from augcompress.statistics import student_t
+from augcompress.system.cpus import available_cpus
 from augcompress.training import resolve_precision
 from tests.benchmarks.recipes import publish
 from tests.benchmarks.throughput_loops import WARM_UP, Clock, Place, Work

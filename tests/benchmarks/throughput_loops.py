@@ -18,15 +18,16 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from augcompress.assembly.artifacts import new_network
-from augcompress.assembly.context import Context
-from augcompress.assembly.fitting import batches_for, engine_for
-from augcompress.assembly.learners import Lesson, StudentLearner, freeze
-from augcompress.assembly.scoring import accuracy_scorer
 from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
-from augcompress.rundir import RunDir
+from augcompress.learning.fitting import batches_for, engine_for
+from augcompress.learning.setup import Lesson
+from augcompress.learning.student import StudentLearner, freeze
+from augcompress.networks.opening import new_network
+from augcompress.running.context import Context
+from augcompress.scoring.scores import accuracy_scorer
 from augcompress.spec import Spec, validate
+from augcompress.storage.run_directory import RunDir
 from augcompress.training import fit, resolve_precision
 
 WARM_UP = 5

@@ -16,8 +16,8 @@ from scipy.stats import binomtest, ttest_1samp
 from augcompress.compare import Contender, compare, differing
 from augcompress.compare.contenders import last_stage
 from augcompress.errors import AugcompressError
-from augcompress.predictions import Predictions
-from augcompress.statistics import tango, wilson
+from augcompress.evidence.predictions import Predictions
+from augcompress.evidence.statistics import tango, wilson
 
 RUN = Path("runs/tiny")
 N = 200

@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from augcompress.evidence.records import read_measurements
 from augcompress.measures import BENCH_SCRIPT
-from augcompress.records import read_measurements
 
 
 @pytest.fixture

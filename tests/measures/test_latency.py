@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from augcompress.errors import AugcompressError
+from augcompress.evidence.records import Measurement
 from augcompress.measures import BENCH_SCRIPT, MeasureName, bench, footprint, timing
 from augcompress.measures.bench import (
     Candidate,
@@ -25,7 +26,6 @@ from augcompress.measures.bench import (
     warm_up,
 )
 from augcompress.measures.latency import cpu_name
-from augcompress.records import Measurement
 
 
 class Clock:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from augcompress.predictions import Predictions, save_arrays
-from augcompress.records import Layer, Measurement, write_layers, write_measurements
-from augcompress.statistics.intervals import wilson
+from augcompress.evidence.predictions import Predictions, save_arrays
+from augcompress.evidence.records import Layer, Measurement, write_layers, write_measurements
+from augcompress.evidence.statistics.intervals import wilson
 
 CLASSES = ("cat", "<b>&", 'quo"te', "Ärmel", "x" * 30)
 STAGES = ("augment", "train_teacher", "distill", "prune", "quantize", "export")

@@ -14,9 +14,9 @@ from end_to_end import SHIPPED_FILES
 from synthetic_runs import CLASSES, STAGES, predictions, write_run
 
 from augcompress.errors import AugcompressError
-from augcompress.figures import percent, value_text
-from augcompress.predictions import Predictions
-from augcompress.records import Verdict, read_measurements, write_measurements
+from augcompress.evidence.formatting import percent, value_text
+from augcompress.evidence.predictions import Predictions
+from augcompress.evidence.records import Verdict, read_measurements, write_measurements
 from augcompress.report import SECTIONS, build, write
 from augcompress.report.content import without_folders
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from augcompress.batch import Batch
 from augcompress.errors import AugcompressError
-from augcompress.records import SilentReporter
+from augcompress.system.reporter import SilentReporter
 from augcompress.training import (
     AdamW,
     Constant,

@@ -1,0 +1,118 @@
+"""Two models on the same images: by how much they differ, and what a comparison finds."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from augcompress.evidence.predictions import Predictions
+from augcompress.evidence.records import Measurement
+from augcompress.evidence.statistics.intervals import LEVEL
+from augcompress.evidence.statistics.paired import discordant, tango
+
+
+def are_same_images(ours: Predictions, theirs: Predictions) -> bool:
+    """Whether two models answered the same images, in the same order; the data's digest is asked
+    where both know it."""
+    same_data = not (ours.data and theirs.data) or ours.data == theirs.data
+    return (
+        same_data
+        and ours.split == theirs.split
+        and np.array_equal(ours.index, theirs.index)
+        and np.array_equal(ours.labels, theirs.labels)
+    )
+
+
+def top1_difference(
+    ours: Predictions,
+    theirs: Predictions,
+    *,
+    subject: str | None = None,
+    baseline: str | None = None,
+    level: float = LEVEL,
+) -> Measurement:
+    """Top-1 of the first minus top-1 of the second on the same images, with Tango's score interval
+    (Tango 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B).
+
+    Both hold the same images in the same order.
+    """
+    gained, lost = discordant(ours.right, theirs.right)
+    n = len(ours.labels)
+    low, high = tango(gained, lost, n, level)
+    return Measurement(
+        name="top1_difference",
+        value=(gained - lost) / n,
+        better="higher",
+        n=n,
+        low=low,
+        high=high,
+        level=level,
+        method="tango",
+        split=ours.split or None,
+        subject=subject,
+        baseline=baseline,
+        conditions={"only_subject_right": gained, "only_baseline_right": lost},
+    )
+
+
+class Pair(BaseModel):
+    """One model against another, both on the same images."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    baseline: str
+    model: str
+    top1: tuple[Measurement, Measurement]
+    """Of the baseline and of the model; with several seeds, of the first."""
+    differences: list[Measurement]
+    """Model minus baseline, each with its interval; the first is that of top-1."""
+    agreement: Measurement
+    only_model_right: int
+    """Images, over all seeds."""
+    only_baseline_right: int
+    p_value: float | None
+    """Two-sided, that there is no difference in top-1: McNemar's exact test, with several seeds
+    the paired t test over them; None: not to be told."""
+    p_adjusted: float | None
+    """After Holm's correction for the number of comparisons."""
+    test: str
+    """mcnemar_exact or paired_t."""
+    margin: float
+    """How much worse still counts as not worse, a fraction."""
+    not_worse: bool
+    """Is the lower end of the difference's interval above the margin?"""
+
+    @property
+    def difference(self) -> Measurement:
+        """That of top-1."""
+        return self.differences[0]
+
+
+class Comparison(BaseModel):
+    """What `compare` found."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    split: str
+    n: int
+    """Images."""
+    level: float
+    pairs: list[Pair]
+
+
+class Differing(BaseModel):
+    """An image that two models put into different classes."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    index: int
+    """Its position in the data set."""
+    position: int
+    """Its position in the split."""
+    label: str
+    baseline_said: str
+    baseline_confidence: float
+    model_said: str
+    model_confidence: float
+    right: str
+    """baseline, model or neither."""

@@ -1,0 +1,26 @@
+"""A network put together with what it learns from, for `fit`; and the stages' ways of training."""
+
+from __future__ import annotations
+
+from augcompress.learning.fitting import engine_for, finish, train
+from augcompress.learning.linear_probe import Probe, linear_probe
+from augcompress.learning.pretraining import WHERE, pretrain
+from augcompress.learning.resolution import check_takes, share_at, shrunk
+from augcompress.learning.setup import Lesson
+from augcompress.learning.shrinking import make_probe, shrink
+
+__all__ = [
+    "WHERE",
+    "Lesson",
+    "Probe",
+    "check_takes",
+    "engine_for",
+    "finish",
+    "linear_probe",
+    "make_probe",
+    "pretrain",
+    "share_at",
+    "shrink",
+    "shrunk",
+    "train",
+]

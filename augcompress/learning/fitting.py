@@ -1,0 +1,114 @@
+"""What the training stages share: the engine, the fit, the checkpoint, its measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from augcompress.datasets import Batches
+from augcompress.errors import AugcompressError
+from augcompress.evidence import Measurement
+from augcompress.learning.setup import Lesson
+from augcompress.learning.student import StudentLearner
+from augcompress.models import check_batch_of_one
+from augcompress.networks import WEIGHTS, Network, save_network
+from augcompress.running import Context, Output, led
+from augcompress.scoring import accuracy, accuracy_scorer, costs, network_answer, predict
+from augcompress.training import Engine, FitResult, Training, fit, resolve_precision
+
+EVENTS = "events"
+"""Folder of TensorBoard's event files in a stage's folder."""
+
+
+def engine_for(context: Context, stage: str, training: Training | None, folder: Path) -> Engine:
+    """Where and how a stage trains."""
+    precision = training.precision if training is not None else "fp32"
+    return Engine(
+        device=context.device,
+        precision=resolve_precision(precision, context.device),
+        where=stage,
+        reporter=context.reporter,
+        state=folder / "state",
+        log=folder / "log.jsonl",
+        events=folder / EVENTS if training is not None and training.tensorboard else None,
+        processes=context.processes,
+    )
+
+
+def train(
+    context: Context, network: Network, lesson: Lesson, training: Training, folder: Path
+) -> list[str]:
+    """Fit a network in place; says how it went."""
+    engine = engine_for(context, lesson.where, training, folder)
+    result = learn(context, network.module, lesson, training, engine)
+    return [how_it_went(result, training, engine)]
+
+
+def learn(
+    context: Context, module: nn.Module, lesson: Lesson, training: Training, engine: Engine
+) -> FitResult:
+    """Teach a lesson to a network, in place.
+
+    Raises AugcompressError when batches are too small for what is asked of them.
+    """
+    learner = StudentLearner(module, lesson, context, accuracy_scorer(context, engine))
+    batches = batches_for(context, lesson, training)
+    at_a_time = training.batch_size // (context.processes.world * training.accumulation)
+    if at_a_time == 1 and training.batch_norm != "frozen":
+        check_batch_of_one(module, learner.example, f"{lesson.where}.training.batch_size")
+    return fit(learner, batches, training, engine)
+
+
+def how_it_went(result: FitResult, training: Training, engine: Engine) -> str:
+    """A sentence for people."""
+    weights = "moving average of the weights, " if result.averaged else ""
+    notes = [f"{weights}best epoch {result.best_epoch} of {result.epochs} (on validation)"]
+    if result.epochs < training.epochs:
+        notes.append(f"stopped early, {training.epochs} were planned")
+    if result.pieces > training.accumulation:
+        notes.append(f"each batch in {result.pieces} pieces, as memory ran out")
+    return ", ".join([*notes, engine.precision])
+
+
+def batches_for(context: Context, lesson: Lesson, training: Training) -> Batches:
+    """This process's batches for a lesson.
+
+    Raises AugcompressError when they leave an augmentation nothing to mix with.
+    """
+    world = context.processes.world
+    mixing = [one.kind for one in lesson.augmentations if getattr(one, "mixes", False)]
+    if mixing and training.batch_size // world // training.accumulation < 2:
+        raise AugcompressError(
+            f"{lesson.where}.training.batch_size: {training.batch_size} leaves {mixing[0]} no"
+            f" second image in each of {world} processes and {training.accumulation} pieces; raise"
+            f" it, or leave {mixing[0]} out"
+        )
+    return context.training_batches(
+        training.batch_size, context.processes, lesson.where, lesson.sampling
+    )
+
+
+def finish(
+    context: Context,
+    network: Network,
+    folder: Path,
+    notes: list[str],
+    extra: list[Measurement] | None = None,
+) -> Output:
+    """Save the network and measure it on validation; of several processes, the first does."""
+    measured = led(context, lambda: _finish(context, network, folder, notes, extra or []))
+    return measured or Output(WEIGHTS)
+
+
+def _finish(
+    context: Context,
+    network: Network,
+    folder: Path,
+    notes: list[str],
+    extra: list[Measurement],
+) -> Output:
+    save_network(network, folder)
+    found = predict(network_answer(network.module, context.device), context, "validation")
+    rows = accuracy(found, WEIGHTS) + costs(network, context, WEIGHTS) + extra
+    return Output(WEIGHTS, rows, found, notes)

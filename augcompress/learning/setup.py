@@ -1,0 +1,25 @@
+"""What a network is trained with, beside the loop's own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from augcompress.running import PLAIN
+from augcompress.spec import Sampling
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student learns from: a stage's objectives, augmentations and teachers."""
+
+    where: str
+    objectives: Sequence[Any]
+    augmentations: Sequence[Any]
+    teachers: Sequence[nn.Module] = ()
+    teacher_view: str = "same"
+    after_step: Sequence[Callable[[], None]] = ()
+    sampling: Sampling = PLAIN

@@ -1,0 +1,191 @@
+"""Learners: student, teachers, objectives and augmentation put together for `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from augcompress.augmentations import build_pipeline
+from augcompress.batch import Batch, Progress
+from augcompress.datasets import class_counts
+from augcompress.errors import AugcompressError
+from augcompress.learning.resolution import check_takes, share_at, shrunk
+from augcompress.learning.setup import Lesson
+from augcompress.models import backbone_layers
+from augcompress.networks import images_of
+from augcompress.objectives import FeatureTaps, ObjectiveFacts, Taps, View
+from augcompress.running import Context
+from augcompress.scoring.sample_loss import loss_of
+from augcompress.spec import Sampling
+from augcompress.training import Learner, Score
+
+
+class StudentLearner(Learner):
+    """One student under any objectives; without teachers it is plain training."""
+
+    def __init__(
+        self,
+        student: nn.Module,
+        lesson: Lesson,
+        context: Context,
+        score: Callable[[nn.Module], Score],
+    ) -> None:
+        super().__init__()
+        student.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.student = student
+        self.lesson, self.seed, self._score = lesson, context.spec.seed, score
+        self.progress, self.gather = Progress(), context.processes.gather
+        self.encode, self.names = context.data.encode, names_of(lesson.objectives)
+        self.teachers = tuple(freeze(t, context.device) for t in lesson.teachers)  # no submodules
+        wanted = [objective.taps() for objective in lesson.objectives]
+        self.student_layers = tuple(name for taps in wanted for name in taps.student)
+        self.teacher_layers = tuple(name for taps in wanted for name in taps.teacher)
+        self.reaches_all = not all(taps.student for taps in wanted)  # layers may end below the head
+        where, facts_of_data = f"{lesson.where}.augment", context.augmentation_facts
+        self.augment = build_pipeline(list(lesson.augmentations), facts_of_data, where)
+        self.loss = loss_of(student, self.sized)
+        self.emphasis = emphasis_of(context, lesson.sampling)
+        self.example = context.example().to(context.device)
+        facts = self.objective_facts(context)
+        self.objectives = nn.ModuleDict(
+            {
+                f"{position}_{objective.kind}": objective.build(facts)
+                for position, objective in enumerate(lesson.objectives)
+            }
+        ).to(context.device)
+
+    def objective_facts(self, context: Context) -> ObjectiveFacts:
+        """Shapes of the tapped features, from a real pair of images.
+
+        Raises AugcompressError when an objective needs a teacher and there is none.
+        """
+        for position, objective in enumerate(self.lesson.objectives):
+            if getattr(objective, "needs_teacher", False) and not self.teachers:
+                raise AugcompressError(
+                    f"{self.lesson.where}.objectives.{position}: {objective.kind} needs a teacher"
+                    " and there is none; add train_teacher or give --teacher"
+                )
+        for network in (self.student, *self.teachers):
+            resolution = self.lesson.sampling.resolution
+            check_takes(network, self.example, resolution, f"{self.lesson.where}.sampling")
+        with torch.no_grad():
+            student = shapes_of(self.student, self.student_layers, self.example)
+            teachers = [shapes_of(t, self.teacher_layers, self.example) for t in self.teachers]
+        return ObjectiveFacts(
+            samples=int(context.data.train.index.max()) + 1,
+            classes=len(context.data.classes),
+            student_shapes=student,
+            teacher_shapes=teachers[0] if teachers else {},
+        )
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted losses by objective."""
+        clean = batch.scaled()
+        with torch.no_grad(), torch.autocast(clean.index.device.type, enabled=False):
+            seen = self.encode(self.augmented(clean))
+            same = self.lesson.teacher_view == "same"
+            shown = self.sized((seen if same else self.encode(clean)).images())
+            images = shown if same else self.sized(seen.images())
+        logits, features = observed(self.student, self.student_layers, images)
+        with torch.no_grad():
+            taught = [observed(t, self.teacher_layers, shown) for t in self.teachers]
+        view = View(
+            student_logits=logits,
+            teacher_logits=[teacher_logits for teacher_logits, _ in taught],
+            targets=seen.targets,
+            index=seen.index,
+            student_features=features,
+            teacher_features=[teacher_features for _, teacher_features in taught],
+            gather=self.gather,
+        )
+        with torch.autocast(logits.device.type, enabled=False):
+            modules = self.objectives.values()
+            weighted = zip(self.lesson.objectives, modules, strict=True)
+            losses = [objective.weight * module(view) for objective, module in weighted]
+            return dict(zip(self.names, losses, strict=True))
+
+    def augmented(self, clean: Batch) -> Batch:
+        """The batch as it is learned from, in its full size."""
+        if not self.lesson.augmentations:
+            return clean
+        emphasis = None
+        if self.emphasis is not None and clean.targets is not None:
+            emphasis = clean.targets @ self.emphasis.to(clean.targets)
+        return self.augment(
+            clean, seed=self.seed, progress=self.progress, loss=self.loss, emphasis=emphasis
+        )
+
+    def sized(self, images: Tensor) -> Tensor:
+        """Images as networks see them now: smaller while `resolution` says so."""
+        share = share_at(self.lesson.sampling.resolution, self.progress.epochs_done)
+        return shrunk(images, share)
+
+    def score(self) -> Score:
+        """Top-1 on validation."""
+        return self._score(self.student)
+
+    def backbone(self) -> Sequence[nn.Module]:
+        return backbone_layers(self.student, self.example)
+
+    def networks(self) -> Sequence[nn.Module]:
+        """Student and teachers.
+
+        Raises AugcompressError when an objective reads their layers, which compiled ones hide.
+        """
+        if self.student_layers or self.teacher_layers:
+            readers = [o.kind for o in self.lesson.objectives if o.taps() != Taps()]
+            raise AugcompressError(
+                f"{self.lesson.where}.training.compile: objective {readers[0]} reads layers inside"
+                " the networks, which compiled ones hide; leave compile out"
+            )
+        return (self.student, *self.teachers)
+
+    def on_progress(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def after_step(self) -> None:
+        for hold in self.lesson.after_step:
+            hold()
+
+
+def emphasis_of(context: Context, sampling: Sampling) -> Tensor | None:
+    """Factor of every augmentation's probability for each class, `(classes,)`; None: all 1."""
+    if sampling.class_balance is None:
+        return None
+    counts = class_counts(context.data.train.labels, len(context.data.classes))
+    factors = torch.from_numpy(sampling.class_balance.emphasis(counts)).float()
+    return None if bool((factors == 1).all()) else factors
+
+
+def names_of(objectives: Sequence[Any]) -> list[str]:
+    """The kinds of the objectives, numbered where a kind stands more than once."""
+    kinds = [objective.kind for objective in objectives]
+    return [f"{k}_{i}" if kinds.count(k) > 1 else k for i, k in enumerate(kinds)]
+
+
+def freeze(module: nn.Module, device: torch.device) -> nn.Module:
+    """A teacher: evaluation mode, no gradients."""
+    module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module.eval().requires_grad_(False)
+
+
+def observed(
+    network: nn.Module, layers: Sequence[str], images: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits `(N,classes)` in fp32, and the outputs of the named layers."""
+    with FeatureTaps(network, layers) as taps:
+        logits = network(images_of(images))
+        return logits.float(), taps.take()
+
+
+def shapes_of(
+    network: nn.Module, layers: Sequence[str], example: Tensor
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of the named layers' outputs, without the batch."""
+    was_training = network.training
+    _, features = observed(network.eval(), layers, example)
+    network.train(was_training)
+    return {name: tuple(value.shape[1:]) for name, value in features.items()}

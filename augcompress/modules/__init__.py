@@ -1,0 +1,8 @@
+"""What several rooms need of torch modules: evaluation mode, named points."""
+
+from __future__ import annotations
+
+from augcompress.modules.evaluation import in_evaluation
+from augcompress.modules.points import DOMAIN, OPERATOR
+
+__all__ = ["DOMAIN", "OPERATOR", "in_evaluation"]

@@ -1,0 +1,34 @@
+"""A network on disk and in memory: checkpoints, foreign weights, graphs, heads."""
+
+from __future__ import annotations
+
+from augcompress.networks.checkpoint import (
+    DESCRIPTION,
+    GRAPH,
+    WEIGHTS,
+    Applied,
+    Network,
+    load_network,
+    save_network,
+)
+from augcompress.networks.graphs import open_graph, same_but_for_metadata, stored_types
+from augcompress.networks.heads import headless, set_head
+from augcompress.networks.opening import images_of, new_network, open_network
+
+__all__ = [
+    "DESCRIPTION",
+    "GRAPH",
+    "WEIGHTS",
+    "Applied",
+    "Network",
+    "headless",
+    "images_of",
+    "load_network",
+    "new_network",
+    "open_graph",
+    "open_network",
+    "same_but_for_metadata",
+    "save_network",
+    "set_head",
+    "stored_types",
+]

@@ -1,0 +1,25 @@
+"""How any stage is carried out: what it is given, its key, its lock, its commit."""
+
+from __future__ import annotations
+
+from augcompress.running.context import EVALUATION_BATCH, PLAIN, SMOKE_IMAGES, Context
+from augcompress.running.environment import examine
+from augcompress.running.rank_zero import led
+from augcompress.running.runner import Runner, check_source_is_used
+from augcompress.running.stage import Input, Inputs, Output, Sources, Stage
+
+__all__ = [
+    "EVALUATION_BATCH",
+    "PLAIN",
+    "SMOKE_IMAGES",
+    "Context",
+    "Input",
+    "Inputs",
+    "Output",
+    "Runner",
+    "Sources",
+    "Stage",
+    "check_source_is_used",
+    "examine",
+    "led",
+]

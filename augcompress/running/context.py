@@ -1,0 +1,209 @@
+"""What every stage is given: the recipe, the run directory, the device, the data when it asks."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from augcompress.augmentations import AugmentationFacts, channel_covariance
+from augcompress.batch import Batch
+from augcompress.component import key_of
+from augcompress.datasets import (
+    Batches,
+    Data,
+    DataFacts,
+    Split,
+    fit_normalization,
+)
+from augcompress.errors import AugcompressError
+from augcompress.models import ModelFacts
+from augcompress.running.data_notes import data_notes
+from augcompress.spec import Sampling, Spec
+from augcompress.storage import RunDir, digest_json
+from augcompress.system import Reporter, SilentReporter
+from augcompress.training import ALONE, Processes
+
+EVALUATION_BATCH = 256
+SMOKE_IMAGES = 320
+COLOUR_SAMPLE = 2000
+PLAIN = Sampling()
+
+
+@dataclass
+class Context:
+    """One invocation: settings that are no part of the recipe, and the data, opened on demand."""
+
+    spec: Spec
+    run: RunDir
+    recipe: str = ""
+    """The recipe as it was named, for messages."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    reporter: Reporter = field(default_factory=SilentReporter)
+    force: bool = False
+    source: str | None = None
+    """`--from`: the stage or file that this stage starts from."""
+    teacher: str | None = None
+    """`--teacher`: a file that stands in for the recipe's teacher."""
+    processes: Processes = ALONE
+    """Who trains along."""
+    smoke: bool = False
+    """`--smoke`: a sliver of the data, for training and for measuring."""
+
+    @cached_property
+    def data(self) -> Data:
+        """The data set, decoded; stages that are already done never ask for it."""
+        self.reporter.message(f"reading data: {self.spec.data.kind}")
+        at_most = SMOKE_IMAGES if self.smoke else None
+        data = self.spec.data.build(DataFacts(seed=self.spec.seed, at_most=at_most))
+        for note in data_notes(data):
+            self.reporter.message(note)
+        return data
+
+    def keep_spec(self) -> None:
+        """Write the resolved recipe into the run directory, for whoever reads the run later."""
+        self.run.write_text("spec.json", self.spec.model_dump_json(indent=1) + "\n")
+
+    def data_notes(self) -> list[str]:
+        """What a user should know of the data, in sentences."""
+        return data_notes(self.data)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the data's content; decodes nothing."""
+        return self.spec.data.fingerprint()
+
+    def data_key(self) -> object:
+        """What of the data decides a stage's result."""
+        return [self.fingerprint, key_of(self.spec.data), self.smoke]
+
+    @cached_property
+    def recipe_digest(self) -> str:
+        """Digest of everything in the recipe that decides results."""
+        spec = self.spec
+        sections = [[n, getattr(spec, n)] for n in spec.stages() if n != "augment"]
+        augment = [spec.augment.pipeline, spec.augment.sampling]
+        return digest_json(key_of([spec.seed, spec.data, augment, sections]))
+
+    @property
+    def version(self) -> str:
+        """The package's version."""
+        return importlib.metadata.version("augcompress")
+
+    @property
+    def model_facts(self) -> ModelFacts:
+        """What a model must fit."""
+        return ModelFacts(len(self.data.classes), self.data.channels, self.data.size)
+
+    @property
+    def augmentation_facts(self) -> AugmentationFacts:
+        """What an augmentation may know."""
+        data = self.data
+        return AugmentationFacts(
+            samples=len(data.train),
+            classes=len(data.classes),
+            channels=data.channels,
+            size=data.size,
+            mean=self.mean_colour,
+            seed=self.spec.seed,
+            covariance=self.colour_covariance,
+        )
+
+    @cached_property
+    def mean_colour(self) -> tuple[float, ...]:
+        """Mean of each channel over the training images, in [0,1]; the constants of the recipe
+        where it gives some."""
+        data = self.data
+        how = getattr(self.spec.data, "normalization", None)  # a plug-in may have none
+        if how in ("none", "minmax"):
+            return tuple(fit_normalization("standardize", data.train, data.channels)[0])
+        return tuple(data.mean)
+
+    def colour_covariance(self) -> torch.Tensor:
+        """`(C,C)` covariance of the training images' colours, in [0,1]: of at most 2,000 of them,
+        evenly spread."""
+        return self._colour_covariance
+
+    @cached_property
+    def _colour_covariance(self) -> torch.Tensor:
+        train = self.split("train")
+        count = min(COLOUR_SAMPLE, len(train))
+        chosen = np.linspace(0, len(train) - 1, count).round().astype(np.int64)
+        return channel_covariance(train.fetch(chosen))
+
+    def split(self, name: str) -> Split:
+        """`train`, `validation` or `test`.
+
+        Raises AugcompressError when the split is empty.
+        """
+        split = getattr(self.data, name)
+        if len(split) == 0:
+            raise AugcompressError(f"data: the {name} split is empty; give it images")
+        return split
+
+    def training_batches(
+        self,
+        batch_size: int,
+        processes: Processes = ALONE,
+        where: str = "data",
+        sampling: Sampling = PLAIN,
+    ) -> Batches:
+        """Shuffled training batches, or this process's share of each; the incomplete last one is
+        dropped.  Probes and calibration see whole batches in every process, and plain ones.
+
+        Raises AugcompressError when the split is smaller than a batch.
+        """
+        return Batches(
+            self.split("train"),
+            len(self.data.classes),
+            batch_size,
+            shuffle=True,
+            seed=self.spec.seed,
+            drop_last=True,
+            rank=processes.rank,
+            world=processes.world,
+            balance=sampling.class_balance,
+            repeat=sampling.repeat,
+            where=f"{where}.training",
+        )
+
+    def evaluated(self, split: str, limit: int | None = None) -> Split:
+        """A split as it is measured: all of it; or `limit` samples, evenly spread, as folders are
+        sorted by class."""
+        part = self.split(split)
+        limit = EVALUATION_BATCH if limit is None and self.smoke else limit
+        if limit is None or limit >= len(part):
+            return part
+        return part.take(np.linspace(0, len(part) - 1, limit).round().astype(np.int64))
+
+    def evaluation_batches(self, split: str, limit: int | None = None) -> Iterator[Batch]:
+        """Batches of a split in order, every sample once; or of `limit` of them."""
+        part, classes = self.evaluated(split, limit), len(self.data.classes)
+        batches = Batches(part, classes, EVALUATION_BATCH, shuffle=False, seed=self.spec.seed)
+        return batches.epoch(0)
+
+    def example(self) -> torch.Tensor:
+        """Two real validation images `(2,C,H,W)` in [0,1], for tracing and counting."""
+        images = next(self.evaluation_batches("validation", 2)).scaled().images()
+        return images[[0, -1]].clone()
+
+    def seed_everything(self, *words: str | int) -> None:
+        """Start torch's stream (initial weights, dropout) at a place that the recipe's seed and
+        these words decide: other words, another place."""
+        digest = digest_json([self.spec.seed, *words])
+        torch.manual_seed(int(digest[:16], 16) >> 1)
+
+    def file(self, given: str) -> Path:
+        """A file from the command line.
+
+        Raises AugcompressError when there is none.
+        """
+        path = Path(given).expanduser()
+        if not path.is_file():
+            raise AugcompressError(f"{given}: no such file; check the path")
+        return path

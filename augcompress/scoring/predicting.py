@@ -1,0 +1,98 @@
+"""Predictions: any artefact run over a split, always in fp32 when it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from onnxruntime import InferenceSession
+from torch import nn
+
+from augcompress.augmentations import build_pipeline
+from augcompress.batch import Batch, Progress
+from augcompress.evidence import Predictions
+from augcompress.exporters import open_session, run
+from augcompress.networks import Network, images_of, open_graph, open_network
+from augcompress.running import Context
+from augcompress.spec.sections import TestTimeAugmentation
+
+Answer = Callable[[Batch], np.ndarray]  # scaled batch -> probabilities (N, classes) float32
+
+
+def network_answer(network: nn.Module, device: torch.device) -> Answer:
+    """A network as a function, in fp32."""
+    network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def answer(batch: Batch) -> np.ndarray:
+        with torch.inference_mode():
+            logits = network(images_of(batch.to(device).images())).float().cpu().numpy()
+        return softmax(logits)
+
+    return answer
+
+
+def graph_answer(file: Path | bytes) -> Answer:
+    """An ONNX file, or its bytes, as a function, run as it ships."""
+    session = open_session(file)
+    return lambda batch: session_answer(session, batch.images().numpy())
+
+
+def session_answer(session: InferenceSession, images: np.ndarray) -> np.ndarray:
+    """Probabilities `(N,classes)` for images, uint8 or in [0,1].  The output's name tells whether
+    the file gives them or logits; those of a quantised file need not sum to 1 by themselves."""
+    outputs = run(session, images)
+    if session.get_outputs()[0].name != "probabilities":
+        return softmax(outputs)
+    shares = np.clip(outputs, 0, None)
+    return (shares / np.clip(shares.sum(1, keepdims=True), 1e-12, None)).astype(np.float32)
+
+
+def open_answer(context: Context, path: Path, where: str) -> tuple[Answer, Network | None]:
+    """Any artefact as a function: a graph of whatever origin, a checkpoint, foreign weights.
+
+    Raises AugcompressError when it cannot be opened or does not fit the data.
+    """
+    if path.suffix == ".onnx":
+        return graph_answer(open_graph(context, path).SerializeToString()), None
+    teacher = context.spec.train_teacher
+    model = teacher.model if teacher is not None else None
+    network = open_network(context, path, model, where)
+    return network_answer(network.module, context.device), network
+
+
+def averaged(answer: Answer, context: Context, views: TestTimeAugmentation) -> Answer:
+    """The mean of the probabilities over a batch as it is and augmented versions of it."""
+    where = "evaluate.test_time_augmentation.pipeline"
+    pipeline = build_pipeline(views.pipeline, context.augmentation_facts, where)
+
+    def answer_views(batch: Batch) -> np.ndarray:
+        seen = [batch]
+        for view in range(1, views.views):
+            drawn = pipeline(batch, seed=context.spec.seed, progress=Progress(), view=view)
+            seen.append(drawn)
+        return np.mean([answer(each) for each in seen], axis=0)
+
+    return answer_views
+
+
+def predict(answer: Answer, context: Context, split: str) -> Predictions:
+    """Probabilities for a whole split."""
+    part, outputs = context.evaluated(split), []
+    for batch in context.evaluation_batches(split):
+        outputs.append(answer(batch.scaled()))
+    return Predictions(
+        np.concatenate(outputs),
+        part.labels,
+        part.index,
+        classes=tuple(context.data.classes),
+        split=split,
+        data=context.fingerprint,
+    )
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities `(N,classes)` float32."""
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return (powers / powers.sum(1, keepdims=True)).astype(np.float32)

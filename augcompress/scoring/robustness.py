@@ -1,0 +1,84 @@
+"""Robust accuracy: an artefact's answers under disturbances, paired with its answers without."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from augcompress import measures
+from augcompress.augmentations import Pipeline, assemble
+from augcompress.batch import Batch, Progress
+from augcompress.errors import AugcompressError
+from augcompress.evidence import Measurement, Predictions
+from augcompress.networks import Network
+from augcompress.running import Context
+from augcompress.scoring.predicting import Answer, predict
+from augcompress.scoring.sample_loss import loss_of
+
+WHERE = "evaluate.robustness"
+NETWORKS = ("prune", "distill", "train_teacher", "pretrain")
+"""Stages that leave a network, the last first."""
+
+
+def robustness(
+    context: Context, answer: Answer, network: Network | None, clean: Predictions, subject: str
+) -> list[Measurement]:
+    """robust_top1 and robust_drop under each disturbance of the section.
+
+    Raises AugcompressError when one changes labels, or attacks what is no network.
+    """
+    rows = []
+    for position, setting in enumerate(context.spec.evaluate.robustness):
+        if network is None and getattr(setting, "needs_model", False):
+            raise AugcompressError(_no_network(context, position, setting.kind, subject))
+        pipeline = assemble([(position, setting)], context.augmentation_facts, WHERE)
+        context.reporter.message(f"evaluate: under {setting.kind}")
+        found = predict(disturbed(answer, context, pipeline, network), context, clean.split)
+        rows += measures.robustness(clean, found, subject=subject, conditions=told(setting))
+    return rows
+
+
+def disturbed(
+    answer: Answer, context: Context, pipeline: Pipeline, network: Network | None
+) -> Answer:
+    """The answers to disturbed images; those of an attack are found anew for this network."""
+    loss = None if network is None else loss_of(network.module)
+    device = torch.device("cpu") if network is None else context.device
+
+    def answer_disturbed(batch: Batch) -> np.ndarray:
+        moved = batch.to(device)
+        with torch.no_grad():
+            seen = pipeline(moved, seed=context.spec.seed, progress=Progress(), loss=loss)
+        _check_labels(pipeline, moved, seen)
+        return answer(seen)
+
+    return answer_disturbed
+
+
+def told(setting: Any) -> dict[str, Any]:
+    """What a number was measured under."""
+    settings = setting.model_dump(mode="json", exclude={"kind", "ramp"})
+    return {"under": setting.kind, **settings}
+
+
+def _check_labels(pipeline: Pipeline, before: Batch, after: Batch) -> None:
+    assert before.targets is not None
+    assert after.targets is not None
+    if not torch.equal(before.targets, after.targets):
+        position, setting = pipeline.numbered[0]
+        raise AugcompressError(
+            f"{WHERE}.{position}: {setting.kind} changes labels, and an answer has nothing to be"
+            " compared with; leave it out"
+        )
+
+
+def _no_network(context: Context, position: int, kind: str, subject: str) -> str:
+    stages = context.spec.stages()
+    known = next((stage for stage in NETWORKS if stage in stages), None)
+    advice = f"--from {known.replace('_', '-')}" if known else "--from WEIGHTS.safetensors"
+    return (
+        f"{WHERE}.{position}: {kind} needs the gradients of a network, and {subject} is a graph"
+        f" without; evaluate the network: {advice}"
+    )

@@ -1,0 +1,91 @@
+"""Scores of predictions, and what a network costs, as measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from augcompress import measures
+from augcompress.batch import Batch
+from augcompress.datasets import Batches
+from augcompress.evidence import Measurement, Predictions
+from augcompress.modules import in_evaluation
+from augcompress.networks import Network, images_of
+from augcompress.running import EVALUATION_BATCH, Context
+from augcompress.scoring.predicting import Answer, predict
+from augcompress.training import Engine, Score
+
+
+def accuracy_scorer(context: Context, engine: Engine) -> Callable[[nn.Module], Score]:
+    """Top-1 on validation as training sees it: the score that chooses the epoch.
+
+    Several processes share the images out, and all of them must ask for it.
+    """
+
+    def score(network: nn.Module) -> Score:
+        right = torch.zeros((), dtype=torch.int64, device=engine.device)
+        with torch.inference_mode(), in_evaluation(network), engine.autocast():
+            for batch in share_of(context, "validation"):
+                moved = batch.to(engine.device).scaled()
+                answers = network(images_of(moved.images())).argmax(1)
+                assert moved.targets is not None
+                right += (answers == moved.targets.argmax(1)).sum()
+        n = len(context.evaluated("validation"))
+        return Score(int(context.processes.total(right)) / n, n)
+
+    return score
+
+
+def share_of(context: Context, split: str) -> Iterator[Batch]:
+    """This process's batches of a split: every `world`-th sample, each in one process only."""
+    part, processes = context.evaluated(split), context.processes
+    if processes.world > 1:
+        part = part.take(np.arange(processes.rank, len(part), processes.world))
+    classes, seed = len(context.data.classes), context.spec.seed
+    return Batches(part, classes, EVALUATION_BATCH, shuffle=False, seed=seed).epoch(0)
+
+
+def accuracy(found: Predictions, subject: str, role: str = "") -> list[Measurement]:
+    """Top-1, and top-5 where there are more than five classes."""
+    ks = (1, 5) if found.probabilities.shape[1] > 5 else (1,)
+    rows = [
+        measures.top_k(found.probabilities, found.labels, k, split=found.split, subject=subject)
+        for k in ks
+    ]
+    return [with_role(row, role) for row in rows]
+
+
+def quality(found: Predictions, subject: str, role: str = "") -> list[Measurement]:
+    """Everything that predictions tell of a classifier."""
+    return [with_role(row, role) for row in measures.quality(found, subject=subject)]
+
+
+def calibrated(
+    answer: Answer, context: Context, found: Predictions, subject: str, role: str = ""
+) -> list[Measurement]:
+    """NLL and calibration error after temperature scaling fitted on validation."""
+    validation = predict(answer, context, "validation")
+    rows = measures.calibrated(validation, found, subject=subject)
+    return [with_role(row, role) for row in rows]
+
+
+def costs(network: Network, context: Context, subject: str, role: str = "") -> list[Measurement]:
+    """Parameters, those that are not zero, and multiply-adds for one image."""
+    example = context.example()
+    module = network.module.to("cpu").eval()
+    rows = [
+        measures.parameters(module, subject=subject),
+        measures.nonzero_parameters(module, subject=subject),
+        measures.macs(module, example[:1], subject=subject),
+    ]
+    return [with_role(row, role) for row in rows]
+
+
+def with_role(row: Measurement, role: str) -> Measurement:
+    """Marks whose measurement it is: teacher, float or shipped; limits look for that."""
+    if not role:
+        return row
+    return row.model_copy(update={"conditions": {**row.conditions, "role": role}})

@@ -1,0 +1,37 @@
+"""Run directories and the store of finished stages.  No torch."""
+
+from __future__ import annotations
+
+from augcompress.storage.files import (
+    RECORD_FILE,
+    STATE_FOLDER,
+    digest_file,
+    digest_json,
+    link_or_copy,
+    make_folder,
+    remove,
+    storage_errors,
+    write_aside,
+)
+from augcompress.storage.run_directory import RunDir
+from augcompress.storage.runs import RunSummary, clean, pipeline_of, read_run, runs
+from augcompress.storage.store import Entry
+
+__all__ = [
+    "RECORD_FILE",
+    "STATE_FOLDER",
+    "Entry",
+    "RunDir",
+    "RunSummary",
+    "clean",
+    "digest_file",
+    "digest_json",
+    "link_or_copy",
+    "make_folder",
+    "pipeline_of",
+    "read_run",
+    "remove",
+    "runs",
+    "storage_errors",
+    "write_aside",
+]

@@ -1,0 +1,167 @@
+"""Files written aside and renamed: nothing appears under a final name before it is whole."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from augcompress.errors import AugcompressError
+
+RECORD_FILE = "stage.json"
+STATE_FOLDER = "state"
+STORE_FOLDER = ".store"
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL_WORDS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "PytorchStreamWriter failed",
+    "inline_container.cc",  # torch.save, when its stream is cut short
+)
+
+
+class storage_errors:
+    """Turns a full disk and missing rights into AugcompressError; other errors pass.
+
+    Libraries wrap the system's error in their own classes, so a full disk is also known by words.
+    `free` is called on a full disk, to make room.
+    """
+
+    def __init__(self, folder: str | Path, free: Callable[[], None] | None = None) -> None:
+        self.folder, self.free = folder, free
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, AugcompressError) or not isinstance(error, Exception):
+            return
+        if is_disk_full(error):
+            if self.free is not None:
+                self.free()
+            raise AugcompressError(
+                f"{self.folder}: disk full; free some space (augcompress runs clean) or use "
+                "another --run-dir"
+            ) from error
+        if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+            raise AugcompressError(
+                f"{error.filename or self.folder}: {error.strerror or 'permission denied'}; "
+                "make it accessible or use another --run-dir"
+            ) from error
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a write failed for want of space, be it that a library has wrapped the error."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    return any(words in str(error) for words in _FULL_WORDS)
+
+
+@contextmanager
+def write_aside(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; what is written there becomes `path` at the end.
+
+    A reader sees the old file or the new one, never half of one; after an error, the old one.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    make_folder(path.parent)
+    try:
+        yield aside
+        sync(aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises AugcompressError when that is impossible.
+    """
+    try:
+        with storage_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AugcompressError(
+            f"{path}: cannot be made a folder ({error.strerror}); use another --run-dir"
+        ) from error
+
+
+def digest_file(path: str | Path) -> str:
+    """SHA-256 of a file's bytes.
+
+    Raises AugcompressError when it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise AugcompressError(f"{path}: {error.strerror}; give a readable file") from error
+
+
+def digest_json(payload: Any) -> str:
+    """SHA-256 of JSON data, whatever the order of its keys."""
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    """All files below a folder by their relative name, sorted."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in found}
+
+
+def link_or_copy(source: str, target: str) -> str:
+    """A second name for a file, or a copy where the file system has no hard links."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno in _FULL or isinstance(error, FileNotFoundError):
+            raise
+        shutil.copy2(source, target)
+    return target
+
+
+def swap(new: Path, folder: Path) -> None:
+    """Rename `new` to `folder`; what was there goes."""
+    old = folder.with_name(f".old-{folder.name}")
+    remove(old)
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(new, folder)
+    remove(old)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, be it there or not."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a folder's names are on the disk."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,171 @@
+"""The store of finished stages, by content key."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from augcompress.errors import AugcompressError
+from augcompress.storage.files import (
+    RECORD_FILE,
+    STATE_FOLDER,
+    files_of,
+    make_folder,
+    remove,
+    storage_errors,
+    swap,
+    sync,
+    write_aside,
+)
+
+FORMAT_VERSION = 1
+"""Version of `stage.json` and of the entries' layout; another version is a miss."""
+
+
+class Store:
+    """Finished stages by content key; an entry is never changed again."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def entry(self, stage: str, key: str) -> Entry:
+        """The place of a stage's result; `key` is a digest of everything that decides it."""
+        return Entry(self, stage, key)
+
+    @contextmanager
+    def lock(self, name: str, *, busy: str, wait_s: float = 0.0) -> Iterator[None]:
+        """Hold the OS lock `name`, which dies with this process.
+
+        Raises AugcompressError(`busy`) when another process holds it longer than `wait_s`.
+        """
+        make_folder(self.root)
+        lock = FileLock(self.root / f".lock-{name}", timeout=wait_s)
+        try:
+            with storage_errors(self.root):
+                lock.acquire()
+        except Timeout as error:
+            raise AugcompressError(busy) from error
+        except NotImplementedError as error:
+            raise AugcompressError(
+                f"{self.root}: this file system has no locks; use a --run-dir on a local disk"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+class Entry:
+    """One stage's place in the store: `path` when it is done, `work` while it is being made."""
+
+    def __init__(self, store: Store, stage: str, key: str) -> None:
+        self.store, self.stage, self.key = store, stage, key
+        self.name = f"{stage}-{key[:16]}"
+        self.path = store.root / self.name
+        self.work = store.root / f".work-{self.name}"
+        """Survives a kill: a killed stage resumes from `work/state`."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the stage's result is there, whole."""
+        return self.path.is_dir() and self.problem is None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the entry cannot be used although it is there, for people; None: nothing is wrong."""
+        if not self.path.exists():
+            return None
+        try:
+            record = self._read()
+        except (OSError, ValueError) as error:
+            return f"{self.path}: cannot be read ({error}); doing {self.stage} again"
+        wrong = self._mismatch(record)
+        return f"{self.path}: {wrong}; doing {self.stage} again" if wrong else None
+
+    def record(self) -> dict[str, Any]:
+        """What `commit` was given, with `version`, `stage`, `key` and `files` (bytes by name).
+
+        Raises AugcompressError when the stage is not done.
+        """
+        problem = self.problem
+        if problem is not None or not self.path.is_dir():
+            raise AugcompressError(problem or f"{self.path}: is not there; run {self.stage}")
+        return self._read()
+
+    @contextmanager
+    def writing(self, wait_s: float = 0.0, *, fresh: bool = False) -> Iterator[Path]:
+        """Yield `work`, locked, holding nothing but the `state` of a killed run, if any, and with
+        `fresh` not even that.
+
+        Raises AugcompressError when another process holds it, the disk is full or not writable.
+        """
+        busy = (
+            f"{self.path}: another process is working on this stage; "
+            "wait for it or use another --run-dir"
+        )
+        lock = self.store.lock(self.name, busy=busy, wait_s=wait_s)
+        with lock, storage_errors(self.work, free=self._clean):
+            make_folder(self.work)
+            self._clean()
+            if fresh:
+                remove(self.work / STATE_FOLDER)
+            yield self.work
+            with contextlib.suppress(OSError):
+                self.work.rmdir()  # nothing was written
+
+    def commit(self, record: dict[str, Any], *, replace: bool = False) -> None:
+        """Make `work` the entry, inside `writing`; an entry finished meanwhile is kept instead,
+        unless this one shall `replace` it."""
+        remove(self.work / STATE_FOLDER)
+        files = {name: path.stat().st_size for name, path in files_of(self.work).items()}
+        for path in files_of(self.work).values():
+            sync(path)
+        head = {"version": FORMAT_VERSION, "stage": self.stage, "key": self.key}
+        with write_aside(self.work / RECORD_FILE) as aside:
+            aside.write_text(json.dumps({**record, **head, "files": files}, indent=2) + "\n")
+        if self.done and not replace:
+            remove(self.work)
+            return
+        swap(self.work, self.path)
+        sync(self.store.root)
+
+    def discard(self) -> None:
+        """Forget the result and any unfinished work; runs that link it keep their files.
+
+        Raises AugcompressError when another process is working on it.
+        """
+        if not self.path.exists() and not self.work.exists():
+            return
+        with self.writing():
+            remove(self.path)
+            remove(self.work)
+
+    def _read(self) -> dict[str, Any]:
+        record = json.loads((self.path / RECORD_FILE).read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError(f"{RECORD_FILE} holds no object")
+        return record
+
+    def _mismatch(self, record: dict[str, Any]) -> str | None:
+        if record.get("version") != FORMAT_VERSION:
+            return f"has format {record.get('version')}, not {FORMAT_VERSION}"
+        if record.get("key") != self.key:
+            return "belongs to another key"
+        files = {name: path.stat().st_size for name, path in files_of(self.path).items()}
+        wanted = record.get("files")
+        if not isinstance(wanted, dict):
+            return "does not list its files"
+        damaged = [name for name, size in wanted.items() if files.get(name) != size]
+        return f"{damaged[0]} is missing or has another size" if damaged else None
+
+    def _clean(self) -> None:
+        """Remove everything in `work` but the resume state."""
+        for path in list(self.work.glob("*")):
+            if path.name != STATE_FOLDER:
+                remove(path)

@@ -1,0 +1,17 @@
+"""The machine: cores, memory, progress on a terminal.  No torch."""
+
+from __future__ import annotations
+
+from augcompress.system.cpus import available_cpus
+from augcompress.system.memory import keep_freed_memory
+from augcompress.system.progress import ConsoleProgress, stderr_console
+from augcompress.system.reporter import Reporter, SilentReporter
+
+__all__ = [
+    "ConsoleProgress",
+    "Reporter",
+    "SilentReporter",
+    "available_cpus",
+    "keep_freed_memory",
+    "stderr_console",
+]
