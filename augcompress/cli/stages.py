@@ -94,7 +94,7 @@ def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
 
     layout = layout_of(options)
     processes = join(pick_device(options.device)) if started(layout) else None
-    silent = processes is not None and not processes.leads
+    silent = processes is not None and not processes.is_rank_zero
     renderer = Renderer(
         json=options.as_json, quiet=options.quiet or silent, verbose=options.verbose
     )

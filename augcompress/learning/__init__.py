@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from augcompress.learning.fitting import engine_for, finish, train
-from augcompress.learning.linear_probe import Probe, linear_probe
+from augcompress.learning.linear_probe import LinearProbe, linear_probe
 from augcompress.learning.pretraining import WHERE, pretrain
 from augcompress.learning.resolution import check_takes, share_at, shrunk
-from augcompress.learning.setup import Lesson
+from augcompress.learning.setup import TrainingSetup
 from augcompress.learning.shrinking import make_probe, shrink
 
 __all__ = [
     "WHERE",
-    "Lesson",
-    "Probe",
+    "LinearProbe",
+    "TrainingSetup",
     "check_takes",
     "engine_for",
     "finish",

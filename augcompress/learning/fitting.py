@@ -9,11 +9,11 @@ from torch import nn
 from augcompress.datasets import Batches
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement
-from augcompress.learning.setup import Lesson
+from augcompress.learning.setup import TrainingSetup
 from augcompress.learning.student import StudentLearner
 from augcompress.models import check_batch_of_one
 from augcompress.networks import WEIGHTS, Network, save_network
-from augcompress.running import Context, Output, led
+from augcompress.running import Context, Output, rank_zero_only
 from augcompress.scoring import accuracy, accuracy_scorer, costs, network_answer, predict
 from augcompress.training import Engine, FitResult, Training, fit, resolve_precision
 
@@ -37,26 +37,26 @@ def engine_for(context: Context, stage: str, training: Training | None, folder: 
 
 
 def train(
-    context: Context, network: Network, lesson: Lesson, training: Training, folder: Path
+    context: Context, network: Network, setup: TrainingSetup, training: Training, folder: Path
 ) -> list[str]:
     """Fit a network in place; says how it went."""
-    engine = engine_for(context, lesson.where, training, folder)
-    result = learn(context, network.module, lesson, training, engine)
+    engine = engine_for(context, setup.where, training, folder)
+    result = learn(context, network.module, setup, training, engine)
     return [how_it_went(result, training, engine)]
 
 
 def learn(
-    context: Context, module: nn.Module, lesson: Lesson, training: Training, engine: Engine
+    context: Context, module: nn.Module, setup: TrainingSetup, training: Training, engine: Engine
 ) -> FitResult:
-    """Teach a lesson to a network, in place.
+    """Train a network in place, as its setup says.
 
     Raises AugcompressError when batches are too small for what is asked of them.
     """
-    learner = StudentLearner(module, lesson, context, accuracy_scorer(context, engine))
-    batches = batches_for(context, lesson, training)
+    learner = StudentLearner(module, setup, context, accuracy_scorer(context, engine))
+    batches = batches_for(context, setup, training)
     at_a_time = training.batch_size // (context.processes.world * training.accumulation)
     if at_a_time == 1 and training.batch_norm != "frozen":
-        check_batch_of_one(module, learner.example, f"{lesson.where}.training.batch_size")
+        check_batch_of_one(module, learner.example, f"{setup.where}.training.batch_size")
     return fit(learner, batches, training, engine)
 
 
@@ -71,21 +71,21 @@ def how_it_went(result: FitResult, training: Training, engine: Engine) -> str:
     return ", ".join([*notes, engine.precision])
 
 
-def batches_for(context: Context, lesson: Lesson, training: Training) -> Batches:
-    """This process's batches for a lesson.
+def batches_for(context: Context, setup: TrainingSetup, training: Training) -> Batches:
+    """This process's batches.
 
     Raises AugcompressError when they leave an augmentation nothing to mix with.
     """
     world = context.processes.world
-    mixing = [one.kind for one in lesson.augmentations if getattr(one, "mixes", False)]
+    mixing = [one.kind for one in setup.augmentations if getattr(one, "mixes", False)]
     if mixing and training.batch_size // world // training.accumulation < 2:
         raise AugcompressError(
-            f"{lesson.where}.training.batch_size: {training.batch_size} leaves {mixing[0]} no"
+            f"{setup.where}.training.batch_size: {training.batch_size} leaves {mixing[0]} no"
             f" second image in each of {world} processes and {training.accumulation} pieces; raise"
             f" it, or leave {mixing[0]} out"
         )
     return context.training_batches(
-        training.batch_size, context.processes, lesson.where, lesson.sampling
+        training.batch_size, context.processes, setup.where, setup.sampling
     )
 
 
@@ -97,7 +97,9 @@ def finish(
     extra: list[Measurement] | None = None,
 ) -> Output:
     """Save the network and measure it on validation; of several processes, the first does."""
-    measured = led(context, lambda: _finish(context, network, folder, notes, extra or []))
+    measured = rank_zero_only(
+        context, lambda: _finish(context, network, folder, notes, extra or [])
+    )
     return measured or Output(WEIGHTS)
 
 

@@ -23,7 +23,7 @@ MOST_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
-class Probe:
+class LinearProbe:
     """A probe's classifier, for features as the network gives them, and its answers."""
 
     predictions: Predictions
@@ -44,7 +44,7 @@ class Probe:
         }
 
 
-def linear_probe(context: Context, network: Network, where: str) -> Probe:
+def linear_probe(context: Context, network: Network, where: str) -> LinearProbe:
     """Fit a probe to the labelled training images and make it the network's head (Alain and Bengio
     2017, https://arxiv.org/abs/1610.01644).
 
@@ -60,7 +60,7 @@ def linear_probe(context: Context, network: Network, where: str) -> Probe:
     best = int(np.argmax(right))
     set_head(network, *(torch.from_numpy(each).float() for each in tried[best]), where=where)
     found = predict(network_answer(network.module, context.device), context, "validation")
-    return Probe(found, STRENGTHS[best], len(train))
+    return LinearProbe(found, STRENGTHS[best], len(train))
 
 
 def features(context: Context, network: Network, split: str, where: str) -> np.ndarray:

@@ -79,7 +79,7 @@ class PretrainLearner(Learner):
     def score(self) -> Score:
         """The negative of NT-Xent on validation, whose views are the same after every epoch."""
         context = self.context
-        value = context.processes.first(self.validation_loss, context.device)
+        value = context.processes.broadcast(self.validation_loss)
         return Score(-value, name="minus_nt_xent")
 
     @torch.inference_mode()

@@ -13,8 +13,8 @@ from augcompress.spec import Sampling
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a student learns from: a stage's objectives, augmentations and teachers."""
+class TrainingSetup:
+    """A stage's objectives, augmentations, teachers and sampling."""
 
     where: str
     objectives: Sequence[Any]

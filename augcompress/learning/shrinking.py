@@ -18,7 +18,7 @@ from augcompress.batch import Batch
 from augcompress.compressions import NetworkCompression, Probe, resolve
 from augcompress.errors import AugcompressError
 from augcompress.learning.fitting import how_it_went, learn
-from augcompress.learning.setup import Lesson
+from augcompress.learning.setup import TrainingSetup
 from augcompress.networks import (
     DESCRIPTION,
     WEIGHTS,
@@ -42,7 +42,7 @@ def shrink(
     context: Context,
     section: PruneSection,
     network: Network,
-    lesson: Lesson,
+    setup: TrainingSetup,
     engine: Engine,
     folder: Path,
 ) -> Network:
@@ -56,23 +56,23 @@ def shrink(
         step = resolve(settings, NetworkCompression)
         for turn in range(step.rounds):
             place = folder / "state" / f"step-{position}-round-{turn}"
-            if context.processes.agreed((place / DESCRIPTION).exists):
+            if context.processes.broadcast((place / DESCRIPTION).exists):
                 network = load_network(place / WEIGHTS)
                 continue
             context.reporter.message(f"{step.kind}: round {turn + 1} of {step.rounds}")
-            context.seed_everything(lesson.where, position, turn)
+            context.seed_everything(setup.where, position, turn)
             network.module.to(context.device)
             with repeatable(context):
                 prepared = step.prepare(
                     network.module, probe, round=turn, original_cost=original_cost
                 )
-            check_alike(context, prepared.network, f"{lesson.where}.steps.{position}")
+            check_alike(context, prepared.network, f"{setup.where}.steps.{position}")
             if section.training is not None:
-                tune(context, prepared, network, lesson, section, own_files(engine, place))
+                tune(context, prepared, network, setup, section, own_files(engine, place))
             module, history = prepared.convert()
             network = network.changed(module.cpu().eval(), Applied(settings, history))
-            context.processes.once(partial(save_network, network, place))
-    context.processes.once(lambda: join_logs(folder))
+            context.processes.rank_zero_only(partial(save_network, network, place))
+    context.processes.rank_zero_only(lambda: join_logs(folder))
     return network
 
 
@@ -94,7 +94,7 @@ def check_alike(context: Context, network: nn.Module, where: str) -> None:
     if context.processes.world == 1:
         return
     digest = digest_network(network)
-    if context.processes.any(context.processes.agreed(lambda: digest) != digest):
+    if context.processes.all_reduce_any(context.processes.broadcast(lambda: digest) != digest):
         raise AugcompressError(
             f"{where}: the processes chose differently, as their arithmetic differs; prune with"
             " --devices 1"
@@ -124,7 +124,7 @@ def tune(
     context: Context,
     prepared: Any,
     network: Network,
-    lesson: Lesson,
+    setup: TrainingSetup,
     section: PruneSection,
     engine: Engine,
 ) -> None:
@@ -133,7 +133,7 @@ def tune(
     assert engine.state is not None
     engine.state.mkdir(parents=True, exist_ok=True)
     earlier = replace(network, module=prepared.network).holds()
-    held = replace(lesson, after_step=(prepared.after_step, *earlier))
+    held = replace(setup, after_step=(prepared.after_step, *earlier))
     result = learn(context, prepared.network, held, section.training, engine)
     context.reporter.message(f"prune: {how_it_went(result, section.training, engine)}")
 

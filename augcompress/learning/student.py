@@ -13,7 +13,7 @@ from augcompress.batch import Batch, Progress
 from augcompress.datasets import class_counts
 from augcompress.errors import AugcompressError
 from augcompress.learning.resolution import check_takes, share_at, shrunk
-from augcompress.learning.setup import Lesson
+from augcompress.learning.setup import TrainingSetup
 from augcompress.models import backbone_layers
 from augcompress.networks import images_of
 from augcompress.objectives import FeatureTaps, ObjectiveFacts, Taps, View
@@ -29,31 +29,31 @@ class StudentLearner(Learner):
     def __init__(
         self,
         student: nn.Module,
-        lesson: Lesson,
+        setup: TrainingSetup,
         context: Context,
         score: Callable[[nn.Module], Score],
     ) -> None:
         super().__init__()
         student.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.student = student
-        self.lesson, self.seed, self._score = lesson, context.spec.seed, score
+        self.setup, self.seed, self._score = setup, context.spec.seed, score
         self.progress, self.gather = Progress(), context.processes.gather
-        self.encode, self.names = context.data.encode, names_of(lesson.objectives)
-        self.teachers = tuple(freeze(t, context.device) for t in lesson.teachers)  # no submodules
-        wanted = [objective.taps() for objective in lesson.objectives]
+        self.encode, self.names = context.data.encode, names_of(setup.objectives)
+        self.teachers = tuple(freeze(t, context.device) for t in setup.teachers)  # no submodules
+        wanted = [objective.taps() for objective in setup.objectives]
         self.student_layers = tuple(name for taps in wanted for name in taps.student)
         self.teacher_layers = tuple(name for taps in wanted for name in taps.teacher)
         self.reaches_all = not all(taps.student for taps in wanted)  # layers may end below the head
-        where, facts_of_data = f"{lesson.where}.augment", context.augmentation_facts
-        self.augment = build_pipeline(list(lesson.augmentations), facts_of_data, where)
+        where, facts_of_data = f"{setup.where}.augment", context.augmentation_facts
+        self.augment = build_pipeline(list(setup.augmentations), facts_of_data, where)
         self.loss = loss_of(student, self.sized)
-        self.emphasis = emphasis_of(context, lesson.sampling)
+        self.emphasis = emphasis_of(context, setup.sampling)
         self.example = context.example().to(context.device)
         facts = self.objective_facts(context)
         self.objectives = nn.ModuleDict(
             {
                 f"{position}_{objective.kind}": objective.build(facts)
-                for position, objective in enumerate(lesson.objectives)
+                for position, objective in enumerate(setup.objectives)
             }
         ).to(context.device)
 
@@ -62,15 +62,15 @@ class StudentLearner(Learner):
 
         Raises AugcompressError when an objective needs a teacher and there is none.
         """
-        for position, objective in enumerate(self.lesson.objectives):
+        for position, objective in enumerate(self.setup.objectives):
             if getattr(objective, "needs_teacher", False) and not self.teachers:
                 raise AugcompressError(
-                    f"{self.lesson.where}.objectives.{position}: {objective.kind} needs a teacher"
+                    f"{self.setup.where}.objectives.{position}: {objective.kind} needs a teacher"
                     " and there is none; add train_teacher or give --teacher"
                 )
         for network in (self.student, *self.teachers):
-            resolution = self.lesson.sampling.resolution
-            check_takes(network, self.example, resolution, f"{self.lesson.where}.sampling")
+            resolution = self.setup.sampling.resolution
+            check_takes(network, self.example, resolution, f"{self.setup.where}.sampling")
         with torch.no_grad():
             student = shapes_of(self.student, self.student_layers, self.example)
             teachers = [shapes_of(t, self.teacher_layers, self.example) for t in self.teachers]
@@ -86,7 +86,7 @@ class StudentLearner(Learner):
         clean = batch.scaled()
         with torch.no_grad(), torch.autocast(clean.index.device.type, enabled=False):
             seen = self.encode(self.augmented(clean))
-            same = self.lesson.teacher_view == "same"
+            same = self.setup.teacher_view == "same"
             shown = self.sized((seen if same else self.encode(clean)).images())
             images = shown if same else self.sized(seen.images())
         logits, features = observed(self.student, self.student_layers, images)
@@ -103,13 +103,13 @@ class StudentLearner(Learner):
         )
         with torch.autocast(logits.device.type, enabled=False):
             modules = self.objectives.values()
-            weighted = zip(self.lesson.objectives, modules, strict=True)
+            weighted = zip(self.setup.objectives, modules, strict=True)
             losses = [objective.weight * module(view) for objective, module in weighted]
             return dict(zip(self.names, losses, strict=True))
 
     def augmented(self, clean: Batch) -> Batch:
         """The batch as it is learned from, in its full size."""
-        if not self.lesson.augmentations:
+        if not self.setup.augmentations:
             return clean
         emphasis = None
         if self.emphasis is not None and clean.targets is not None:
@@ -120,7 +120,7 @@ class StudentLearner(Learner):
 
     def sized(self, images: Tensor) -> Tensor:
         """Images as networks see them now: smaller while `resolution` says so."""
-        share = share_at(self.lesson.sampling.resolution, self.progress.epochs_done)
+        share = share_at(self.setup.sampling.resolution, self.progress.epochs_done)
         return shrunk(images, share)
 
     def score(self) -> Score:
@@ -136,9 +136,9 @@ class StudentLearner(Learner):
         Raises AugcompressError when an objective reads their layers, which compiled ones hide.
         """
         if self.student_layers or self.teacher_layers:
-            readers = [o.kind for o in self.lesson.objectives if o.taps() != Taps()]
+            readers = [o.kind for o in self.setup.objectives if o.taps() != Taps()]
             raise AugcompressError(
-                f"{self.lesson.where}.training.compile: objective {readers[0]} reads layers inside"
+                f"{self.setup.where}.training.compile: objective {readers[0]} reads layers inside"
                 " the networks, which compiled ones hide; leave compile out"
             )
         return (self.student, *self.teachers)
@@ -147,7 +147,7 @@ class StudentLearner(Learner):
         self.progress = progress
 
     def after_step(self) -> None:
-        for hold in self.lesson.after_step:
+        for hold in self.setup.after_step:
             hold()
 
 

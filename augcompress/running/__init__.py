@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from augcompress.running.context import EVALUATION_BATCH, PLAIN, SMOKE_IMAGES, Context
 from augcompress.running.environment import examine
-from augcompress.running.rank_zero import led
+from augcompress.running.rank_zero import rank_zero_only
 from augcompress.running.runner import Runner, check_source_is_used
 from augcompress.running.stage import Input, Inputs, Output, Sources, Stage
 
@@ -21,5 +21,5 @@ __all__ = [
     "Stage",
     "check_source_is_used",
     "examine",
-    "led",
+    "rank_zero_only",
 ]

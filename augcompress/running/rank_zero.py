@@ -1,4 +1,4 @@
-"""What the first of several processes does alone, while the others wait for it."""
+"""What rank 0 of several processes does alone, while the others wait for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @contextmanager
 def alone(context: Context) -> Iterator[None]:
-    """Inside, this process waits for no other: what is shared out elsewhere it does by itself."""
+    """Inside, this process counts as the only one: it does the work of all."""
     together, context.processes = context.processes, ALONE
     try:
         yield
@@ -22,17 +22,17 @@ def alone(context: Context) -> Iterator[None]:
         context.processes = together
 
 
-def agreed(context: Context, action: Callable[[], T]) -> T:
-    """What `action` gives in the first process, in all of them; it must be picklable.
+def broadcast(context: Context, action: Callable[[], T]) -> T:
+    """What `action` returns in rank 0, in every process; it must be picklable.
 
-    Where it fails, all of them raise: the first says why.
+    Where it fails, all of them raise: rank 0 says why.
     """
-    return context.processes.agreed(lambda: _alone(context, action))
+    return context.processes.broadcast(lambda: _alone(context, action))
 
 
-def led(context: Context, action: Callable[[], T]) -> T | None:
-    """Likewise, but only the first process gets what it gives, the others None."""
-    return context.processes.once(lambda: _alone(context, action))
+def rank_zero_only(context: Context, action: Callable[[], T]) -> T | None:
+    """Likewise, but only rank 0 gets what `action` returns, the others None."""
+    return context.processes.rank_zero_only(lambda: _alone(context, action))
 
 
 def _alone(context: Context, action: Callable[[], T]) -> T:

@@ -21,7 +21,7 @@ from augcompress.evidence import (
 from augcompress.exporters import content_digest
 from augcompress.running.context import Context
 from augcompress.running.environment import environment, version_note
-from augcompress.running.rank_zero import agreed, led
+from augcompress.running.rank_zero import broadcast, rank_zero_only
 from augcompress.running.stage import Input, Inputs, Output, Stage
 from augcompress.spec import ORDER, StageName, require_section
 from augcompress.storage import RECORD_FILE, Entry, digest_file, digest_json
@@ -63,18 +63,18 @@ class Runner:
         """
         if self.stages[name].trains:
             return self.perform_together(name)
-        return agreed(self.context, lambda: self.perform_together(name))
+        return broadcast(self.context, lambda: self.perform_together(name))
 
     def perform_together(self, name: StageName) -> StageResult:
         """The same, with the body in all processes."""
         processes = self.context.processes.world
         with ExitStack() as held:
-            begun = agreed(self.context, lambda: self.begin(name, processes, held))
+            begun = broadcast(self.context, lambda: self.begin(name, processes, held))
             if isinstance(begun, StageResult):
                 return begun
             output = self.stages[name].body(self.context, begun.inputs, begun.folder)
-            led(self.context, lambda: self.commit(begun, output))
-        return agreed(
+            rank_zero_only(self.context, lambda: self.commit(begun, output))
+        return broadcast(
             self.context, lambda: self.result(name, begun.entry, "done", elapsed(begun.started))
         )
 

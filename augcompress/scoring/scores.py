@@ -34,7 +34,7 @@ def accuracy_scorer(context: Context, engine: Engine) -> Callable[[nn.Module], S
                 assert moved.targets is not None
                 right += (answers == moved.targets.argmax(1)).sum()
         n = len(context.evaluated("validation"))
-        return Score(int(context.processes.total(right)) / n, n)
+        return Score(int(context.processes.all_reduce_sum(right)) / n, n)
 
     return score
 

@@ -35,9 +35,9 @@ def run(context: Context, until: StageName | None = None) -> RunResult:
     wanted = stages if until is None else stages[: stages.index(until) + 1]
     runner = Runner(context, STAGES, first_with_source(stages))
     check_source_is_used(runner)
-    context.processes.once(context.keep_spec)
+    context.processes.rank_zero_only(context.keep_spec)
     stale = [s for s in ORDER if s not in stages and s != "evaluate"]
-    context.processes.once(lambda: context.run.remove_stale(stale))
+    context.processes.rank_zero_only(lambda: context.run.remove_stale(stale))
     return RunResult(run_dir=str(context.run.path), stages=[runner.perform(n) for n in wanted])
 
 
@@ -52,7 +52,7 @@ def run_stage(context: Context, name: StageName) -> RunResult:
     """One stage; what it needs of earlier ones must be there."""
     runner = Runner(context, STAGES, name)
     check_source_is_used(runner)
-    context.processes.once(context.keep_spec)
+    context.processes.rank_zero_only(context.keep_spec)
     return RunResult(run_dir=str(context.run.path), stages=[runner.perform(name)])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augcompress.learning import Lesson, finish, train
+from augcompress.learning import TrainingSetup, finish, train
 from augcompress.networks import new_network, open_network
 from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
 from augcompress.spec import require_section
@@ -45,7 +45,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     else:
         network = new_network(context, section.student, section.weights, "distill")
     context.seed_everything("distill")
-    lesson = Lesson(
+    setup = TrainingSetup(
         "distill",
         section.objectives,
         context.spec.augmentations("distill"),
@@ -54,7 +54,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
         tuple(network.holds()),
         context.spec.sampling("distill"),
     )
-    notes = train(context, network, lesson, section.training, folder)
+    notes = train(context, network, setup, section.training, folder)
     return finish(context, network, folder, notes)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from augcompress.datasets import digest_unlabelled
 from augcompress.evidence import Measurement, difference_text, top1_difference, value_text
-from augcompress.learning import WHERE, Probe, finish, linear_probe, pretrain
+from augcompress.learning import WHERE, LinearProbe, finish, linear_probe, pretrain
 from augcompress.networks import WEIGHTS, Network, new_network
-from augcompress.running import Context, Input, Inputs, Output, Sources, Stage, led
+from augcompress.running import Context, Input, Inputs, Output, Sources, Stage, rank_zero_only
 from augcompress.scoring import accuracy, with_role
 from augcompress.spec import Spec, require_section
 
@@ -28,10 +28,10 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     """Build, probe as it is, train, probe again: the probe is the head."""
     section = require_section(context.spec, "pretrain")
     network = new_network(context, model_of(context.spec), None, WHERE)
-    before = led(context, lambda: linear_probe(context, network, WHERE))
+    before = rank_zero_only(context, lambda: linear_probe(context, network, WHERE))
     context.seed_everything(WHERE)
     notes = pretrain(context, network, section, folder)
-    output = led(context, lambda: measured(context, network, folder, notes, before))
+    output = rank_zero_only(context, lambda: measured(context, network, folder, notes, before))
     return output or Output(WEIGHTS)
 
 
@@ -42,7 +42,7 @@ def model_of(spec: Spec) -> object:
 
 
 def measured(
-    context: Context, network: Network, folder: Path, notes: list[str], before: Probe | None
+    context: Context, network: Network, folder: Path, notes: list[str], before: LinearProbe | None
 ) -> Output:
     """Save the network with a probe as its head; what the probe says, and what it said before."""
     assert before is not None  # the first process has it
@@ -59,12 +59,12 @@ def measured(
     return replace(output, measurements=scores, notes=[*notes, told(scores[0], gained, probe)])
 
 
-def under(row: Measurement, probe: Probe) -> Measurement:
+def under(row: Measurement, probe: LinearProbe) -> Measurement:
     """A number of a probe."""
     return row.model_copy(update={"conditions": {**row.conditions, **probe.conditions}})
 
 
-def told(top1: Measurement, gained: Measurement, probe: Probe) -> str:
+def told(top1: Measurement, gained: Measurement, probe: LinearProbe) -> str:
     """What pretraining gave, in a sentence."""
     return (
         f"linear probe on {probe.labels} labels: validation top-1 {value_text(top1)},"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augcompress.learning import Lesson, engine_for, finish, make_probe, shrink
+from augcompress.learning import TrainingSetup, engine_for, finish, make_probe, shrink
 from augcompress.networks import WEIGHTS, load_network, open_network, save_network
 from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
 from augcompress.spec import PruneSection, require_section
@@ -29,7 +29,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     """Open, shrink, assert the promises on the reopened network, measure."""
     section = require_section(context.spec, "prune")
     network = open_network(context, inputs["source"].path, None, "prune")
-    lesson = Lesson(
+    setup = TrainingSetup(
         "prune",
         section.objectives,
         context.spec.augmentations("prune"),
@@ -37,8 +37,8 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
         sampling=context.spec.sampling("prune"),
     )
     engine = engine_for(context, "prune", section.training, folder)
-    network = shrink(context, section, network, lesson, engine, folder)
-    context.processes.once(lambda: save_network(network, folder))
+    network = shrink(context, section, network, setup, engine, folder)
+    context.processes.rank_zero_only(lambda: save_network(network, folder))
     reopened = load_network(folder / WEIGHTS)
     probe = make_probe(context, engine)
     promises = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from augcompress.learning import Lesson, finish, train
+from augcompress.learning import TrainingSetup, finish, train
 from augcompress.networks import new_network, open_network
 from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
 from augcompress.spec import require_section
@@ -30,13 +30,13 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
         network = new_network(context, section.model, section.weights, "train_teacher", head)
     if section.training is None:
         return finish(context, network, folder, ["weights taken as they are"])
-    lesson = Lesson(
+    setup = TrainingSetup(
         "train_teacher",
         section.objectives,
         context.spec.augmentations("train_teacher"),
         sampling=context.spec.sampling("train_teacher"),
     )
-    notes = train(context, network, lesson, section.training, folder)
+    notes = train(context, network, setup, section.training, folder)
     return finish(context, network, folder, notes)
 
 

@@ -115,8 +115,8 @@ class _Run:
         )
         self.update = Update(learner, training.optimizer.build(groups), training, engine)
         self.average = None if training.ema is None else Average(learner, training.ema)
-        leads = self.processes.leads
-        self.log = Log(engine.log if leads else None, engine.events if leads else None)
+        writes = self.processes.is_rank_zero
+        self.log = Log(engine.log if writes else None, engine.events if writes else None)
         self.epoch = self.step = 0  # finished epochs, finished steps of the running epoch
         self.best_epoch, self.best_score, self.best_averaged = -1, -math.inf, False
         self.best_state: dict[str, Tensor] = {}
@@ -204,14 +204,14 @@ class _Run:
         if looking or self.processes.world == 1:
             waited = time.monotonic() - self.saved_at
             due = waited > self.engine.save_every_s or self.interruption.asked
-            if self.processes.any(due, self.engine.device):
+            if self.processes.all_reduce_any(due, self.engine.device):
                 self.check_finite()
                 self.save()
                 self.stop_where_asked()
 
     def stop_where_asked(self) -> None:
         """Raises KeyboardInterrupt in all processes when one was asked to stop."""
-        if self.processes.any(self.interruption.asked, self.engine.device):
+        if self.processes.all_reduce_any(self.interruption.asked, self.engine.device):
             raise KeyboardInterrupt
 
     def check_finite(self) -> None:
@@ -237,8 +237,8 @@ class _Run:
         """The sums of the losses, averaged over the processes."""
         if self.processes.world == 1 or not self.sums:
             return self.sums
-        whole = self.processes.total(torch.stack(list(self.sums.values()))) / self.processes.world
-        return dict(zip(self.sums, whole, strict=True))
+        sums = self.processes.all_reduce_sum(torch.stack(list(self.sums.values())))
+        return dict(zip(self.sums, sums / self.processes.world, strict=True))
 
     def finish_epoch(self, seconds: float, samples: int) -> None:
         """Score, keep the best, log, save."""
@@ -265,12 +265,12 @@ class _Run:
     def score(self) -> tuple[Score, Score | None]:
         """Validation scores of the weights and of their average; the best state is kept."""
         self.learner.eval()
-        self.processes.align(self.learner)  # running statistics are each process's own
+        self.processes.broadcast_state(self.learner)  # running statistics are each process's own
         score, averaged = self.learner.score(), None
         self.keep_if_best(score, averaged=False)
         if self.average is not None:
             with self.average.in_place():
-                self.processes.align(self.learner)
+                self.processes.broadcast_state(self.learner)
                 averaged = self.learner.score()
                 self.keep_if_best(averaged, averaged=True)
         return score, averaged
@@ -295,7 +295,7 @@ class _Run:
             return
         random = random_state(self.processes, self.engine.device)
         self.sums = self.mean_sums()
-        if self.processes.leads:
+        if self.processes.is_rank_zero:
             write_state(self.engine.state, {**self.state(), "random": random})
 
     def state(self) -> dict[str, Any]:

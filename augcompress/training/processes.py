@@ -1,4 +1,4 @@
-"""Several processes that train one learner: who is who, and how they hear of each other."""
+"""Several processes that train one learner: ranks, and collective operations between them."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Processes:
     others have nothing to do.  None: the default group."""
 
     @property
-    def leads(self) -> bool:
-        """Does this process write files and scores?  One does."""
+    def is_rank_zero(self) -> bool:
+        """Does this process write files and scores?  Only rank 0 does."""
         return self.rank == 0
 
     def wrap(self, module: nn.Module, *, unused: bool = False) -> nn.Module:
@@ -69,7 +69,7 @@ class Processes:
         """
         if self.world == 1:
             return module
-        self.align(module)
+        self.broadcast_state(module)
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return module
         with warnings.catch_warnings():  # the argument's new name is younger than torch 2.11
@@ -78,8 +78,8 @@ class Processes:
                 module, broadcast_buffers=False, find_unused_parameters=unused
             )
 
-    def unsynced(self, wrapped: nn.Module) -> AbstractContextManager:
-        """Gradients are added up in each process and not averaged, forward and backward inside."""
+    def no_sync(self, wrapped: nn.Module) -> AbstractContextManager:
+        """Inside, gradients are accumulated in each process without averaging."""
         if isinstance(wrapped, nn.parallel.DistributedDataParallel):
             return wrapped.no_sync()
         return contextlib.nullcontext()
@@ -93,7 +93,7 @@ class Processes:
             return tensor
         return _Gather.apply(tensor)
 
-    def total(self, tensor: Tensor) -> Tensor:
+    def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         """The sum over all processes, in every one of them; without gradients."""
         if self.world == 1:
             return tensor
@@ -101,54 +101,46 @@ class Processes:
         dist.all_reduce(added, group=self._group(added.device))
         return added
 
-    def any(self, flag: bool, device: torch.device | str = "cpu") -> bool:
-        """Does one process say True?  On the CPU, the vote does not wait for an accelerator."""
+    def all_reduce_any(self, flag: bool, device: torch.device | str = "cpu") -> bool:
+        """Is the flag True in any process?  On the CPU, this does not wait for an accelerator."""
         if self.world == 1:
             return flag
         vote = torch.tensor(int(flag), dtype=torch.int32, device=device)
         dist.all_reduce(vote, dist.ReduceOp.MAX, group=self._group(vote.device))
         return bool(vote)
 
-    def first(self, value: Callable[[], float], device: torch.device | str = "cpu") -> float:
-        """`value()` of the first process, in all of them; the others do not compute it."""
-        if self.world == 1:
-            return value()
-        told = torch.tensor(value() if self.leads else 0.0, dtype=torch.float64, device=device)
-        dist.broadcast(told, 0, group=self._group(told.device))
-        return float(told)
+    def broadcast(self, action: Callable[[], T]) -> T:
+        """What `action` returns in rank 0, in every process; it must be picklable.
 
-    def agreed(self, action: Callable[[], T]) -> T:
-        """What `action` gives in the first process, in all of them; it must be picklable.
-
-        The others wait for it, for days if need be.  Where it fails, all processes raise: the
-        first its error, the others StoppedElsewhere with the same exit code.
+        The others wait for it, for days if need be.  Where it fails, all processes raise: rank 0
+        its error, the others StoppedElsewhere with the same exit code.
         """
         if self.world == 1:
             return action()
-        return self._told(action, keep=False)
+        return self._from_rank_zero(action, keep=False)
 
-    def once(self, action: Callable[[], T]) -> T | None:
-        """Let the first process do something while the others wait, like `agreed`; only the first
-        process gets what it gives, the others None."""
+    def rank_zero_only(self, action: Callable[[], T]) -> T | None:
+        """Run `action` in rank 0 while the others wait, like `broadcast`; only rank 0 gets what it
+        returns, the others None."""
         if self.world == 1:
             return action()
-        return self._told(action, keep=True)
+        return self._from_rank_zero(action, keep=True)
 
-    def _told(self, action: Callable[[], Any], keep: bool) -> Any:
-        if self.leads:
+    def _from_rank_zero(self, action: Callable[[], Any], keep: bool) -> Any:
+        if self.is_rank_zero:
             try:
                 found = action()
             except BaseException as error:
-                self._tell([exit_code_of(error), None])
+                self._broadcast_message([exit_code_of(error), None])
                 raise
-            self._tell([0, None if keep else found])
+            self._broadcast_message([0, None if keep else found])
             return found
-        code, told = self._tell([0, None])
+        code, result = self._broadcast_message([0, None])
         if code:
             raise StoppedElsewhere("another process has stopped", exit_code=code)
-        return told
+        return result
 
-    def _tell(self, message: list[Any]) -> list[Any]:
+    def _broadcast_message(self, message: list[Any]) -> list[Any]:
         """The first process's message."""
         dist.broadcast_object_list(message, 0, group=self.patient)
         return message
@@ -157,8 +149,8 @@ class Processes:
         return self.patient if device.type == "cpu" else None
 
     @torch.no_grad()
-    def align(self, module: nn.Module) -> None:
-        """Give all processes the state of the first: running statistics differ between them."""
+    def broadcast_state(self, module: nn.Module) -> None:
+        """Give all processes the state of rank 0: running statistics differ between them."""
         if self.world > 1:
             for value in (*module.parameters(), *module.buffers()):
                 dist.broadcast(value.data, 0)

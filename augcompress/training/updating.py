@@ -85,7 +85,7 @@ class Update:
         sums: dict[str, Tensor] = {}
         for place, piece in enumerate(pieces):
             last = place == len(pieces) - 1
-            with nullcontext() if last else self.engine.processes.unsynced(self._together):
+            with nullcontext() if last else self.engine.processes.no_sync(self._together):
                 losses = self._backward(self._together, piece, len(piece) / len(batch))
             for name, loss in losses.items():
                 sums[name] = sums[name] + loss if name in sums else loss

@@ -21,7 +21,7 @@ from torchvision import transforms
 from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
 from augcompress.learning.fitting import batches_for, engine_for
-from augcompress.learning.setup import Lesson
+from augcompress.learning.setup import TrainingSetup
 from augcompress.learning.student import StudentLearner, freeze
 from augcompress.networks.opening import new_network
 from augcompress.running.context import Context
@@ -171,13 +171,13 @@ class Place:
         training = self.settings.training.model_copy(update={"precision": precision})
         augmentations = self.context.spec.augmentations("distill")
         teachers = () if self.teacher is None else (self.teacher,)
-        lesson = Lesson("distill", self.settings.objectives, augmentations, teachers)
+        setup = TrainingSetup("distill", self.settings.objectives, augmentations, teachers)
         engine = engine_for(self.context, "distill", training, self.folder / "stage")
         student, score = self.network(self.settings.student), accuracy_scorer(self.context, engine)
-        learner = Clocked(student.module, lesson, self.context, score)
+        learner = Clocked(student.module, setup, self.context, score)
         learner.clock, learner.losses = Clock(self.work, self.device), losses
         shutil.rmtree(self.folder / "stage", ignore_errors=True)
-        fit(learner, batches_for(self.context, lesson, training), training, engine)
+        fit(learner, batches_for(self.context, setup, training), training, engine)
         return learner.clock
 
     def by_hand(

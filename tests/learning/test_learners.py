@@ -21,7 +21,7 @@ from augcompress.datasets import Batches
 from augcompress.errors import AugcompressError, UsageError
 from augcompress.learning.fitting import batches_for
 from augcompress.learning.resolution import share_at, shrunk
-from augcompress.learning.setup import Lesson
+from augcompress.learning.setup import TrainingSetup
 from augcompress.learning.student import StudentLearner
 from augcompress.networks.opening import new_network
 from augcompress.objectives import Hint, Labels
@@ -53,8 +53,8 @@ def learner_for(
 ) -> StudentLearner:
     spec = context.spec
     augmentations, sampling = spec.augmentations(stage), spec.sampling(stage)
-    lesson = Lesson(stage, (Labels(),), augmentations, teachers, sampling=sampling)
-    return StudentLearner(network, lesson, context, lambda network: Score(0.0))
+    setup = TrainingSetup(stage, (Labels(),), augmentations, teachers, sampling=sampling)
+    return StudentLearner(network, setup, context, lambda network: Score(0.0))
 
 
 def test_losses_of_inner_layers_alone_do_not_reach_the_head(tmp_path):
@@ -63,8 +63,8 @@ def test_losses_of_inner_layers_alone_do_not_reach_the_head(tmp_path):
     network = new_network(context, context.spec.train_teacher.model, None, "distill").module
     inner = Hint(student_layer="body.blocks.0", teacher_layer="body.blocks.0")
     for objectives, reaches_all in (((inner,), False), ((inner, Labels()), True)):
-        lesson = Lesson("distill", objectives, (), [copy.deepcopy(network)])
-        learner = StudentLearner(network, lesson, context, lambda network: Score(0.0))
+        setup = TrainingSetup("distill", objectives, (), [copy.deepcopy(network)])
+        learner = StudentLearner(network, setup, context, lambda network: Score(0.0))
         assert learner.reaches_all is reaches_all
         sum(learner(first_batch(context)).values()).backward()
         reached = {n for n, p in learner.student.named_parameters() if p.grad is not None}
@@ -231,9 +231,9 @@ def test_repeats_of_an_image_are_augmented_each_for_itself(tmp_path):
 def test_a_process_with_one_image_cannot_mix(tmp_path):
     context = context_of(tmp_path, pipeline=[{"kind": "mixup"}])
     context.processes = Processes(rank=0, world=4)
-    lesson = Lesson("distill", (Labels(),), context.spec.augmentations("distill"))
+    setup = TrainingSetup("distill", (Labels(),), context.spec.augmentations("distill"))
     with pytest.raises(AugcompressError, match="leaves mixup no second image in each of 4"):
-        batches_for(context, lesson, Training(batch_size=4))
+        batches_for(context, setup, Training(batch_size=4))
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def fitted(folder: Path, state: Path, steps: int) -> dict[str, torch.Tensor]:
     while True:
         learner = learner_of(context, context.spec.distill.student, "distill")
         try:
-            fit(learner, Fragile(batches_for(context, learner.lesson, training), steps), training,
+            fit(learner, Fragile(batches_for(context, learner.setup, training), steps), training,
                 engine)  # fmt: skip
         except Interrupted:
             continue
@@ -377,7 +377,7 @@ def mixed(folder: Path, state: Path, steps: int) -> tuple[dict, dict]:
     engine = Engine(torch.device("cpu"), state=state, log=state / "log.jsonl", save_every_s=0)
     for limit in (steps, 10**6):
         learner = learner_of(context)
-        batches = Fragile(batches_for(context, learner.lesson, training), limit)
+        batches = Fragile(batches_for(context, learner.setup, training), limit)
         with contextlib.suppress(Interrupted):
             fit(learner, batches, training, engine)
     lines = [json.loads(line) for line in (state / "log.jsonl").read_text().splitlines()]

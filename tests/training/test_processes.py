@@ -16,13 +16,13 @@ from torch import nn
 
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.learning.fitting import batches_for
-from augcompress.learning.setup import Lesson
+from augcompress.learning.setup import TrainingSetup
 from augcompress.learning.shrinking import check_alike, digest_network
 from augcompress.learning.student import StudentLearner
 from augcompress.models import ModelFacts, SmallCNN
 from augcompress.objectives import Labels
 from augcompress.running.context import Context
-from augcompress.running.rank_zero import agreed, led
+from augcompress.running.rank_zero import broadcast, rank_zero_only
 from augcompress.scoring.scores import accuracy_scorer, share_of
 from augcompress.spec import validate
 from augcompress.storage.run_directory import RunDir
@@ -69,12 +69,12 @@ def learn(context: Context, folder: Path) -> None:
     for name, settings in VARIANTS.items():
         torch.manual_seed(context.processes.rank)  # the first process's weights count
         training = Training(epochs=2, batch_size=32, batch_norm="frozen", **settings)
-        lesson = Lesson("distill", (Labels(),), context.spec.augmentations("distill"))
+        setup = TrainingSetup("distill", (Labels(),), context.spec.augmentations("distill"))
         place = folder / f"{name}-{context.processes.world}-{context.processes.rank}"
         engine = Engine(torch.device("cpu"), log=place / "log.jsonl", processes=context.processes)
         score = accuracy_scorer(context, engine)
-        learner = StudentLearner(student(context), lesson, context, score)
-        batches = batches_for(context, lesson, training)
+        learner = StudentLearner(student(context), setup, context, score)
+        batches = batches_for(context, setup, training)
         assert len(batches) * training.epochs == STEPS
         place.mkdir()
         fit(learner, batches, training, engine)
@@ -84,18 +84,17 @@ def learn(context: Context, folder: Path) -> None:
 def what_is_agreed(processes: Processes, context: Context) -> dict[str, object]:
     """Answers of everything that processes ask each other."""
     rank, found = processes.rank, dict[str, object]()
-    found["total"] = processes.total(torch.tensor([1, rank])).tolist()
-    found["any"] = [processes.any(rank == 1), processes.any(False)]
-    found["first"] = processes.first(lambda: 3.5 + rank)
-    found["agreed"] = processes.agreed(lambda: {"rank": rank})
-    found["once"] = processes.once(lambda: rank)
-    found["alone"] = agreed(context, lambda: context.processes.world)
-    found["led"] = led(context, lambda: accuracy_scorer(context, ENGINE)(CONSTANT).n)
+    found["total"] = processes.all_reduce_sum(torch.tensor([1, rank])).tolist()
+    found["any"] = [processes.all_reduce_any(rank == 1), processes.all_reduce_any(False)]
+    found["broadcast"] = processes.broadcast(lambda: {"rank": rank})
+    found["rank_zero_only"] = processes.rank_zero_only(lambda: rank)
+    found["alone"] = broadcast(context, lambda: context.processes.world)
+    found["led"] = rank_zero_only(context, lambda: accuracy_scorer(context, ENGINE)(CONSTANT).n)
     found["after"] = context.processes.world
     found["share"] = pictures(context)
     for error in (LimitError("not kept"), KeyboardInterrupt(), ValueError("a bug")):
         try:
-            processes.agreed(lambda: throw(error))  # noqa: B023
+            processes.broadcast(lambda: throw(error))  # noqa: B023
         except BaseException as met:
             kind, code = type(met).__name__, exit_code_of(met)
             found.setdefault("errors", []).append([kind, code])  # type: ignore[attr-defined]
@@ -103,7 +102,7 @@ def what_is_agreed(processes: Processes, context: Context) -> dict[str, object]:
     nn.init.constant_(linear.weight, rank)
     wrapped = processes.wrap(linear)
     found["aligned"] = linear.weight.flatten().tolist()
-    with processes.unsynced(wrapped):
+    with processes.no_sync(wrapped):
         wrapped(torch.full((1, 2), 1.0 + rank)).sum().backward()
     found["own"] = linear.weight.grad[0, 0].item()
     wrapped(torch.full((1, 2), 1.0 + rank)).sum().backward()
@@ -196,8 +195,8 @@ def test_what_processes_tell_each_other(told):
     for rank, found in enumerate(told):
         assert found["total"] == [2, 1]
         assert found["any"] == [True, False]
-        assert (found["first"], found["agreed"]) == (3.5, {"rank": 0})
-        assert found["once"] == (None if rank else 0)
+        assert found["broadcast"] == {"rank": 0}
+        assert found["rank_zero_only"] == (None if rank else 0)
         assert found["aligned"] == [0.0] * 4
         assert (found["own"], found["both"]) == (1.0 + rank, 3.0)  # of 2 (1 + rank), the mean
         assert found["unlike"] == (
@@ -243,12 +242,16 @@ def test_a_score_is_a_share_of_all_images(tmp_path):
 def test_one_process_needs_nobody(tmp_path):
     context, linear = tiny_context(tmp_path), nn.Linear(2, 2)
     assert ALONE.wrap(linear) is linear
-    with ALONE.unsynced(linear):
-        assert not ALONE.any(False)
-    assert (ALONE.once(lambda: 1), ALONE.agreed(lambda: 2), led(context, lambda: 3)) == (1, 2, 3)
-    assert ALONE.total(torch.tensor(4)) == 4
+    with ALONE.no_sync(linear):
+        assert not ALONE.all_reduce_any(False)
+    assert (
+        ALONE.rank_zero_only(lambda: 1),
+        ALONE.broadcast(lambda: 2),
+        rank_zero_only(context, lambda: 3),
+    ) == (1, 2, 3)
+    assert ALONE.all_reduce_sum(torch.tensor(4)) == 4
     with pytest.raises(LimitError, match="not kept"):
-        ALONE.agreed(lambda: throw(LimitError("not kept")))
+        ALONE.broadcast(lambda: throw(LimitError("not kept")))
     check_alike(context, linear, "prune")
     assert StoppedElsewhere("", exit_code=3).exit_code == 3
 
