@@ -311,13 +311,13 @@ def test_promise_that_cannot_be_kept(mine):
 
 def test_quantised_graph_that_lost_too_much(mine, monkeypatch):
     before = artifacts(mine / RUN)
-    answers = quantize.graph_answer
+    answers = quantize.predict_with_onnx
 
     def worse(path):
         answer = answers(path)
         return lambda batch: -answer(batch)
 
-    monkeypatch.setattr(quantize, "graph_answer", worse)
+    monkeypatch.setattr(quantize, "predict_with_onnx", worse)
     told = refused(3, "quantize", "-r", "tiny.yaml", "--set", "quantize.max_drop=0.05")
     assert told.startswith("quantize.max_drop: validation top-1 fell from 0.")
     assert told.endswith("exclude layers, calibrate on more samples, or raise the limit")

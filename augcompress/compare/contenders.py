@@ -9,7 +9,7 @@ from pathlib import Path
 from augcompress.errors import AugcompressError
 from augcompress.evidence import PREDICTIONS_FILE, Predictions, are_same_images
 from augcompress.running import Context
-from augcompress.scoring import open_answer, predict
+from augcompress.scoring import open_predict_function, predict
 from augcompress.storage import pipeline_of, read_run
 
 OPENS = ".onnx", ".safetensors", ".pt", ".pth", ".th"
@@ -78,7 +78,7 @@ def run_on(path: Path, split: str, context: Callable[[], Context]) -> Prediction
     """A model's answers to a split, computed now."""
     opened = context()
     opened.reporter.message(f"compare: running {path} on {split}")
-    return predict(open_answer(opened, path, "compare")[0], opened, split)
+    return predict(open_predict_function(opened, path, "compare")[0], opened, split)
 
 
 def check_same_images(contenders: list[Contender]) -> None:

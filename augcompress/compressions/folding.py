@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from augcompress.errors import AugcompressError
+from augcompress.modules import in_evaluation
 
 Pairs = list[tuple[str, str]]
 """A convolution's name and that of the batch norm behind it; JSON data."""
@@ -21,15 +22,11 @@ def fold_norms(network: nn.Module, example: Tensor) -> Pairs:
 
     Raises AugcompressError when the outputs change: something else reads that convolution too.
     """
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    with torch.no_grad():
+    with torch.no_grad(), in_evaluation(network):
         before = network(example)
         pairs = _pairs(network, example)
         refold_norms(network, pairs)
         after = network(example)
-    for module, training in modes.items():
-        module.training = training
     allowed = CLOSE * max(1.0, float(before.abs().max()))
     if float((before - after).abs().max()) > allowed:
         raise AugcompressError(

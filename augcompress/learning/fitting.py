@@ -14,7 +14,7 @@ from augcompress.learning.student import StudentLearner
 from augcompress.models import check_batch_of_one
 from augcompress.networks import WEIGHTS, Network, save_network
 from augcompress.running import Context, Output, rank_zero_only
-from augcompress.scoring import accuracy, accuracy_scorer, costs, network_answer, predict
+from augcompress.scoring import accuracy, accuracy_scorer, costs, predict, predict_with_network
 from augcompress.training import Engine, FitResult, Training, fit, resolve_precision
 
 EVENTS = "events"
@@ -111,6 +111,6 @@ def _finish(
     extra: list[Measurement],
 ) -> Output:
     save_network(network, folder)
-    found = predict(network_answer(network.module, context.device), context, "validation")
+    found = predict(predict_with_network(network.module, context.device), context, "validation")
     rows = accuracy(found, WEIGHTS) + costs(network, context, WEIGHTS) + extra
     return Output(WEIGHTS, rows, found, notes)

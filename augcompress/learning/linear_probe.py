@@ -14,7 +14,7 @@ from augcompress.evidence import Predictions
 from augcompress.modules import in_evaluation
 from augcompress.networks import Network, headless, images_of, set_head
 from augcompress.running import Context
-from augcompress.scoring import network_answer, predict
+from augcompress.scoring import predict, predict_with_network
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Inverse strengths of the L2 penalty that are tried."""
@@ -59,7 +59,7 @@ def linear_probe(context: Context, network: Network, where: str) -> LinearProbe:
     right = [((held_out @ w.T + b).argmax(1) == answers).sum() for w, b in tried]
     best = int(np.argmax(right))
     set_head(network, *(torch.from_numpy(each).float() for each in tried[best]), where=where)
-    found = predict(network_answer(network.module, context.device), context, "validation")
+    found = predict(predict_with_network(network.module, context.device), context, "validation")
     return LinearProbe(found, STRENGTHS[best], len(train))
 
 

@@ -15,6 +15,7 @@ from augcompress.errors import AugcompressError
 from augcompress.learning.resolution import check_takes, share_at, shrunk
 from augcompress.learning.setup import TrainingSetup
 from augcompress.models import backbone_layers
+from augcompress.modules import in_evaluation
 from augcompress.networks import images_of
 from augcompress.objectives import FeatureTaps, ObjectiveFacts, Taps, View
 from augcompress.running import Context
@@ -185,7 +186,6 @@ def shapes_of(
     network: nn.Module, layers: Sequence[str], example: Tensor
 ) -> dict[str, tuple[int, ...]]:
     """Shapes of the named layers' outputs, without the batch."""
-    was_training = network.training
-    _, features = observed(network.eval(), layers, example)
-    network.train(was_training)
+    with in_evaluation(network):
+        _, features = observed(network, layers, example)
     return {name: tuple(value.shape[1:]) for name, value in features.items()}

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement
+from augcompress.modules import in_evaluation
 
 
 def parameters(network: nn.Module, subject: str | None = None) -> Measurement:
@@ -45,17 +46,13 @@ def macs_by_layer(network: nn.Module, example: Tensor) -> dict[str, int]:
 
 
 def _counted(network: nn.Module, example: Tensor) -> FlopCounterMode:
-    modes = {layer: layer.training for layer in network.modules()}
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the fast path hides attention's products
     try:
-        network.eval()
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with in_evaluation(network), torch.no_grad(), FlopCounterMode(display=False) as counter:
             network(example[:1])
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        for layer, mode in modes.items():
-            layer.training = mode
     return counter
 
 

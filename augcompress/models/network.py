@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from augcompress.errors import AugcompressError
 from augcompress.models.base import ModelFacts
+from augcompress.modules import in_evaluation
 
 
 class BuildsBody(Protocol):
@@ -67,20 +68,16 @@ def build_classifier(
 
 def _check_logits(network: Classifier, facts: ModelFacts, where: str) -> None:
     """Run one grey image through the network in evaluation mode; modes are put back."""
-    modes = {module: module.training for module in network.modules()}
     image = torch.full((1, facts.channels, *facts.size), 0.5)
     try:
-        with torch.no_grad():
-            logits = network.eval()(image)
+        with torch.no_grad(), in_evaluation(network):
+            logits = network(image)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         height, width = facts.size
         raise AugcompressError(
             f"{where}: cannot take images of {facts.channels} x {height} x {width}"
             f" ({str(error).splitlines()[0]}); resize the images or choose another model"
         ) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
     found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if found != (1, facts.classes):
         raise AugcompressError(

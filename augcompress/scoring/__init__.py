@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from augcompress.scoring.files import predict_files
-from augcompress.scoring.predicting import (
-    Answer,
+from augcompress.scoring.predict_functions import (
+    PredictFunction,
     averaged,
-    graph_answer,
-    network_answer,
-    open_answer,
+    open_predict_function,
     predict,
+    predict_with_network,
+    predict_with_onnx,
 )
-from augcompress.scoring.robustness import robustness
+from augcompress.scoring.robustness import measure_robustness
 from augcompress.scoring.scores import (
     accuracy,
     accuracy_scorer,
-    calibrated,
     costs,
-    quality,
+    measure_calibration,
+    measure_quality,
     with_role,
 )
 
 __all__ = [
-    "Answer",
+    "PredictFunction",
     "accuracy",
     "accuracy_scorer",
     "averaged",
-    "calibrated",
     "costs",
-    "graph_answer",
-    "network_answer",
-    "open_answer",
+    "measure_calibration",
+    "measure_quality",
+    "measure_robustness",
+    "open_predict_function",
     "predict",
     "predict_files",
-    "quality",
-    "robustness",
+    "predict_with_network",
+    "predict_with_onnx",
     "with_role",
 ]

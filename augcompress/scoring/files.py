@@ -11,7 +11,7 @@ import numpy as np
 from augcompress.datasets import load_image
 from augcompress.errors import AugcompressError
 from augcompress.exporters import metadata_of, open_session, read_graph
-from augcompress.scoring.predicting import session_answer
+from augcompress.scoring.predict_functions import session_answer
 
 
 def predict_files(model: Path, files: list[Path], top: int) -> list[dict[str, Any]]:

@@ -1,4 +1,5 @@
-"""Robust accuracy: an artefact's answers under disturbances, paired with its answers without."""
+"""Robust accuracy: predictions for disturbed images, paired with those for the images as they
+are."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement, Predictions
 from augcompress.networks import Network
 from augcompress.running import Context
-from augcompress.scoring.predicting import Answer, predict
+from augcompress.scoring.predict_functions import PredictFunction, predict
 from augcompress.scoring.sample_loss import loss_of
 
 WHERE = "evaluate.robustness"
@@ -22,8 +23,12 @@ NETWORKS = ("prune", "distill", "train_teacher", "pretrain")
 """Stages that leave a network, the last first."""
 
 
-def robustness(
-    context: Context, answer: Answer, network: Network | None, clean: Predictions, subject: str
+def measure_robustness(
+    context: Context,
+    function: PredictFunction,
+    network: Network | None,
+    clean: Predictions,
+    subject: str,
 ) -> list[Measurement]:
     """robust_top1 and robust_drop under each disturbance of the section.
 
@@ -35,30 +40,30 @@ def robustness(
             raise AugcompressError(_no_network(context, position, setting.kind, subject))
         pipeline = assemble([(position, setting)], context.augmentation_facts, WHERE)
         context.reporter.message(f"evaluate: under {setting.kind}")
-        found = predict(disturbed(answer, context, pipeline, network), context, clean.split)
-        rows += measures.robustness(clean, found, subject=subject, conditions=told(setting))
+        found = predict(disturbed(function, context, pipeline, network), context, clean.split)
+        rows += measures.robustness(clean, found, subject=subject, conditions=disturbance(setting))
     return rows
 
 
 def disturbed(
-    answer: Answer, context: Context, pipeline: Pipeline, network: Network | None
-) -> Answer:
-    """The answers to disturbed images; those of an attack are found anew for this network."""
+    function: PredictFunction, context: Context, pipeline: Pipeline, network: Network | None
+) -> PredictFunction:
+    """Predictions for disturbed images; an attack is computed anew for this network."""
     loss = None if network is None else loss_of(network.module)
     device = torch.device("cpu") if network is None else context.device
 
-    def answer_disturbed(batch: Batch) -> np.ndarray:
+    def probabilities(batch: Batch) -> np.ndarray:
         moved = batch.to(device)
         with torch.no_grad():
             seen = pipeline(moved, seed=context.spec.seed, progress=Progress(), loss=loss)
         _check_labels(pipeline, moved, seen)
-        return answer(seen)
+        return function(seen)
 
-    return answer_disturbed
+    return probabilities
 
 
-def told(setting: Any) -> dict[str, Any]:
-    """What a number was measured under."""
+def disturbance(setting: Any) -> dict[str, Any]:
+    """The conditions of a measurement: which disturbance, with its settings."""
     settings = setting.model_dump(mode="json", exclude={"kind", "ramp"})
     return {"under": setting.kind, **settings}
 
@@ -69,8 +74,8 @@ def _check_labels(pipeline: Pipeline, before: Batch, after: Batch) -> None:
     if not torch.equal(before.targets, after.targets):
         position, setting = pipeline.numbered[0]
         raise AugcompressError(
-            f"{WHERE}.{position}: {setting.kind} changes labels, and an answer has nothing to be"
-            " compared with; leave it out"
+            f"{WHERE}.{position}: {setting.kind} changes labels, and there is nothing to compare"
+            " predictions with; leave it out"
         )
 
 

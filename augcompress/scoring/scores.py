@@ -15,7 +15,7 @@ from augcompress.evidence import Measurement, Predictions
 from augcompress.modules import in_evaluation
 from augcompress.networks import Network, images_of
 from augcompress.running import EVALUATION_BATCH, Context
-from augcompress.scoring.predicting import Answer, predict
+from augcompress.scoring.predict_functions import PredictFunction, predict
 from augcompress.training import Engine, Score
 
 
@@ -58,16 +58,16 @@ def accuracy(found: Predictions, subject: str, role: str = "") -> list[Measureme
     return [with_role(row, role) for row in rows]
 
 
-def quality(found: Predictions, subject: str, role: str = "") -> list[Measurement]:
-    """Everything that predictions tell of a classifier."""
+def measure_quality(found: Predictions, subject: str, role: str = "") -> list[Measurement]:
+    """Every measure of a classifier that its predictions give."""
     return [with_role(row, role) for row in measures.quality(found, subject=subject)]
 
 
-def calibrated(
-    answer: Answer, context: Context, found: Predictions, subject: str, role: str = ""
+def measure_calibration(
+    function: PredictFunction, context: Context, found: Predictions, subject: str, role: str = ""
 ) -> list[Measurement]:
     """NLL and calibration error after temperature scaling fitted on validation."""
-    validation = predict(answer, context, "validation")
+    validation = predict(function, context, "validation")
     rows = measures.calibrated(validation, found, subject=subject)
     return [with_role(row, role) for row in rows]
 
@@ -75,7 +75,7 @@ def calibrated(
 def costs(network: Network, context: Context, subject: str, role: str = "") -> list[Measurement]:
     """Parameters, those that are not zero, and multiply-adds for one image."""
     example = context.example()
-    module = network.module.to("cpu").eval()
+    module = network.module.to("cpu")
     rows = [
         measures.parameters(module, subject=subject),
         measures.nonzero_parameters(module, subject=subject),

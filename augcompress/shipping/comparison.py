@@ -9,9 +9,9 @@ from augcompress.evidence import Measurement, Predictions, top1_difference
 from augcompress.running import Context
 from augcompress.scoring import (
     costs,
-    graph_answer,
+    measure_quality,
     predict,
-    quality,
+    predict_with_onnx,
     with_role,
 )
 from augcompress.shipping.origins import Baseline
@@ -25,7 +25,7 @@ def compare(
     """A baseline's quality and cost on the same images, how the file differs from it, and both
     files' speed; and what the baseline answered."""
     role, name = baseline.role, baseline.file.name
-    found = predict(graph_answer(baseline.file), context, "test")
+    found = predict(predict_with_onnx(baseline.file), context, "test")
     ours, theirs = shipped.probabilities, found.probabilities
     rows = [
         measures.agreement(ours, theirs, split="test", subject=file.name, baseline=role),
@@ -33,7 +33,7 @@ def compare(
     ]
     network = baseline.origin.network
     return [
-        *quality(found, name, role),
+        *measure_quality(found, name, role),
         *(costs(network, context, name, role) if network is not None else []),
         with_role(measures.size_bytes(baseline.file, subject=name), role),
         *(with_role(row, "shipped") for row in rows),

@@ -19,9 +19,9 @@ from augcompress.exporters import (
 from augcompress.networks import Network, open_graph, open_network
 from augcompress.running import Context, Input, Inputs
 from augcompress.scoring import (
-    Answer,
-    graph_answer,
-    network_answer,
+    PredictFunction,
+    predict_with_network,
+    predict_with_onnx,
 )
 
 FLOAT_GRAPH = "float.onnx"
@@ -42,11 +42,11 @@ class Origin:
             return as_reference(self.graph)
         return self.network.module.to("cpu").eval()
 
-    def answer(self, context: Context) -> Answer:
+    def answer(self, context: Context) -> PredictFunction:
         """What it says to a batch."""
         if self.network is None:
-            return graph_answer(self.graph.SerializeToString())
-        return network_answer(self.network.module, context.device)
+            return predict_with_onnx(self.graph.SerializeToString())
+        return predict_with_network(self.network.module, context.device)
 
     @property
     def notes(self) -> Notes:

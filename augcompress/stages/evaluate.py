@@ -8,12 +8,12 @@ from augcompress import measures
 from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
 from augcompress.scoring import (
     averaged,
-    calibrated,
     costs,
-    open_answer,
+    measure_calibration,
+    measure_quality,
+    measure_robustness,
+    open_predict_function,
     predict,
-    quality,
-    robustness,
 )
 
 
@@ -23,15 +23,16 @@ def inputs(sources: Sources) -> dict[str, Input]:
 
 
 def body(context: Context, inputs: Inputs, folder: Path) -> Output:
-    """Answer all images of the split and score them."""
+    """Predict all images of the split and score the predictions."""
     path, section = inputs["source"].path, context.spec.evaluate
-    answer, network = open_answer(context, path, "evaluate")
+    function, network = open_predict_function(context, path, "evaluate")
     if section.test_time_augmentation is not None:
-        answer = averaged(answer, context, section.test_time_augmentation)
-    found = predict(answer, context, section.split)
-    rows = quality(found, path.name) + robustness(context, answer, network, found, path.name)
+        function = averaged(function, context, section.test_time_augmentation)
+    found = predict(function, context, section.split)
+    rows = measure_quality(found, path.name)
+    rows += measure_robustness(context, function, network, found, path.name)
     if section.temperature_scaling and section.split != "validation":
-        rows += calibrated(answer, context, found, path.name)
+        rows += measure_calibration(function, context, found, path.name)
     if network is None:
         return Output(None, [*rows, measures.size_bytes(path, subject=path.name)], found)
     return Output(None, rows + costs(network, context, path.name), found)

@@ -13,7 +13,13 @@ from augcompress.evidence import LAYERS_FILE, Measurement, Predictions, write_la
 from augcompress.exporters import OnnxExporter, dress, is_quantized, read_graph, save, save_ort
 from augcompress.networks import GRAPH, same_but_for_metadata, stored_types
 from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
-from augcompress.scoring import calibrated, graph_answer, predict, quality, with_role
+from augcompress.scoring import (
+    measure_calibration,
+    measure_quality,
+    predict,
+    predict_with_onnx,
+    with_role,
+)
 from augcompress.shipping import (
     FLOAT_GRAPH,
     Baseline,
@@ -99,10 +105,10 @@ def origin_of(baselines: list[Baseline], role: str) -> Origin:
 
 def score(context: Context, graph: onnx.ModelProto) -> tuple[Predictions, list[Measurement]]:
     """The graph on all test images, run as it ships."""
-    answer = graph_answer(graph.SerializeToString())
-    found = predict(answer, context, "test")
-    rows = quality(found, GRAPH, "shipped")
-    return found, rows + calibrated(answer, context, found, GRAPH, "shipped")
+    function = predict_with_onnx(graph.SerializeToString())
+    found = predict(function, context, "test")
+    rows = measure_quality(found, GRAPH, "shipped")
+    return found, rows + measure_calibration(function, context, found, GRAPH, "shipped")
 
 
 def file_costs(file: Path) -> list[Measurement]:

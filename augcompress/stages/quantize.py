@@ -11,7 +11,7 @@ from augcompress.evidence import Measurement
 from augcompress.exporters import is_quantized, read_graph, save
 from augcompress.networks import GRAPH
 from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
-from augcompress.scoring import accuracy, graph_answer, predict
+from augcompress.scoring import accuracy, predict, predict_with_onnx
 from augcompress.shipping import FLOAT_GRAPH, Origin, calibration, check_parity, open_origin
 from augcompress.spec import require_section
 from augcompress.storage import write_aside
@@ -44,7 +44,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     rows = [row for step in steps for row in step.check(reopened)]
     rows += check_parity(context, folder / GRAPH, origin, settings, quantized=True)
     rows.append(measures.size_bytes(folder / GRAPH, subject=GRAPH))
-    found = predict(graph_answer(folder / GRAPH), context, "validation")
+    found = predict(predict_with_onnx(folder / GRAPH), context, "validation")
     scores = accuracy(found, GRAPH)
     check_drop(context, origin, scores[0], section.max_drop)
     decided = [told_as_text(s.kind, notes[s.kind]) for s in steps if s.kind in notes]

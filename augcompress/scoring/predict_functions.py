@@ -1,4 +1,4 @@
-"""Predictions: any artefact run over a split, always in fp32 when it is measured."""
+"""Predict functions: any artefact as a function of a batch, in fp32, run over a split."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
 from augcompress.evidence import Predictions
 from augcompress.exporters import open_session, run
+from augcompress.modules import in_evaluation
 from augcompress.networks import Network, images_of, open_graph, open_network
 from augcompress.running import Context
 from augcompress.spec.sections import TestTimeAugmentation
 
-Answer = Callable[[Batch], np.ndarray]  # scaled batch -> probabilities (N, classes) float32
+PredictFunction = Callable[[Batch], np.ndarray]
+"""A batch of images in [0,1] to probabilities `(N,classes)` float32."""
 
 
-def network_answer(network: nn.Module, device: torch.device) -> Answer:
-    """A network as a function, in fp32."""
-    network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+def predict_with_network(network: nn.Module, device: torch.device) -> PredictFunction:
+    """A network as a predict function: fp32, evaluation mode."""
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def answer(batch: Batch) -> np.ndarray:
-        with torch.inference_mode():
-            logits = network(images_of(batch.to(device).images())).float().cpu().numpy()
-        return softmax(logits)
+    def probabilities(batch: Batch) -> np.ndarray:
+        with torch.inference_mode(), in_evaluation(network):
+            logits = network(images_of(batch.to(device).images()))
+        return softmax(logits.float().cpu().numpy())
 
-    return answer
+    return probabilities
 
 
-def graph_answer(file: Path | bytes) -> Answer:
-    """An ONNX file, or its bytes, as a function, run as it ships."""
+def predict_with_onnx(file: Path | bytes) -> PredictFunction:
+    """An ONNX file, or its bytes, as a predict function, run as it ships."""
     session = open_session(file)
     return lambda batch: session_answer(session, batch.images().numpy())
 
@@ -49,39 +51,43 @@ def session_answer(session: InferenceSession, images: np.ndarray) -> np.ndarray:
     return (shares / np.clip(shares.sum(1, keepdims=True), 1e-12, None)).astype(np.float32)
 
 
-def open_answer(context: Context, path: Path, where: str) -> tuple[Answer, Network | None]:
-    """Any artefact as a function: a graph of whatever origin, a checkpoint, foreign weights.
+def open_predict_function(
+    context: Context, path: Path, where: str
+) -> tuple[PredictFunction, Network | None]:
+    """Any artefact as a predict function: a graph from anywhere, a checkpoint, foreign weights.
 
     Raises AugcompressError when it cannot be opened or does not fit the data.
     """
     if path.suffix == ".onnx":
-        return graph_answer(open_graph(context, path).SerializeToString()), None
+        return predict_with_onnx(open_graph(context, path).SerializeToString()), None
     teacher = context.spec.train_teacher
     model = teacher.model if teacher is not None else None
     network = open_network(context, path, model, where)
-    return network_answer(network.module, context.device), network
+    return predict_with_network(network.module, context.device), network
 
 
-def averaged(answer: Answer, context: Context, views: TestTimeAugmentation) -> Answer:
+def averaged(
+    function: PredictFunction, context: Context, views: TestTimeAugmentation
+) -> PredictFunction:
     """The mean of the probabilities over a batch as it is and augmented versions of it."""
     where = "evaluate.test_time_augmentation.pipeline"
     pipeline = build_pipeline(views.pipeline, context.augmentation_facts, where)
 
-    def answer_views(batch: Batch) -> np.ndarray:
+    def mean_probabilities(batch: Batch) -> np.ndarray:
         seen = [batch]
         for view in range(1, views.views):
             drawn = pipeline(batch, seed=context.spec.seed, progress=Progress(), view=view)
             seen.append(drawn)
-        return np.mean([answer(each) for each in seen], axis=0)
+        return np.mean([function(each) for each in seen], axis=0)
 
-    return answer_views
+    return mean_probabilities
 
 
-def predict(answer: Answer, context: Context, split: str) -> Predictions:
+def predict(function: PredictFunction, context: Context, split: str) -> Predictions:
     """Probabilities for a whole split."""
     part, outputs = context.evaluated(split), []
     for batch in context.evaluation_batches(split):
-        outputs.append(answer(batch.scaled()))
+        outputs.append(function(batch.scaled()))
     return Predictions(
         np.concatenate(outputs),
         part.labels,
