@@ -6,7 +6,7 @@ from augcompress.running.context import EVALUATION_BATCH, PLAIN, SMOKE_IMAGES, C
 from augcompress.running.environment import examine
 from augcompress.running.rank_zero import rank_zero_only
 from augcompress.running.runner import Runner, check_source_is_used
-from augcompress.running.stage import Input, Inputs, Output, Sources, Stage
+from augcompress.running.stage import Input, Inputs, Output, Sources, Stage, training_reads
 
 __all__ = [
     "EVALUATION_BATCH",
@@ -22,4 +22,5 @@ __all__ = [
     "check_source_is_used",
     "examine",
     "rank_zero_only",
+    "training_reads",
 ]

@@ -85,10 +85,7 @@ class Context:
     @cached_property
     def recipe_digest(self) -> str:
         """Digest of everything in the recipe that decides results."""
-        spec = self.spec
-        sections = [[n, getattr(spec, n)] for n in spec.stages() if n != "augment"]
-        augment = [spec.augment.pipeline, spec.augment.sampling]
-        return digest_json(key_of([spec.seed, spec.data, augment, sections]))
+        return self.spec.digest()
 
     @property
     def version(self) -> str:

@@ -25,6 +25,7 @@ from augcompress.spec.sections import (
     Sampling,
     TrainTeacherSection,
 )
+from augcompress.storage import digest_json
 
 
 class Spec(Section):
@@ -128,6 +129,12 @@ class Spec(Section):
         if self.pipeline is not None:
             return self.pipeline
         return tuple(s for s in ORDER if s != "evaluate" and getattr(self, s) is not None)
+
+    def digest(self) -> str:
+        """Digest of everything in the recipe that decides results."""
+        sections = [[n, getattr(self, n)] for n in self.stages() if n != "augment"]
+        augment = [self.augment.pipeline, self.augment.sampling]
+        return digest_json(key_of([self.seed, self.data, augment, sections]))
 
     def starts_pretrained(self, stage: StageName) -> bool:
         """Does a stage's network start from what `pretrain` learned?"""

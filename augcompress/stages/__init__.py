@@ -42,10 +42,10 @@ def run(context: Context, until: StageName | None = None) -> RunResult:
 
 
 def first_with_source(stages: tuple[StageName, ...]) -> str:
-    """The stage of a pipeline that `--from` speaks of: the first that starts from a network."""
-    fresh = [name for name in stages if name in ("pretrain", "train_teacher")]
-    starts = [name for name in stages if name not in ("augment", *fresh)]
-    return fresh[0] if fresh else starts[0] if starts else "train_teacher"
+    """The stage of a pipeline that `--from` speaks of: the first that makes a network or goes on
+    with one."""
+    making = [name for name in stages if STAGES[name].makes is not None]
+    return making[0] if making else "train_teacher"
 
 
 def run_stage(context: Context, name: StageName) -> RunResult:

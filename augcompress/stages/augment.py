@@ -58,4 +58,4 @@ def draw(context: Context, folder: Path) -> list[Path]:
     return [folder / SHEET, folder / GRID]
 
 
-STAGE = Stage("augment", inputs, body, makes=None, version=3)
+STAGE = Stage("augment", inputs, body, makes=None, starts_fresh=True, version=3)

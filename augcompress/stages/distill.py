@@ -6,7 +6,7 @@ from pathlib import Path
 
 from augcompress.learning import TrainingSetup, finish, train
 from augcompress.networks import new_network, open_network
-from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
+from augcompress.running import Context, Input, Inputs, Output, Sources, Stage, training_reads
 from augcompress.spec import require_section
 
 
@@ -58,4 +58,12 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     return finish(context, network, folder, notes)
 
 
-STAGE = Stage("distill", inputs, body, makes="network", trains=True, version=2)
+STAGE = Stage(
+    "distill",
+    inputs,
+    body,
+    makes="network",
+    reads=training_reads("distill"),
+    trains=True,
+    version=2,
+)

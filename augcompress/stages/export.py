@@ -190,4 +190,11 @@ def ship(context: Context, folder: Path, drafts: Path, baselines: list[Baseline]
                 aside.write_bytes((drafts / name).read_bytes())
 
 
-STAGE = Stage("export", inputs, body, makes="graph", version=2)
+STAGE = Stage(
+    "export",
+    inputs,
+    body,
+    makes="graph",
+    reads=lambda spec: {"recipe": spec.digest(), "title": spec.name},  # stand in file and card
+    version=2,
+)

@@ -72,4 +72,13 @@ def told(top1: Measurement, gained: Measurement, probe: LinearProbe) -> str:
     )
 
 
-STAGE = Stage("pretrain", inputs, body, makes="network", trains=True, version=2)
+STAGE = Stage(
+    "pretrain",
+    inputs,
+    body,
+    makes="network",
+    reads=lambda spec: {"model": model_of(spec)},  # stands in another section
+    starts_fresh=True,
+    trains=True,
+    version=2,
+)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from augcompress.learning import TrainingSetup, engine_for, finish, make_probe, shrink
 from augcompress.networks import WEIGHTS, load_network, open_network, save_network
-from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
+from augcompress.running import Context, Input, Inputs, Output, Sources, Stage, training_reads
 from augcompress.spec import PruneSection, require_section
 
 
@@ -62,4 +62,12 @@ def teachers(context: Context, inputs: Inputs) -> list:
     return [open_network(context, inputs["teacher"].path, model, "prune.teacher").module]
 
 
-STAGE = Stage("prune", inputs, body, makes="network", trains=True, version=2)
+STAGE = Stage(
+    "prune",
+    inputs,
+    body,
+    makes="network",
+    reads=training_reads("prune"),
+    trains=True,
+    version=2,
+)

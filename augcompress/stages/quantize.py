@@ -71,4 +71,10 @@ def check_drop(
         )
 
 
-STAGE = Stage("quantize", inputs, body, makes="graph")
+STAGE = Stage(
+    "quantize",
+    inputs,
+    body,
+    makes="graph",
+    reads=lambda spec: {"targets": spec.export.targets},  # they shape the graph
+)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from augcompress.learning import TrainingSetup, finish, train
 from augcompress.networks import new_network, open_network
-from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
+from augcompress.running import Context, Input, Inputs, Output, Sources, Stage, training_reads
 from augcompress.spec import require_section
 
 
@@ -40,4 +40,14 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     return finish(context, network, folder, notes)
 
 
-STAGE = Stage("train_teacher", inputs, body, makes="network", trains=True, version=2)
+STAGE = Stage(
+    "train_teacher",
+    inputs,
+    body,
+    makes="network",
+    reads=training_reads("train_teacher"),
+    starts_fresh=True,
+    trains=True,
+    on_demand=lambda section: section.training is None,  # weights that fit need no training
+    version=2,
+)

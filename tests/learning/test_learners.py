@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from end_to_end import TINY, artifacts, done, invoke, write_recipe
+from end_to_end import TINY, artifacts, done, write_recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -351,13 +351,6 @@ def test_a_training_that_is_interrupted_inside_epochs_ends_the_same(tmp_path):
     parts = fitted(tmp_path, tmp_path / "parts", 11)
     for name, value in whole.items():
         assert torch.equal(parts[name], value)
-
-
-def test_sampling_is_a_part_of_the_stages_key(mine):
-    changed = ("--set", "augment.sampling={repeat: 2}")
-    answer = invoke("run", "-r", "tiny.yaml", "--dry-run", *changed)
-    assert answer.code == 0
-    assert "to do" in answer.out
 
 
 def mixed(folder: Path, state: Path, steps: int) -> tuple[dict, dict]:
