@@ -25,8 +25,14 @@ from tests.benchmarks.recipes import publish
 PIPELINE = [{"kind": "random_crop", "padding": 2}, {"kind": "horizontal_flip"}]
 STUDENT = {"kind": "cifar_resnet", "depth": 8, "widths": [16, 32, 64], "option": "B"}
 IMAGES, EPOCHS, SEEDS = 10_000, 20, [0, 1, 2, 3, 4]
-MEASURED = {"subset": 2000, "epochs": 40, "seeds": SEEDS}
-MEASURED_VALIDATION = 0.0333  # 2,000 images: each of the 65 trainings looks at them 40 times
+CANDIDATES = ("affine", "color_jitter", "random_erasing", "mixup", "cutmix", "trivial_augment")
+MEASURED = {
+    "candidates": [{"kind": kind} for kind in CANDIDATES],
+    "subset": 2000,
+    "epochs": 40,
+    "seeds": SEEDS,
+}
+MEASURED_VALIDATION = 0.0333  # 2,000 images: each of the 45 trainings looks at them 40 times
 
 
 def recipe(data: Path, name: str, **more: Any) -> dict[str, Any]:
