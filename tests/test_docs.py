@@ -120,3 +120,10 @@ def test_a_link_to_nowhere_is_noticed():
     readme = ROOT / "README.md"
     assert broken(readme, "docs/absent.md")
     assert broken(readme, "docs/tutorial.md#no-such-heading")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_places_in_the_code_are_there(page):
+    for file, name in re.findall(r"`([\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8")):
+        source = (ROOT / "augcompress" / file).read_text(encoding="utf-8")
+        assert re.search(rf"^ *(?:def|class) {name}\b", source, re.M), f"{file} has no {name}"
