@@ -313,8 +313,8 @@ def test_quantised_graph_that_lost_too_much(mine, monkeypatch):
     before = artifacts(mine / RUN)
     answers = quantize.predict_with_onnx
 
-    def worse(path):
-        answer = answers(path)
+    def worse(path, context):
+        answer = answers(path, context)
         return lambda batch: -answer(batch)
 
     monkeypatch.setattr(quantize, "predict_with_onnx", worse)

@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import Field
 
 from augcompress.datasets.arrays import Arrays
-from augcompress.datasets.base import Data, DataFacts, DatasetSettings, Source
+from augcompress.datasets.base import DatasetSettings
 from augcompress.datasets.cifar import Cifar10, Cifar100
+from augcompress.datasets.data import Data, DataFacts, Source
 from augcompress.datasets.digits import Digits
 from augcompress.datasets.hugging_face import HuggingFace
 from augcompress.datasets.image_folder import ImageFolder

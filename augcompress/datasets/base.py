@@ -1,17 +1,16 @@
-"""What every data set has in common: its settings, how it is split, and what it hands out."""
+"""What every data set has in common: its settings, and how its source is split."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from augcompress.batch import Batch
 from augcompress.component import Component
 from augcompress.datasets.choosing import only
+from augcompress.datasets.data import Data, DataFacts, Source
 from augcompress.datasets.drawing import FIXED_SEED, kept, stratified
 from augcompress.datasets.folds import hold_out
 from augcompress.datasets.normalization import GivenNormalization, fit_normalization
@@ -20,65 +19,6 @@ from augcompress.errors import AugcompressError
 
 ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
 """A class by its name; YAML reads `8` as a number."""
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """What a data set must know of the run."""
-
-    seed: int
-    """Draws the validation part and the subset."""
-    at_most: int | None = None
-    """Train on no more images than this, where there are more; None: on all."""
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """A data set as found, before a validation part is cut."""
-
-    classes: list[str]
-    """Class names; a label is a position in this list."""
-    train: Split
-    test: Split
-    resizing: dict[str, Any]
-    """Evaluation preprocessing, for `images.load_image`."""
-    skipped: list[str] = field(default_factory=list)
-    """Corrupt files that were left out."""
-    validation: Split | None = None
-    """Validation images that the source brings; None: they are cut from another part."""
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """A data set, split and described."""
-
-    classes: list[str]
-    """Class names; a label is a position in this list."""
-    channels: int
-    size: tuple[int, int]
-    """Height and width of every image."""
-    train: Split
-    validation: Split
-    test: Split
-    unlabelled: Split
-    """The training images before `keep`, `subset` and `at_most` thin them out: for learning without
-    labels, which are there and not to be looked at."""
-    mean: list[float]
-    """Per channel, of pixels in [0,1] in `train`: subtracted."""
-    std: list[float]
-    """Per channel, of pixels in [0,1] in `train`: divided by."""
-    resizing: dict[str, Any]
-    """Evaluation preprocessing as JSON data, for `images.load_image`."""
-    all_classes: list[str]
-    """Class names of the source, before `classes` chose some of them."""
-    duplicates: int = 0
-    """Test samples whose exact copy is in `train`."""
-    skipped: list[str] = field(default_factory=list)
-    """Corrupt files that were left out."""
-
-    def encode(self, batch: Batch) -> Batch:
-        """The batch as networks take it; images are that already."""
-        return batch
 
 
 class DatasetSettings(Component, ABC):

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from augcompress.datasets.data import Source
 from augcompress.datasets.splits import Split
 from augcompress.errors import AugcompressError
-
-if TYPE_CHECKING:
-    from augcompress.datasets.base import Source
 
 
 def only(source: Source, classes: Sequence[str]) -> Source:

@@ -10,7 +10,8 @@ import torch
 import torchvision
 
 from augcompress.component import FilePath, NotInKey
-from augcompress.datasets.base import DatasetSettings, Source
+from augcompress.datasets.base import DatasetSettings
+from augcompress.datasets.data import Source
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.images import direct
 from augcompress.datasets.splits import MemorySplit

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from augcompress.datasets.base import DatasetSettings, Source
+from augcompress.datasets.base import DatasetSettings
+from augcompress.datasets.data import Source
 from augcompress.datasets.drawing import FIXED_SEED, stratified
 from augcompress.datasets.hashing import content_hash, digest_of
 from augcompress.datasets.images import direct

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from augcompress.datasets.data import Source
 from augcompress.datasets.drawing import FIXED_SEED
 from augcompress.errors import AugcompressError
-
-if TYPE_CHECKING:
-    from augcompress.datasets.base import Source
 
 
 def folds_of(labels: np.ndarray, folds: int) -> np.ndarray:

@@ -14,9 +14,10 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from augcompress.component import FilePath, NotInKey
-from augcompress.datasets.base import DatasetSettings, Source
+from augcompress.datasets.base import DatasetSettings
 from augcompress.datasets.cache import cache_folder
 from augcompress.datasets.columns import Columns, Encoded, decoded, opened_library, unreadable
+from augcompress.datasets.data import Source
 from augcompress.datasets.drawing import FIXED_SEED, stratified
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.image_folder import ImageFolder

@@ -11,8 +11,9 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from augcompress.component import FilePath, NotInKey
-from augcompress.datasets.base import DatasetSettings, Source
+from augcompress.datasets.base import DatasetSettings
 from augcompress.datasets.cache import remembered
+from augcompress.datasets.data import Source
 from augcompress.datasets.drawing import FIXED_SEED, stratified
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.images import direct, load_image, scaled_from

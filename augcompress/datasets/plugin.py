@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from augcompress.component import Plugin
-from augcompress.datasets.base import Data, DataFacts, DatasetSettings
+from augcompress.datasets.base import DatasetSettings
+from augcompress.datasets.data import Data, DataFacts
 
 
 class PluginDataset(Plugin):

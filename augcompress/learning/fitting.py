@@ -111,6 +111,6 @@ def _finish(
     extra: list[Measurement],
 ) -> Output:
     save_network(network, folder)
-    found = predict(predict_with_network(network.module, context.device), context, "validation")
+    found = predict(predict_with_network(network.module, context), context, "validation")
     rows = accuracy(found, WEIGHTS) + costs(network, context, WEIGHTS) + extra
     return Output(WEIGHTS, rows, found, notes)

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from augcompress.evidence import Predictions
 from augcompress.modules import in_evaluation
-from augcompress.networks import Network, headless, images_of, set_head
+from augcompress.networks import Network, headless, set_head
 from augcompress.running import Context
 from augcompress.scoring import predict, predict_with_network
 
@@ -59,7 +59,7 @@ def linear_probe(context: Context, network: Network, where: str) -> LinearProbe:
     right = [((held_out @ w.T + b).argmax(1) == answers).sum() for w, b in tried]
     best = int(np.argmax(right))
     set_head(network, *(torch.from_numpy(each).float() for each in tried[best]), where=where)
-    found = predict(predict_with_network(network.module, context.device), context, "validation")
+    found = predict(predict_with_network(network.module, context), context, "validation")
     return LinearProbe(found, STRENGTHS[best], len(train))
 
 
@@ -71,8 +71,7 @@ def features(context: Context, network: Network, split: str, where: str) -> np.n
     found = []
     with headless(network, where), in_evaluation(network.module), torch.inference_mode():
         for batch in context.evaluation_batches(split, limit):
-            images = batch.to(context.device).scaled().images()
-            found.append(network.module(images_of(images)).double().cpu().numpy())
+            found.append(network.module(context.ready(batch).inputs).double().cpu().numpy())
     return np.concatenate(found)
 
 

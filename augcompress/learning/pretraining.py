@@ -22,7 +22,7 @@ from augcompress.batch import Batch, Progress
 from augcompress.datasets import Batches, Joined, Split, read_unlabelled
 from augcompress.errors import AugcompressError
 from augcompress.learning.fitting import engine_for, how_it_went
-from augcompress.networks import Network, headless, images_of
+from augcompress.networks import Network, headless
 from augcompress.objectives import nt_xent
 from augcompress.running import EVALUATION_BATCH, SMOKE_IMAGES, Context
 from augcompress.spec.sections import PretrainSection, Projection
@@ -62,14 +62,14 @@ class PretrainLearner(Learner):
         clean = replace(batch, targets=None).scaled()
         with torch.no_grad(), torch.autocast(clean.index.device.type, enabled=False):
             views = torch.cat([self.view(clean, number, progress) for number in (0, 1)])
-        both = self.projection(self.student(images_of(views))).float()  # (2N, outputs)
+        both = self.projection(self.student(views)).float()  # (2N, outputs)
         return both[: len(batch)], both[len(batch) :]
 
     def view(self, clean: Batch, number: int, progress: Progress) -> Tensor:
         """One version of each image; what it draws depends on its number."""
         context = self.context
         seen = self.augment(clean, seed=context.spec.seed, progress=progress, view=number)
-        return context.data.encode(seen).images()
+        return context.ready(seen).images()
 
     def loss(self, first: Tensor, second: Tensor) -> Tensor:
         """NT-Xent, in full precision."""

@@ -44,7 +44,7 @@ def check_takes(
 def _try_size(network: nn.Module, images: Tensor, where: str) -> None:
     try:
         with torch.no_grad():
-            network(images.contiguous(memory_format=torch.channels_last))
+            network(images)
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
         height, width = images.shape[2:]
         raise AugcompressError(

@@ -24,7 +24,6 @@ from augcompress.networks import (
     WEIGHTS,
     Applied,
     Network,
-    images_of,
     load_network,
     save_network,
 )
@@ -144,9 +143,9 @@ def make_probe(context: Context, engine: Engine) -> Probe:
     size = min(PROBE_BATCH, len(context.data.train))
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
-        moved = batch.to(engine.device).scaled()
+        moved = context.data.ready(batch, engine.device)
         assert moved.targets is not None
-        return F.cross_entropy(network(images_of(moved.images())).float(), moved.targets)
+        return F.cross_entropy(network(moved.inputs).float(), moved.targets)
 
     def cost(network: nn.Module) -> float:
         device = next(network.parameters()).device

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from augcompress.augmentations import build_pipeline
-from augcompress.batch import Batch, Progress
+from augcompress.batch import Batch, Inputs, Progress
 from augcompress.datasets import class_counts
 from augcompress.errors import AugcompressError
 from augcompress.learning.resolution import check_takes, share_at, shrunk
 from augcompress.learning.setup import TrainingSetup
 from augcompress.models import backbone_layers
 from augcompress.modules import in_evaluation
-from augcompress.networks import images_of
 from augcompress.objectives import FeatureTaps, ObjectiveFacts, Taps, View
 from augcompress.running import Context
 from augcompress.scoring.sample_loss import loss_of
@@ -39,7 +38,7 @@ class StudentLearner(Learner):
         self.student = student
         self.setup, self.seed, self._score = setup, context.spec.seed, score
         self.progress, self.gather = Progress(), context.processes.gather
-        self.encode, self.names = context.data.encode, names_of(setup.objectives)
+        self.ready, self.names = context.ready, names_of(setup.objectives)
         self.teachers = tuple(freeze(t, context.device) for t in setup.teachers)  # no submodules
         wanted = [objective.taps() for objective in setup.objectives]
         self.student_layers = tuple(name for taps in wanted for name in taps.student)
@@ -47,7 +46,7 @@ class StudentLearner(Learner):
         self.reaches_all = not all(taps.student for taps in wanted)  # layers may end below the head
         where, facts_of_data = f"{setup.where}.augment", context.augmentation_facts
         self.augment = build_pipeline(list(setup.augmentations), facts_of_data, where)
-        self.loss = loss_of(student, self.sized)
+        self.loss = loss_of(student, self.shown)
         self.emphasis = emphasis_of(context, setup.sampling)
         self.example = context.example().to(context.device)
         facts = self.objective_facts(context)
@@ -86,13 +85,11 @@ class StudentLearner(Learner):
         """Weighted losses by objective."""
         clean = batch.scaled()
         with torch.no_grad(), torch.autocast(clean.index.device.type, enabled=False):
-            seen = self.encode(self.augmented(clean))
-            same = self.setup.teacher_view == "same"
-            shown = self.sized((seen if same else self.encode(clean)).images())
-            images = shown if same else self.sized(seen.images())
-        logits, features = observed(self.student, self.student_layers, images)
+            seen = self.shown(self.augmented(clean))
+            taught_on = seen if self.setup.teacher_view == "same" else self.shown(clean)
+        logits, features = observed(self.student, self.student_layers, seen.inputs)
         with torch.no_grad():
-            taught = [observed(t, self.teacher_layers, shown) for t in self.teachers]
+            taught = [observed(t, self.teacher_layers, taught_on.inputs) for t in self.teachers]
         view = View(
             student_logits=logits,
             teacher_logits=[teacher_logits for teacher_logits, _ in taught],
@@ -119,10 +116,10 @@ class StudentLearner(Learner):
             clean, seed=self.seed, progress=self.progress, loss=self.loss, emphasis=emphasis
         )
 
-    def sized(self, images: Tensor) -> Tensor:
-        """Images as networks see them now: smaller while `resolution` says so."""
+    def shown(self, batch: Batch) -> Batch:
+        """The batch as networks see it now: images smaller while `resolution` says so."""
         share = share_at(self.setup.sampling.resolution, self.progress.epochs_done)
-        return shrunk(images, share)
+        return self.ready(batch if share == 1 else batch.with_images(shrunk(batch.images(), share)))
 
     def score(self) -> Score:
         """Top-1 on validation."""
@@ -174,11 +171,11 @@ def freeze(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def observed(
-    network: nn.Module, layers: Sequence[str], images: Tensor
+    network: nn.Module, layers: Sequence[str], inputs: Inputs
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits `(N,classes)` in fp32, and the outputs of the named layers."""
     with FeatureTaps(network, layers) as taps:
-        logits = network(images_of(images))
+        logits = network(inputs)
         return logits.float(), taps.take()
 
 

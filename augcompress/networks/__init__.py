@@ -13,7 +13,7 @@ from augcompress.networks.checkpoint import (
 )
 from augcompress.networks.graphs import open_graph, same_but_for_metadata, stored_types
 from augcompress.networks.heads import headless, set_head
-from augcompress.networks.opening import images_of, new_network, open_network
+from augcompress.networks.opening import new_network, open_network
 
 __all__ = [
     "DESCRIPTION",
@@ -22,7 +22,6 @@ __all__ = [
     "Applied",
     "Network",
     "headless",
-    "images_of",
     "load_network",
     "new_network",
     "open_graph",

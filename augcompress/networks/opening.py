@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from augcompress.component import Component
@@ -42,7 +41,6 @@ __all__ = [
     "Applied",
     "Network",
     "check_fits",
-    "images_of",
     "load_network",
     "new_network",
     "open_network",
@@ -182,8 +180,3 @@ def check_classes(context: Context, known: Sequence[str], path: Path, where: str
             f" {len(data.classes)} ({ours} …); train it on this data first, or choose classes"
             " that it knows with data.classes"
         )
-
-
-def images_of(images: Tensor) -> Tensor:
-    """Images as a network takes them: float, channels last."""
-    return images.contiguous(memory_format=torch.channels_last)

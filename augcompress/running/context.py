@@ -186,8 +186,12 @@ class Context:
 
     def example(self) -> torch.Tensor:
         """Two real validation images `(2,C,H,W)` in [0,1], for tracing and counting."""
-        images = next(self.evaluation_batches("validation", 2)).scaled().images()
-        return images[[0, -1]].clone()
+        images = self.data.ready(next(self.evaluation_batches("validation", 2)), "cpu").images()
+        return images[[0, -1]].contiguous()
+
+    def ready(self, batch: Batch) -> Batch:
+        """The batch as networks take it, on this device: see `Data.ready`."""
+        return self.data.ready(batch, self.device)
 
     def seed_everything(self, *words: str | int) -> None:
         """Start torch's stream (initial weights, dropout) at a place that the recipe's seed and

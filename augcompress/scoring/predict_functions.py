@@ -15,30 +15,31 @@ from augcompress.batch import Batch, Progress
 from augcompress.evidence import Predictions
 from augcompress.exporters import open_session, run
 from augcompress.modules import in_evaluation
-from augcompress.networks import Network, images_of, open_graph, open_network
+from augcompress.networks import Network, open_graph, open_network
 from augcompress.running import Context
 from augcompress.spec.sections import TestTimeAugmentation
 
 PredictFunction = Callable[[Batch], np.ndarray]
-"""A batch of images in [0,1] to probabilities `(N,classes)` float32."""
+"""A batch to probabilities `(N,classes)` float32."""
 
 
-def predict_with_network(network: nn.Module, device: torch.device) -> PredictFunction:
+def predict_with_network(network: nn.Module, context: Context) -> PredictFunction:
     """A network as a predict function: fp32, evaluation mode."""
+    data, device = context.data, context.device
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def probabilities(batch: Batch) -> np.ndarray:
         with torch.inference_mode(), in_evaluation(network):
-            logits = network(images_of(batch.to(device).images()))
+            logits = network(data.ready(batch, device).inputs)
         return softmax(logits.float().cpu().numpy())
 
     return probabilities
 
 
-def predict_with_onnx(file: Path | bytes) -> PredictFunction:
+def predict_with_onnx(file: Path | bytes, context: Context) -> PredictFunction:
     """An ONNX file, or its bytes, as a predict function, run as it ships."""
-    session = open_session(file)
-    return lambda batch: session_answer(session, batch.images().numpy())
+    session, data = open_session(file), context.data
+    return lambda batch: session_answer(session, data.ready(batch, "cpu").images().numpy())
 
 
 def session_answer(session: InferenceSession, images: np.ndarray) -> np.ndarray:
@@ -59,11 +60,11 @@ def open_predict_function(
     Raises AugcompressError when it cannot be opened or does not fit the data.
     """
     if path.suffix == ".onnx":
-        return predict_with_onnx(open_graph(context, path).SerializeToString()), None
+        return predict_with_onnx(open_graph(context, path).SerializeToString(), context), None
     teacher = context.spec.train_teacher
     model = teacher.model if teacher is not None else None
     network = open_network(context, path, model, where)
-    return predict_with_network(network.module, context.device), network
+    return predict_with_network(network.module, context), network
 
 
 def averaged(
@@ -87,7 +88,7 @@ def predict(function: PredictFunction, context: Context, split: str) -> Predicti
     """Probabilities for a whole split."""
     part, outputs = context.evaluated(split), []
     for batch in context.evaluation_batches(split):
-        outputs.append(function(batch.scaled()))
+        outputs.append(function(batch))
     return Predictions(
         np.concatenate(outputs),
         part.labels,

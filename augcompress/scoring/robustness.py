@@ -49,7 +49,7 @@ def disturbed(
     function: PredictFunction, context: Context, pipeline: Pipeline, network: Network | None
 ) -> PredictFunction:
     """Predictions for disturbed images; an attack is computed anew for this network."""
-    loss = None if network is None else loss_of(network.module)
+    loss = None if network is None else loss_of(network.module, context.ready)
     device = torch.device("cpu") if network is None else context.device
 
     def probabilities(batch: Batch) -> np.ndarray:

@@ -13,7 +13,7 @@ from augcompress.batch import Batch
 from augcompress.datasets import Batches
 from augcompress.evidence import Measurement, Predictions
 from augcompress.modules import in_evaluation
-from augcompress.networks import Network, images_of
+from augcompress.networks import Network
 from augcompress.running import EVALUATION_BATCH, Context
 from augcompress.scoring.predict_functions import PredictFunction, predict
 from augcompress.training import Engine, Score
@@ -29,8 +29,8 @@ def accuracy_scorer(context: Context, engine: Engine) -> Callable[[nn.Module], S
         right = torch.zeros((), dtype=torch.int64, device=engine.device)
         with torch.inference_mode(), in_evaluation(network), engine.autocast():
             for batch in share_of(context, "validation"):
-                moved = batch.to(engine.device).scaled()
-                answers = network(images_of(moved.images())).argmax(1)
+                moved = context.data.ready(batch, engine.device)
+                answers = network(moved.inputs).argmax(1)
                 assert moved.targets is not None
                 right += (answers == moved.targets.argmax(1)).sum()
         n = len(context.evaluated("validation"))

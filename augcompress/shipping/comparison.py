@@ -25,7 +25,7 @@ def compare(
     """A baseline's quality and cost on the same images, how the file differs from it, and both
     files' speed; and what the baseline answered."""
     role, name = baseline.role, baseline.file.name
-    found = predict(predict_with_onnx(baseline.file), context, "test")
+    found = predict(predict_with_onnx(baseline.file, context), context, "test")
     ours, theirs = shipped.probabilities, found.probabilities
     rows = [
         measures.agreement(ours, theirs, split="test", subject=file.name, baseline=role),

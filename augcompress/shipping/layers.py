@@ -57,7 +57,7 @@ def sensitivities(
     affordable = MACS_ALLOWED / max(1, macs * (len(weighted) + 1))
     count = int(np.clip(affordable, FEWEST_IMAGES, MOST_IMAGES))
     batches = context.evaluation_batches("validation", count)
-    images = torch.cat([batch.scaled().images() for batch in batches])
+    images = torch.cat([context.data.ready(batch, "cpu").images() for batch in batches])
     whole = module(images)
     found: dict[str, float | None] = {}
     for name, layer in weighted.items():

@@ -45,8 +45,8 @@ class Origin:
     def answer(self, context: Context) -> PredictFunction:
         """What it says to a batch."""
         if self.network is None:
-            return predict_with_onnx(self.graph.SerializeToString())
-        return predict_with_network(self.network.module, context.device)
+            return predict_with_onnx(self.graph.SerializeToString(), context)
+        return predict_with_network(self.network.module, context)
 
     @property
     def notes(self) -> Notes:

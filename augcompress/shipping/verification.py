@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from augcompress.batch import Batch
 from augcompress.evidence import Measurement
 from augcompress.exporters import (
     OnnxExporter,
@@ -25,15 +26,20 @@ PARITY_IMAGES = 512
 
 
 def images(context: Context, split: str, count: int) -> np.ndarray:
-    """Images of a split, evenly spread, uint8 `(N,C,H,W)`."""
-    taken = [batch.images().numpy() for batch in context.evaluation_batches(split, count)]
-    return np.concatenate(taken)[:count]
+    """Images of a split, evenly spread, in [0,1] `(N,C,H,W)`."""
+    return np.concatenate([*arrays(context, context.evaluation_batches(split, count))])[:count]
 
 
 def calibration(context: Context) -> Iterator[np.ndarray]:
     """Training images for calibration, in the shuffled order of epoch 0, never augmented."""
     batches = context.training_batches(min(64, len(context.data.train)))
-    return (batch.images().numpy() for batch in batches.epoch(0))
+    return arrays(context, batches.epoch(0))
+
+
+def arrays(context: Context, batches: Iterator[Batch]) -> Iterator[np.ndarray]:
+    """Images of batches as files take them, in [0,1] `(N,C,H,W)`."""
+    for batch in batches:
+        yield context.data.ready(batch, "cpu").images().contiguous().numpy()
 
 
 def check_parity(

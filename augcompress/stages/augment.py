@@ -43,7 +43,7 @@ def draw(context: Context, folder: Path) -> list[Path]:
     section = context.spec.augment
     train = context.split("train")
     batches = context.training_batches(min(EVALUATION_BATCH, len(train)))
-    batch = next(iter(batches.epoch(0))).scaled()
+    batch = next(iter(batches.epoch(0)))
     shared: dict[str, Any] = {
         "settings": list(section.pipeline),
         "facts": context.augmentation_facts,

@@ -105,7 +105,7 @@ def origin_of(baselines: list[Baseline], role: str) -> Origin:
 
 def score(context: Context, graph: onnx.ModelProto) -> tuple[Predictions, list[Measurement]]:
     """The graph on all test images, run as it ships."""
-    function = predict_with_onnx(graph.SerializeToString())
+    function = predict_with_onnx(graph.SerializeToString(), context)
     found = predict(function, context, "test")
     rows = measure_quality(found, GRAPH, "shipped")
     return found, rows + measure_calibration(function, context, found, GRAPH, "shipped")

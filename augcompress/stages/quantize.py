@@ -44,7 +44,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     rows = [row for step in steps for row in step.check(reopened)]
     rows += check_parity(context, folder / GRAPH, origin, settings, quantized=True)
     rows.append(measures.size_bytes(folder / GRAPH, subject=GRAPH))
-    found = predict(predict_with_onnx(folder / GRAPH), context, "validation")
+    found = predict(predict_with_onnx(folder / GRAPH, context), context, "validation")
     scores = accuracy(found, GRAPH)
     check_drop(context, origin, scores[0], section.max_drop)
     decided = [told_as_text(s.kind, notes[s.kind]) for s in steps if s.kind in notes]

@@ -75,10 +75,13 @@ def test_key_holds_no_path(settings, tmp_path):
     assert str(tmp_path) not in json.dumps(key_of(settings))
 
 
-def test_encode_leaves_images_alone(settings):
+def test_ready_images_are_floats_channels_last_and_stay_as_they_are(settings):
     data = settings.build(DataFacts(seed=0))
-    batch = Batch(data.test.fetch(np.arange(2)), None, torch.arange(2))
-    assert data.encode(batch) is batch
+    stored = data.test.fetch(np.arange(2))
+    ready = data.ready(Batch(stored, None, torch.arange(2)), "cpu")
+    assert torch.equal(ready.images(), stored.float() / 255)
+    assert ready.images().is_contiguous(memory_format=torch.channels_last)
+    assert data.ready(ready, "cpu").images() is ready.images()
 
 
 @pytest.mark.parametrize("kind", ON_DISK)

@@ -115,7 +115,7 @@ def test_modes_are_put_back_one_by_one(tmp_path):
     network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10))
     network[1].eval()
     batch = Batch(torch.rand(4, 1, 8, 8), torch.eye(10)[:4], torch.arange(4))
-    assert loss_of(network)(batch).shape == (4,)
+    assert loss_of(network, lambda batch: batch)(batch).shape == (4,)
     assert [module.training for module in network] == [True, False, True]
 
 
@@ -124,7 +124,7 @@ def test_without_labels_the_networks_own_answers_are_attacked():
     batch = Batch(torch.rand(5, 1, 2, 2), None, torch.arange(5))
     logits = network(batch.images())
     expected = nn.functional.cross_entropy(logits, logits.argmax(1), reduction="none")
-    torch.testing.assert_close(loss_of(network)(batch), expected)
+    torch.testing.assert_close(loss_of(network, lambda batch: batch)(batch), expected)
 
 
 def test_mixed_precision_does_not_reach_the_attack(tmp_path):
