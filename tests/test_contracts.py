@@ -97,7 +97,7 @@ def test_folding_refuses_a_convolution_that_others_read() -> None:
 PLUGIN = """
 import copy
 from typing import Literal
-from augcompress.compressions import GraphCompression, NetworkCompression
+from augcompress.compressions import GraphCompression, NetworkCompression, Prepared
 from augcompress.errors import LimitError
 from augcompress.modules.points import Point
 from torch import nn
@@ -105,14 +105,6 @@ from torch import nn
 class Clip(nn.Module):
     def forward(self, tensor):
         return tensor.clamp(0, 2)
-
-class Prepared:
-    calibration = False
-    def __init__(self, network):
-        self.network = network
-    def after_step(self): pass
-    def convert(self):
-        return self.network, {}
 
 class Range(NetworkCompression):
     kind: Literal["range"] = "range"

@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import onnx
 from pydantic import Field
 from torch import Tensor, nn
 
-from augcompress.batch import Batch
+from augcompress.batch import Batch, Progress
 from augcompress.component import Component, Section
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement
@@ -46,19 +46,37 @@ class Probe:
     """MACs for one image."""
 
 
-class Prepared(Protocol):
-    """A network on its way: trained or calibrated between `prepare` and `convert`."""
+class Prepared:
+    """A network on its way from `prepare` to `convert`: trained, calibrated or neither in between.
 
-    network: nn.Module
-    """To be trained or calibrated."""
-    calibration: bool
-    """Does it only need forward passes, no training?"""
+    A compression overrides the hooks that it needs; the others do nothing.  What must survive an
+    interruption, or belongs to the best epoch, is a buffer of `network`: `convert` takes it out.
+    """
+
+    needs: Literal["nothing", "calibration", "training"] = "training"
+    """Training where the section has some; forward passes over calibration batches, without
+    gradients and in the modes that `prepare` left; or nothing."""
+
+    def __init__(self, network: nn.Module, history: History | None = None) -> None:
+        self.network = network
+        self.history = {} if history is None else history
+
+    def on_progress(self, progress: Progress) -> None:
+        """Before each optimiser step: schedules that rise during training."""
+
+    def penalties(self) -> dict[str, Tensor]:
+        """Scalars by name that are added to the losses of each batch: regularisers of weights."""
+        return {}
+
+    def after_backward(self) -> None:
+        """When the step's gradients are there and before they are clipped and used."""
 
     def after_step(self) -> None:
-        """Call after each optimiser step: keeps masks."""
+        """When the optimiser has changed the weights: masks."""
 
     def convert(self) -> tuple[nn.Module, History]:
         """The compressed network, with the outputs of the prepared one, and what was changed."""
+        return self.network, self.history
 
 
 class NetworkCompression(Component, ABC):
@@ -93,8 +111,9 @@ class NetworkCompression(Component, ABC):
         Raises LimitError when it is not kept.
         """
 
-    def hold(self, network: nn.Module, history: History) -> Callable[[], None] | None:
-        """What a later stage that trains `network` must call after each optimiser step."""
+    def mask_hooks(self, network: nn.Module, history: History) -> Prepared | None:
+        """The hooks that keep the promise while a later step or stage trains `network`, in place;
+        None where training cannot break it."""
         return None
 
     def marked(self, network: nn.Module, history: History) -> nn.Module:

@@ -14,7 +14,13 @@ import torch_pruning as tp
 from pydantic import Field
 from torch import Tensor, nn
 
-from augcompress.compressions.base import History, Layers, NetworkCompression, Probe
+from augcompress.compressions.base import (
+    History,
+    Layers,
+    NetworkCompression,
+    Prepared,
+    Probe,
+)
 from augcompress.compressions.dependencies import (
     ROOTS,
     Removal,
@@ -66,22 +72,6 @@ def together(blocks: list[Block]) -> Removal:
     return {root: sorted(channels) for root, channels in removal.items()}
 
 
-@dataclass
-class Pruned:
-    """A network that has lost its channels; nothing is left to convert."""
-
-    network: nn.Module
-    history: History
-    calibration: bool = False
-
-    def after_step(self) -> None:
-        """Nothing to keep."""
-
-    def convert(self) -> tuple[nn.Module, History]:
-        """The same network."""
-        return self.network, self.history
-
-
 class Channels(NetworkCompression):
     """Remove whole channels, with every layer that depends on them (DepGraph, Fang et al. 2023,
     arXiv:2301.12900), until a share of the original MACs is left.
@@ -114,7 +104,7 @@ class Channels(NetworkCompression):
 
     def prepare(
         self, network: nn.Module, probe: Probe, *, round: int = 0, original_cost: float
-    ) -> Pruned:
+    ) -> Prepared:
         """A copy without the channels of this round.
 
         Raises AugcompressError when the target cannot be reached, or when removing would not be
@@ -128,7 +118,7 @@ class Channels(NetworkCompression):
             pruned = remove(network, probe.example, gone)
             verify_removal(network, pruned, probe.example, gone)
         _restore_modes(network, pruned)
-        return Pruned(pruned, _history(network, pruned, gone, share, probe, original_cost))
+        return Prepared(pruned, _history(network, pruned, gone, share, probe, original_cost))
 
     def replay(self, network: nn.Module, history: History) -> nn.Module:
         """Resize the layers; their weights are zero until the state dict is loaded."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import onnx
@@ -13,7 +11,13 @@ from onnx import numpy_helper
 from pydantic import Field
 from torch import Tensor, nn
 
-from augcompress.compressions.base import History, Layers, NetworkCompression, Probe
+from augcompress.compressions.base import (
+    History,
+    Layers,
+    NetworkCompression,
+    Prepared,
+    Probe,
+)
 from augcompress.compressions.stored import stored_weights
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
@@ -40,15 +44,13 @@ def smallest(weights: list[Tensor], share: float) -> list[Tensor]:
     return [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
 
 
-@dataclass
-class Masked:
-    """A network whose pruned weights are held at zero."""
+class Masked(Prepared):
+    """A network whose pruned weights stay at zero."""
 
-    network: nn.Module
-    masks: dict[str, Tensor]
-    """Layer's name to a boolean tensor, True where the weight is zero."""
-    sparsity: float
-    calibration: bool = False
+    def __init__(self, network: nn.Module, masks: dict[str, Tensor], sparsity: float) -> None:
+        """`masks`: layer's name to a boolean tensor, True where the weight is zero."""
+        super().__init__(network)
+        self.masks, self.sparsity = masks, sparsity
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -106,10 +108,10 @@ class Magnitude(NetworkCompression):
             _weight(network, name)
         return network
 
-    def hold(self, network: nn.Module, history: History) -> Callable[[], None]:
-        """Keeps the zeros of a loaded network."""
+    def mask_hooks(self, network: nn.Module, history: History) -> Masked:
+        """Keeps the zeros that the network has now."""
         masks = {name: _weight(network, name).detach() == 0 for name in history["layers"]}
-        return Masked(network, masks, history["sparsity"]).after_step
+        return Masked(network, masks, history["sparsity"])
 
     def check(
         self, network: nn.Module, history: History, probe: Probe | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from augcompress.compressions import Prepared
 from augcompress.running import PLAIN
 from augcompress.spec import Sampling
 
@@ -21,5 +22,6 @@ class TrainingSetup:
     augmentations: Sequence[Any]
     teachers: Sequence[nn.Module] = ()
     teacher_view: str = "same"
-    after_step: Sequence[Callable[[], None]] = ()
+    prepared: Sequence[Prepared] = ()
+    """Compressions of the student whose hooks are called while it is trained."""
     sampling: Sampling = PLAIN

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from augcompress import measures
 from augcompress.batch import Batch
-from augcompress.compressions import NetworkCompression, Probe, resolve
+from augcompress.compressions import NetworkCompression, Prepared, Probe, resolve
 from augcompress.errors import AugcompressError
 from augcompress.learning.fitting import how_it_went, learn
 from augcompress.learning.setup import TrainingSetup
@@ -121,19 +120,19 @@ def join_logs(folder: Path) -> None:
 
 def tune(
     context: Context,
-    prepared: Any,
+    prepared: Prepared,
     network: Network,
     setup: TrainingSetup,
     section: PruneSection,
     engine: Engine,
 ) -> None:
-    """Fine-tune a prepared network; what it promised is held after every step."""
+    """Fine-tune a prepared network with its hooks and the mask hooks of earlier compressions."""
     assert section.training is not None
     assert engine.state is not None
     engine.state.mkdir(parents=True, exist_ok=True)
-    earlier = replace(network, module=prepared.network).holds()
-    held = replace(setup, after_step=(prepared.after_step, *earlier))
-    result = learn(context, prepared.network, held, section.training, engine)
+    earlier = replace(network, module=prepared.network).mask_hooks()
+    setup = replace(setup, prepared=(prepared, *earlier))
+    result = learn(context, prepared.network, setup, section.training, engine)
     context.reporter.message(f"prune: {how_it_went(result, section.training, engine)}")
 
 

@@ -82,7 +82,7 @@ class StudentLearner(Learner):
         )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted losses by objective."""
+        """Weighted losses by objective, and the penalties of what is being compressed."""
         clean = batch.scaled()
         with torch.no_grad(), torch.autocast(clean.index.device.type, enabled=False):
             seen = self.shown(self.augmented(clean))
@@ -103,7 +103,11 @@ class StudentLearner(Learner):
             modules = self.objectives.values()
             weighted = zip(self.setup.objectives, modules, strict=True)
             losses = [objective.weight * module(view) for objective, module in weighted]
-            return dict(zip(self.names, losses, strict=True))
+            named = dict(zip(self.names, losses, strict=True))
+            for prepared in self.setup.prepared:
+                for name, penalty in prepared.penalties().items():
+                    named[name] = named[name] + penalty if name in named else penalty
+            return named
 
     def augmented(self, clean: Batch) -> Batch:
         """The batch as it is learned from, in its full size."""
@@ -143,10 +147,16 @@ class StudentLearner(Learner):
 
     def on_progress(self, progress: Progress) -> None:
         self.progress = progress
+        for prepared in self.setup.prepared:
+            prepared.on_progress(progress)
+
+    def after_backward(self) -> None:
+        for prepared in self.setup.prepared:
+            prepared.after_backward()
 
     def after_step(self) -> None:
-        for hold in self.setup.after_step:
-            hold()
+        for prepared in self.setup.prepared:
+            prepared.after_step()
 
 
 def emphasis_of(context: Context, sampling: Sampling) -> Tensor | None:

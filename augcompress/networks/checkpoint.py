@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from augcompress.component import Plugin, key_of
-from augcompress.compressions import NetworkCompression, Notes, PruneStep, resolve
+from augcompress.compressions import NetworkCompression, Notes, Prepared, PruneStep, resolve
 from augcompress.errors import AugcompressError
 from augcompress.models import Model, ModelFacts, build_classifier, load_weights
 from augcompress.storage import digest_json, write_aside
@@ -82,10 +82,10 @@ class Network:
                 found.append(applied)
         return found
 
-    def holds(self) -> list[Any]:
-        """What earlier compressions want re-applied after every optimiser step."""
-        found = [a.compression.hold(self.module, a.history) for a in self.compressions]
-        return [hold for hold in found if hold is not None]
+    def mask_hooks(self) -> tuple[Prepared, ...]:
+        """What keeps the promises of its compressions while it is trained."""
+        found = [a.compression.mask_hooks(self.module, a.history) for a in self.compressions]
+        return tuple(each for each in found if each is not None)
 
 
 def save_network(network: Network, folder: Path) -> Path:

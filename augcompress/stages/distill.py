@@ -51,7 +51,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
         context.spec.augmentations("distill"),
         teachers,
         section.teacher_view,
-        tuple(network.holds()),
+        network.mask_hooks(),
         context.spec.sampling("distill"),
     )
     notes = train(context, network, setup, section.training, folder)

@@ -68,7 +68,7 @@ def test_zeros_stay_while_training_and_while_a_later_stage_trains(network, probe
     train(prepared.network, after_step=prepared.after_step)
     pruned, history = prepared.convert()
     zeros = {name: pruned.get_parameter(f"{name}.weight") == 0 for name in history["layers"]}
-    train(pruned, after_step=step.hold(pruned, history))
+    train(pruned, after_step=step.mask_hooks(pruned, history).after_step)
     assert all((pruned.get_parameter(f"{n}.weight")[zero] == 0).all() for n, zero in zeros.items())
     assert step.check(pruned, history)[0].value == pytest.approx(0.8, abs=1e-3)
 
