@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -38,39 +39,34 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on `device` (without waiting, where memory is pinned)."""
-        inputs = self.inputs
-        if isinstance(inputs, Tensor):
-            inputs = inputs.to(device, non_blocking=True)
-        elif isinstance(inputs, dict):
-            inputs = {name: value.to(device, non_blocking=True) for name, value in inputs.items()}
-        targets, view = (
-            None if value is None else value.to(device, non_blocking=True)
-            for value in (self.targets, self.view)
-        )
-        return Batch(inputs, targets, self.index.to(device, non_blocking=True), view)
+        return self._each(lambda value: value.to(device, non_blocking=True))
 
-    def take(self, rows: Tensor) -> Batch:
-        """The images at these places `(M,)` only, with all that belongs to them."""
-        targets, view = (
-            None if value is None else value[rows] for value in (self.targets, self.view)
-        )
-        return Batch(self.images()[rows], targets, self.index[rows], view)
+    def take(self, rows: Tensor | slice) -> Batch:
+        """The samples at these places `(M,)`, or in this slice, with all that belongs to them."""
+        taken = self._each(lambda value: value[rows])
+        if not isinstance(self.inputs, list):
+            return taken
+        places = range(len(self))[rows] if isinstance(rows, slice) else rows.tolist()
+        return replace(taken, inputs=[self.inputs[place] for place in places])
 
     def pieces(self, count: int) -> list[Batch]:
         """The batch in `count` parts of nearly equal size, in order; views, not copies."""
         if count == 1:
             return [self]
         ends = [len(self) * place // count for place in range(count + 1)]
-        spans = [slice(start, end) for start, end in pairwise(ends) if end > start]
-        return [
-            Batch(
-                self.images()[span],
-                None if self.targets is None else self.targets[span],
-                self.index[span],
-                None if self.view is None else self.view[span],
-            )
-            for span in spans
-        ]
+        return [self.take(slice(start, end)) for start, end in pairwise(ends) if end > start]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with every tensor changed; texts stay."""
+        inputs = self.inputs
+        if isinstance(inputs, Tensor):
+            inputs = change(inputs)
+        elif isinstance(inputs, dict):
+            inputs = {name: change(value) for name, value in inputs.items()}
+        targets, view = (
+            None if value is None else change(value) for value in (self.targets, self.view)
+        )
+        return Batch(inputs, targets, change(self.index), view)
 
     def scaled(self) -> Batch:
         """uint8 images become float in [0,1]; everything else stays as it is."""

@@ -246,19 +246,6 @@ def test_settings_of_measuring_do_not_redo_the_stage(place):
     assert again.stages == {"augment": "cached"}
 
 
-def test_an_unsafe_choice_is_said_aloud_and_measured(place):
-    pipeline = [{"kind": "rotate", "degrees": 180}]
-    path = recipe(place, pipeline)
-    answer = done("augment", "-r", path, "--set", "data.subset=null")
-    warning = next(line for line in answer.err.splitlines() if "WARNING" in line)
-    assert "rotate hurts here" in warning
-    assert "6 and 9" in warning
-    rows = measured(RUN)["augment"]
-    assert {row["conditions"]["images_known"] for row in rows} == {"as they are", "augmented"}
-    assert {"6", "9"} <= {row["conditions"].get("class") for row in rows}
-    assert {row["split"] for row in rows} == {"train"}
-
-
 def test_a_safe_choice_gets_no_word(place):
     answer = done("augment", "-r", recipe(place, [{"kind": "affine", "degrees": 30}]))
     assert "labels may not survive" not in answer.err

@@ -10,7 +10,6 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from augcompress.augmentations.base import (
-    SAFE_DEGREES,
     AugmentationFacts,
     Fill,
     GeometricAugmentation,
@@ -69,9 +68,6 @@ class Affine(GeometricAugmentation):
         scale, shear = low + (high - low) * uniform[:, 3], signed[:, 4] * self.shear
         draws.tell(degrees=angle, right=shift[:, 0], down=shift[:, 1], scale=scale, shear=shear)
         return affine_matrices(angle, shift, scale, shear)
-
-    def may_change_labels(self) -> bool:
-        return self.degrees > SAFE_DEGREES
 
     def build(self, facts: AugmentationFacts) -> GeometricWorker:
         return GeometricWorker(self.transforms, self.probability, filling_of(self.fill, facts))

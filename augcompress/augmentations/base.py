@@ -40,9 +40,6 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 Shares = Annotated[tuple[_Share, _Share], AfterValidator(_lowest_first)]
 """The two ends, each in [0,1], of a range that is drawn from, the lower one first."""
 
-SAFE_DEGREES = 30.0
-"""Rotations up to this, either way, are taken to leave labels alone; beyond, digits turn over."""
-
 Fill = Annotated[float, Field(ge=0, le=1)] | Literal["mean", "nearest", "reflect", "noise"]
 """What is seen beyond the image's edge: a grey value, the training set's mean colour, the edge
 continued, the image mirrored, or noise, even in [0,1] for every pixel and channel."""
@@ -113,11 +110,6 @@ class Augmentation(Component, ABC):
     @abstractmethod
     def build(self, facts: AugmentationFacts) -> nn.Module:
         """The worker."""
-
-    def may_change_labels(self) -> bool:
-        """Do these settings make another class of some images, on data where one may tell classes
-        by it?  `augment` then tries it out on the data."""
-        return False
 
 
 class GeometricAugmentation(Augmentation):

@@ -26,8 +26,5 @@ class HorizontalFlip(GeometricAugmentation):
     def transforms(self, draws: Draws, size: tuple[int, int]) -> Tensor:
         return mirrors(draws)
 
-    def may_change_labels(self) -> bool:
-        return True
-
     def build(self, facts: AugmentationFacts) -> GeometricWorker:
         return GeometricWorker(self.transforms, self.probability, whole=True)

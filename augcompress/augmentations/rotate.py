@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor
 
 from augcompress.augmentations.base import (
-    SAFE_DEGREES,
     AugmentationFacts,
     Fill,
     GeometricAugmentation,
@@ -37,9 +36,6 @@ class Rotate(GeometricAugmentation):
         angle = between((-self.degrees, self.degrees), draws.uniform(1)[:, 0])
         draws.tell(degrees=angle)
         return rotations(angle)
-
-    def may_change_labels(self) -> bool:
-        return self.degrees > SAFE_DEGREES
 
     def build(self, facts: AugmentationFacts) -> GeometricWorker:
         return GeometricWorker(self.transforms, self.probability, filling_of(self.fill, facts))

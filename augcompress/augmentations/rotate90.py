@@ -45,8 +45,5 @@ class Rotate90(GeometricAugmentation):
         draws.tell(quarters=quarters)
         return quarter_turns(quarters)
 
-    def may_change_labels(self) -> bool:
-        return True
-
     def build(self, facts: AugmentationFacts) -> GeometricWorker:
         return GeometricWorker(self.transforms, self.probability, filling_of(self.fill, facts))

@@ -31,9 +31,6 @@ class TrivialAugment(PolicyAugmentation):
     """Levels from none to full strength, equally likely; where there are two directions, so are
     they."""
 
-    def may_change_labels(self) -> bool:
-        return True
-
     def plan(self, draws: Draws, size: tuple[int, int]) -> Plan:
         own = table(self.kind, self.num_magnitude_bins, size, draws.device)
         which, level, sign = draws.uniform(3).split(1, dim=1)

@@ -25,8 +25,5 @@ class VerticalFlip(GeometricAugmentation):
     def transforms(self, draws: Draws, size: tuple[int, int]) -> Tensor:
         return mirrors(draws, axis=1)
 
-    def may_change_labels(self) -> bool:
-        return True
-
     def build(self, facts: AugmentationFacts) -> GeometricWorker:
         return GeometricWorker(self.transforms, self.probability, whole=True)

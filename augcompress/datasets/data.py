@@ -66,6 +66,12 @@ class Data:
     skipped: list[str] = field(default_factory=list)
     """Corrupt files that were left out."""
 
+    @property
+    def source_size(self) -> int:
+        """Rows of a table that is looked up by the `Batch.index` of training samples: one more than
+        the largest."""
+        return int(self.train.index.max()) + 1
+
     def encode(self, batch: Batch) -> Batch:
         """Raw inputs as tensors, after augmentation; images are that already."""
         return batch

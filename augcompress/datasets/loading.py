@@ -8,10 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import one_hot
 
 from augcompress.batch import Batch
-from augcompress.datasets.sampling import Balancing, Order
+from augcompress.datasets.sampling import Balancing, Order, class_counts
 from augcompress.datasets.splits import Split
 from augcompress.errors import AugcompressError
 
@@ -31,7 +32,7 @@ class Batches:
     def __init__(
         self,
         split: Split,
-        classes: int,
+        classes: int | None,
         batch_size: int,
         *,
         shuffle: bool,
@@ -43,16 +44,19 @@ class Batches:
         repeat: int = 1,
         where: str = "training",
     ) -> None:
-        """`where`: the section of the recipe that says the batch size, for messages."""
+        """`classes`: the length of targets; None where the split has no labels, and batches no
+        targets.  `where`: the section of the recipe that says the batch size, for messages."""
         self.split = split
         self.classes = classes
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.rank = rank
         self.world = world
-        self.order = Order(split.labels, classes, seed, shuffle, balance, repeat)
+        self.balance = balance
+        self.labels: np.ndarray | None = None if classes is None else split.labels
+        quotas = self._quotas() if shuffle else None
+        self.order = Order(len(split), seed, shuffle, repeat, self.labels, quotas)
         self.samples = len(self.order)
-        self._labels = torch.from_numpy(split.labels)
         self._check(where)
 
     def _check(self, where: str) -> None:
@@ -71,6 +75,18 @@ class Batches:
                 " it a multiple"
             )
 
+    def _quotas(self) -> np.ndarray | None:
+        """Samples of each class in an epoch, where they are others than there are."""
+        if self.balance is None:
+            return None
+        if self.labels is None or self.classes is None:
+            raise AugcompressError(
+                "sampling.class_balance: these images have no labels to balance by; leave it out"
+            )
+        counts = class_counts(self.labels, self.classes)
+        quotas = self.balance.quotas(counts)
+        return None if np.array_equal(quotas, counts) else quotas
+
     def __len__(self) -> int:
         """Steps per epoch."""
         whole, rest = divmod(self.samples, self.batch_size)
@@ -79,8 +95,8 @@ class Batches:
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of one epoch; those before `start_step` are not read.
 
-        Inputs are uint8 `(N,C,H,W)`, targets one-hot `(N,classes)`, index the positions in the
-        source that the split was cut from.
+        Inputs are uint8 `(N,C,H,W)`; targets one-hot `(N,classes)`, None without labels; index the
+        positions in the source that the split was cut from.
 
         Raises AugcompressError when an image cannot be decoded.
         """
@@ -100,16 +116,21 @@ class Batches:
         """A batch of these samples; none is decoded twice."""
         positions, views = share
         index = torch.from_numpy(self.split.index[positions])
-        targets = one_hot(self._labels[torch.from_numpy(positions)], self.classes).float()
+        targets = self._targets(positions)
         if not self._comes_again:
             return Batch(self.split.fetch(positions), targets, index)
         different, place = np.unique(positions, return_inverse=True)
         images = self.split.fetch(different)[torch.from_numpy(place)]
         return Batch(images, targets, index, torch.from_numpy(np.ascontiguousarray(views)))
 
+    def _targets(self, positions: np.ndarray) -> Tensor | None:
+        if self.labels is None or self.classes is None:
+            return None
+        return one_hot(torch.from_numpy(self.labels[positions]), self.classes).float()
+
     @property
     def _comes_again(self) -> bool:
-        return self.order.repeat > 1 or self.order.balance is not None
+        return self.order.repeat > 1 or self.balance is not None
 
 
 def _read_ahead(

@@ -126,25 +126,21 @@ class Order:
     """The samples of each epoch in their order, a function of (seed, epoch) alone: not of the batch
     size, of the processes, nor of where a run resumes."""
 
-    labels: np.ndarray
-    """`(N,)` class numbers of the split."""
-    classes: int
+    count: int
+    """Samples of the split."""
     seed: int
     shuffle: bool
     """Only what is shuffled can be balanced."""
-    balance: Balancing | None = None
     repeat: int = 1
     """How often each sample stands side by side with itself, each time as another view."""
+    labels: np.ndarray | None = None
+    """`(count,)` class numbers; balancing needs them."""
+    quotas: np.ndarray | None = None
+    """`(classes,)` samples of each class in an epoch, before repeating; None: every sample once."""
 
     def __len__(self) -> int:
         """Samples in an epoch."""
-        return int(self.quotas.sum()) * self.repeat
-
-    @property
-    def quotas(self) -> np.ndarray:
-        """Samples of each class in an epoch, before repeating."""
-        counts = class_counts(self.labels, self.classes)
-        return counts if self.balance is None else self.balance.quotas(counts)
+        return (self.count if self.quotas is None else int(self.quotas.sum())) * self.repeat
 
     def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions in the split, and the view of each; both int64 `(len,)`."""
@@ -153,9 +149,8 @@ class Order:
         return positions.repeat(self.repeat), views.repeat(self.repeat) * self.repeat + again
 
     def _once(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        count, random = len(self.labels), np.random.default_rng((self.seed, epoch))
-        quotas = self.quotas
-        if self.shuffle and not np.array_equal(quotas, class_counts(self.labels, self.classes)):
-            return by_quota(self.labels, quotas, random)
-        order = random.permutation(count) if self.shuffle else np.arange(count)
-        return order, np.zeros(count, dtype=np.int64)
+        random = np.random.default_rng((self.seed, epoch))
+        if self.labels is not None and self.quotas is not None:
+            return by_quota(self.labels, self.quotas, random)
+        order = random.permutation(self.count) if self.shuffle else np.arange(self.count)
+        return order, np.zeros(self.count, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Splits: labelled images, in memory or decoded from files when asked for."""
+"""Splits: images, in memory or decoded from files when asked for, with or without labels."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _ADVICE = "replace or remove it, or set data.corrupt: skip"
 
 
 class Split(Protocol):
-    """Labelled images, by position."""
+    """Images, by position."""
 
     @property
-    def labels(self) -> np.ndarray:
-        """`(N,)` int64 class numbers."""
+    def labels(self) -> Any:
+        """`(N,)` int64 class numbers; None where the images have no labels."""
 
     @property
     def index(self) -> np.ndarray:
@@ -60,8 +60,8 @@ class MemorySplit:
 
     images: Tensor
     """All images of the source, uint8 `(M,C,H,W)`; shared by the splits cut from it."""
-    all_labels: np.ndarray
-    """`(M,)` int64 class numbers of `images`."""
+    all_labels: np.ndarray | None
+    """`(M,)` int64 class numbers of `images`; None where they have none."""
     index: np.ndarray
     """`(N,)` int64: the rows of `images` that belong to this split."""
     prefetch: int = 0
@@ -69,13 +69,14 @@ class MemorySplit:
     """The files of `images`, where they come from such."""
 
     @classmethod
-    def whole(cls, images: Tensor, labels: np.ndarray) -> MemorySplit:
+    def whole(cls, images: Tensor, labels: np.ndarray | None) -> MemorySplit:
         """A split of all these images."""
-        return cls(images.contiguous(), labels.astype(np.int64), np.arange(len(images)))
+        numbers = None if labels is None else labels.astype(np.int64)
+        return cls(images.contiguous(), numbers, np.arange(len(images)))
 
     @property
-    def labels(self) -> np.ndarray:
-        return self.all_labels[self.index]
+    def labels(self) -> Any:
+        return None if self.all_labels is None else self.all_labels[self.index]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -100,8 +101,8 @@ class FileSplit:
 
     files: Sequence[Path]
     """All files of the source."""
-    all_labels: np.ndarray
-    """`(M,)` int64 class numbers of `files`."""
+    all_labels: np.ndarray | None
+    """`(M,)` int64 class numbers of `files`; None where they have none."""
     index: np.ndarray
     """`(N,)` int64: the `files` that belong to this split."""
     all_hashes: Hashes
@@ -113,8 +114,8 @@ class FileSplit:
     """What to do about a file that cannot be decoded."""
 
     @property
-    def labels(self) -> np.ndarray:
-        return self.all_labels[self.index]
+    def labels(self) -> Any:
+        return None if self.all_labels is None else self.all_labels[self.index]
 
     def __len__(self) -> int:
         return len(self.index)

@@ -23,7 +23,7 @@ _ADVICE = "replace or remove it"
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """Splits one after the other, as one whose labels are forgotten: all are 0."""
+    """Splits one after the other, as one without labels."""
 
     parts: Sequence[Split]
     index: np.ndarray
@@ -35,8 +35,8 @@ class Joined:
         return cls(parts, np.arange(sum(len(part) for part in parts)))
 
     @property
-    def labels(self) -> np.ndarray:
-        return np.zeros(len(self.index), dtype=np.int64)
+    def labels(self) -> None:
+        return None
 
     @property
     def prefetch(self) -> int:
@@ -76,18 +76,17 @@ class Joined:
 
 
 def read_unlabelled(folder: Path, resizing: dict[str, Any]) -> Split:
-    """The images of a folder, at any depth, resized as `images.load_image` does; labels are 0.
+    """The images of a folder, at any depth, resized as `images.load_image` does; without labels.
 
     Raises AugcompressError when there are none, or one cannot be decoded.
     """
     files = [folder / name for name in _names(folder)]
-    labels = np.zeros(len(files), dtype=np.int64)
     height, width = resizing["crop"] or resizing["resize"]
     channels = 1 if resizing["mode"] == "L" else 3
     if len(files) * height * width * channels < IN_MEMORY_BYTES:
-        return MemorySplit.whole(decode(files, resizing, _ADVICE), labels)
+        return MemorySplit.whole(decode(files, resizing, _ADVICE), None)
     hashes, index = file_hashes(files), np.arange(len(files))
-    return FileSplit(files, labels, index, hashes, resizing, advice=_ADVICE)
+    return FileSplit(files, None, index, hashes, resizing, advice=_ADVICE)
 
 
 def digest_unlabelled(folder: Path) -> str:

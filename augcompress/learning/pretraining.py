@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -59,7 +58,7 @@ class PretrainLearner(Learner):
 
     def projected(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
         """What is compared, `(N,outputs)` in fp32, of two views of each image."""
-        clean = replace(batch, targets=None).scaled()
+        clean = batch.scaled()
         with torch.no_grad(), torch.autocast(clean.index.device.type, enabled=False):
             views = torch.cat([self.view(clean, number, progress) for number in (0, 1)])
         both = self.projection(self.student(views)).float()  # (2N, outputs)
@@ -161,7 +160,7 @@ def view_batches(context: Context, section: PretrainSection) -> Batches:
     training, processes = section.training, context.processes
     return Batches(
         unlabelled(context, section),
-        classes=1,
+        classes=None,
         batch_size=training.batch_size,
         shuffle=True,
         seed=context.spec.seed,

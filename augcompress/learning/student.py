@@ -75,7 +75,7 @@ class StudentLearner(Learner):
             student = shapes_of(self.student, self.student_layers, self.example)
             teachers = [shapes_of(t, self.teacher_layers, self.example) for t in self.teachers]
         return ObjectiveFacts(
-            samples=int(context.data.train.index.max()) + 1,
+            samples=context.data.source_size,
             classes=len(context.data.classes),
             student_shapes=student,
             teacher_shapes=teachers[0] if teachers else {},

@@ -1,4 +1,4 @@
-"""augment: pictures of the recipe's augmentations, what they do to labels, and augmented copies."""
+"""augment: pictures of the recipe's augmentations, and augmented copies of the images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from augcompress.augmentations import before_after, contact_sheet
-from augcompress.augmenting import probe_labels, probe_note, write_copies
+from augcompress.augmenting import write_copies
 from augcompress.running import EVALUATION_BATCH, Context, Input, Inputs, Output, Sources, Stage
 from augcompress.storage import storage_errors, write_aside
 
@@ -19,17 +19,13 @@ def inputs(sources: Sources) -> dict[str, Input]:
 
 
 def body(context: Context, inputs: Inputs, folder: Path) -> Output:
-    """Draw the pictures, probe the labels, write the copies."""
+    """Draw the pictures, write the copies."""
     section = context.spec.augment
     draw(context, folder)
-    probes = probe_labels(context, section.pipeline)
-    classes = context.data.classes
-    rows = [row for probe in probes for row in probe.measurements(classes)]
     notes = [f"pictures: {SHEET}, {GRID}"]
-    notes += [probe_note(probe, classes) for probe in probes]
     if section.offline is not None:
         notes += write_copies(context, section.offline, folder)
-    return Output(None, rows, notes=notes)
+    return Output(None, notes=notes)
 
 
 def preview(context: Context) -> list[Path]:
@@ -58,4 +54,4 @@ def draw(context: Context, folder: Path) -> list[Path]:
     return [folder / SHEET, folder / GRID]
 
 
-STAGE = Stage("augment", inputs, body, makes=None, starts_fresh=True, version=3)
+STAGE = Stage("augment", inputs, body, makes=None, starts_fresh=True, version=4)

@@ -197,19 +197,6 @@ def test_at_neutral_strength_nothing_changes(setting, make_batch, make_facts):
     assert torch.equal(result.images(), batch.images())
 
 
-@pytest.mark.parametrize(
-    "setting, wanted",
-    [
-        (VerticalFlip(), True),
-        (Rotate90(), True),
-        (Rotate(degrees=15), False),
-        (Rotate(degrees=90), True),
-    ],
-)
-def test_says_when_it_may_change_labels(setting, wanted):
-    assert setting.may_change_labels() is wanted
-
-
 EVERYTHING = [
     RandomCrop(fill=0.3),
     HorizontalFlip(),

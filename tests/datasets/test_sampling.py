@@ -116,7 +116,7 @@ def test_other_images_of_a_large_class_come_in_other_epochs():
 
 
 def test_extra_turns_fall_on_images_by_chance():
-    order = Order(np.repeat([0, 1], (5, 3)), 2, 0, True, balance("label_shuffle"))
+    order = Order(8, 0, True, labels=np.repeat([0, 1], (5, 3)), quotas=np.array([5, 5]))
     times = sum(np.bincount(order.epoch(epoch)[0], minlength=8) for epoch in range(2000))
     assert times[:5].tolist() == [2000] * 5
     spread = np.sqrt(2 / 9 / 2000)  # each of three images has one turn, or two with chance 2/3
@@ -159,7 +159,8 @@ def test_a_batch_larger_than_a_short_epoch_is_an_error():
 
 def test_a_class_without_images_is_left_out(kind):
     labels = np.repeat([0, 2], (6, 3))
-    positions, _ = Order(labels, 4, 0, True, balance(kind)).epoch(0)
+    quotas = balance(kind).quotas(class_counts(labels, 4))
+    positions, _ = Order(9, 0, True, labels=labels, quotas=quotas).epoch(0)
     assert set(labels[positions]) == {0, 2}
 
 

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from augcompress.datasets import (
+    Batches,
     FileSplit,
     Joined,
     MemorySplit,
@@ -15,6 +16,7 @@ from augcompress.datasets import (
     read_unlabelled,
     unlabelled,
 )
+from augcompress.datasets.sampling import Balanced
 from augcompress.errors import AugcompressError
 
 RESIZING = {"resize": [4, 4], "crop": None, "interpolation": "bilinear", "mode": "L"}
@@ -49,7 +51,7 @@ def test_folder_is_read_at_any_depth_and_resized(folder, monkeypatch, in_memory_
     images = found.fetch(np.arange(5))
     assert images.shape == (5, 1, 4, 4)
     assert first_pixels(images) == [30, 40, 10, 0, 20]  # by name: 3, 4, a/1, a/b/0, c/2
-    assert found.labels.tolist() == [0] * 5
+    assert found.labels is None
 
 
 @pytest.mark.parametrize("in_memory_bytes", [1 << 30, 0])
@@ -77,10 +79,10 @@ def test_digest_is_of_names_and_content(folder, tmp_path):
     assert digest_unlabelled(moved) != before
 
 
-def test_joined_splits_are_one_whose_labels_are_forgotten():
+def test_joined_splits_are_one_without_labels():
     joined = Joined.of(split_of([1, 2, 3]), split_of([7, 8]))
     assert len(joined) == 5
-    assert joined.labels.tolist() == [0] * 5
+    assert joined.labels is None
     assert first_pixels(joined.fetch(np.array([4, 0, 3, 0]))) == [8, 1, 7, 1]
     part = joined.take(np.array([3, 2]))
     assert first_pixels(part.fetch(np.array([0, 1]))) == [7, 3]
@@ -92,3 +94,13 @@ def test_joined_splits_count_and_hash_like_one():
     whole = split_of([1, 2, 3, 7, 8])
     assert joined.hashes() == whole.hashes()
     np.testing.assert_array_equal(joined.histogram(), whole.histogram())
+
+
+def test_batches_of_images_without_labels_have_no_targets(folder):
+    split = read_unlabelled(folder, RESIZING)
+    batches = Batches(split, None, 2, shuffle=True, seed=0, repeat=2)
+    found = list(batches.epoch(0))
+    assert [batch.targets for batch in found] == [None] * 5
+    assert np.bincount(torch.cat([batch.index for batch in found])).tolist() == [2] * 5
+    with pytest.raises(AugcompressError, match="class_balance: these images have no labels"):
+        Batches(split, None, 2, shuffle=True, seed=0, balance=Balanced())
