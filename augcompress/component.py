@@ -49,7 +49,7 @@ FilePath = Annotated[str, NotInKey(), AfterValidator(_resolve_path)]
 
 
 class Section(BaseModel):
-    """A part of a recipe: frozen, and a key it does not know is an error."""
+    """A part of a recipe or a record of a run: frozen; a key it does not know is an error."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False

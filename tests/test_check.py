@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from augcompress.errors import AugcompressError
+from augcompress.evidence import Limit
 from augcompress.evidence.predictions import Predictions
 from augcompress.evidence.records import ORDER, Measurement, Verdict, write_measurements
 from augcompress.gate import check_run, integrity, junit, shipped_file, summary, timing
-from augcompress.spec import Limit
 from augcompress.storage.runs import pipeline_of
 
 GRAPH = b"a graph with weights"

@@ -1,4 +1,4 @@
-"""`augment --measure`: which variants it trains, what its table says, and how it goes on."""
+"""`augment --measure`: which variants it trains, what its tables say, and how it goes on."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from end_to_end import done, entries, files, invoke, training, write_recipe
 
 from augcompress.datasets.base import DatasetSettings
 from augcompress.errors import UsageError
-from augcompress.search import measure_notes, measure_table, read_study
-from augcompress.search.measuring import CANDIDATES, effects, plan_measure
-from augcompress.search.study import Change
+from augcompress.search import measuring_settings, plan_search, read_study
+from augcompress.search.measuring import CANDIDATES
 from augcompress.spec import load
 
 STUDY = Path("runs/tiny-measure")
@@ -73,52 +72,22 @@ def test_nothing_but_students_is_trained(measured_once):
     assert not (folder / "runs/tiny").exists()
 
 
-def test_effects_are_with_against_without_paired_by_seed(measured_once):
-    folder, _ = measured_once
+def test_changes_are_against_the_pipeline_as_it_is_paired_by_seed(measured_once):
+    folder, answer = measured_once
     study = read_study(folder / STUDY)
     top1 = {
         (trial.levels["augmentation"], trial.seed): trial.measurement.value
         for trial in study.trials
     }
-    found = {one.augmentation: one for one in effects(study)}
-    for name, (other, sign) in {
-        "affine": ("without affine", -1),
-        "random_crop": ("without random_crop", -1),
-        "mixup": ("with mixup", 1),
-    }.items():
-        gains = [sign * (top1[other, seed] - top1["as it is", seed]) for seed in (0, 4)]
-        change = found[name].change
-        assert change.value == pytest.approx(np.mean(gains))
-        assert change.n == 2
-        assert found[name].in_recipe == (sign == -1)
-        assert change.low is None or change.low <= change.value <= change.high
-
-
-def test_table_is_sorted_and_says_what_helps(measured_once):
-    folder, answer = measured_once
-    title, columns, rows = measure_table(read_study(folder / STUDY))
-    assert title == "tiny: what each augmentation does, on validation"
-    assert columns[2] == "effect on top1, points"
-    assert {row[0] for row in rows} == {"affine", "random_crop", "mixup"}
-    values = [float(row[2].split()[0]) for row in rows]
-    assert values == sorted(values, reverse=True)
-    assert title in answer.out
-    assert "2 epochs on at most 150 images, 2 seeds" in " ".join(answer.out.split())
-
-
-@pytest.mark.parametrize(
-    "value, p, words",
-    [(0.02, 0.01, "helps"), (-0.02, 0.01, "hurts"), (0.02, 0.2, "not told from chance"),
-     (0.02, None, "not told"), (None, None, "not told")],
-)  # fmt: skip
-def test_verdicts_go_by_the_adjusted_p(measured_once, value, p, words):
-    study = read_study(measured_once[0] / STUDY)
-    change = Change(
-        of={"augmentation": "with mixup"}, against={"augmentation": "as it is"}, value=value,
-        low=None, high=None, n=2, level=0.95, method="student_t", p=p, p_adjusted=p,
-    )  # fmt: skip
-    only = study.model_copy(update={"against_control": [change]})
-    assert measure_table(only)[2][0][4] == words
+    others = ["without affine", "without random_crop", "with mixup"]
+    assert [change.of["augmentation"] for change in study.against_control] == others
+    for name, change in zip(others, study.against_control, strict=True):
+        gains = [top1[name, seed] - top1["as it is", seed] for seed in (0, 4)]
+        assert (change.value, change.n) == (pytest.approx(np.mean(gains)), 2)
+    assert "tiny: top1 on validation after distill" in answer.out
+    lines = [line for line in answer.out.splitlines() if line.startswith(("as it is", *others))]
+    assert len(lines) == 4
+    assert "control" in lines[0]
 
 
 def test_second_call_trains_nothing(measured_once, monkeypatch):
@@ -130,14 +99,19 @@ def test_second_call_trains_nothing(measured_once, monkeypatch):
 
     monkeypatch.setattr(torch.nn.Module, "__call__", refuse)
     again = done("augment", "-r", "tiny.yaml", "--measure")
-    assert again.out == first.out
+    assert again.out == first.out.replace("8 done in this call", "0 done in this call")
     assert len(entries(folder / "runs/.store")) == 8
+
+
+def planned(path):
+    """The study, waiting."""
+    return plan_search(path, measuring_settings(load(path)[0]))
 
 
 def test_plan_lists_the_trials_and_does_nothing(place, monkeypatch):
     monkeypatch.setattr(DatasetSettings, "build", None)
     path = recipe(place)
-    study = plan_measure(path)
+    study = planned(path)
     assert [trial.levels["augmentation"] for trial in study.trials[:4]] == [
         *("as it is", "without affine", "without random_crop", "with mixup")
     ]
@@ -147,7 +121,7 @@ def test_plan_lists_the_trials_and_does_nothing(place, monkeypatch):
 
 def test_common_candidates_are_those_that_are_not_there_yet(place):
     path = recipe(place, augment={"pipeline": [{"kind": "affine"}, {"kind": "affine"}]})
-    study = plan_measure(path)
+    study = planned(path)
     names = study.factors[0].levels
     assert names[1:3] == ["without affine 1", "without affine 2"]
     assert names[3:] == [f"with {kind}" for kind in CANDIDATES if kind != "affine"]
@@ -164,17 +138,17 @@ def test_crop_of_the_candidates_fits_the_images(place):
 
 def test_a_teacher_stands_in_where_there_is_no_student(place):
     path = recipe(place, distill=None, prune=None, quantize=None)
-    study = plan_measure(path)
+    study = planned(path)
     assert study.trials[0].levels == {"augmentation": "as it is"}
-    notes = measure_notes(study, load(path)[0])
-    assert notes[0].startswith("The network of train_teacher, on labels alone")
-    assert any("8 trials are still to do" in note for note in notes)
+    assert len(study.trials) == 8
+    answer = done("augment", "-r", path, "--measure", "--dry-run", "--set", "data.subset=40")
+    assert "8 trials" in answer.out
 
 
 def test_a_recipe_that_trains_nothing_says_so(place):
     path = recipe(place, distill=None, prune=None, quantize=None, train_teacher=None)
     with pytest.raises(UsageError, match=r"^augment --measure: the recipe trains no network"):
-        plan_measure(path)
+        planned(path)
 
 
 def test_a_wrong_candidate_is_named(place):

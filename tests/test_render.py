@@ -9,14 +9,7 @@ import pytest
 from rich.console import Console
 
 from augcompress.errors import AugcompressError
-from augcompress.evidence.formatting import (
-    bytes_text,
-    count_text,
-    duration_text,
-    score_text,
-    value_text,
-)
-from augcompress.evidence.records import Measurement, RunResult, StageResult, Verdict
+from augcompress.evidence import Measurement, RunResult, StageResult, Verdict
 from augcompress.render import NullProgress, Renderer
 from augcompress.storage.runs import RunSummary
 from augcompress.system import progress
@@ -282,30 +275,6 @@ def test_error_is_red_on_a_terminal(monkeypatch):
     console = Console(file=io.StringIO(), force_terminal=True, color_system="standard")
     Renderer(err=console).error("a: b; c")
     assert "\x1b[1;31merror:" in console.file.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        (bytes_text(830), "830 B"),
-        (bytes_text(47_200), "47.2 kB"),
-        (bytes_text(999_600), "1 MB"),
-        (bytes_text(11.24e6), "11.2 MB"),
-        (bytes_text(3.5e9), "3.5 GB"),
-        (count_text(270_000), "270k"),
-        (count_text(1_274_000), "1.27M"),
-        (count_text(0), "0"),
-        (duration_text(0.04), "0.0 s"),
-        (duration_text(12.3), "12 s"),
-        (duration_text(250), "4 min"),
-        (duration_text(9000), "2.5 h"),
-        (value_text(fact("max_abs_difference", 1.5e-7, "", n=8)), "1.5e-07 (n=8)"),
-        (value_text(fact("top1", 0.0, "fraction")), "0 %"),
-        (score_text(top1(0.972, "validation", n=144)), "val 97.2 % (96.9–97.5, n=144)"),
-    ],
-)
-def test_numbers_for_people(text, wanted):
-    assert text == wanted
 
 
 @pytest.fixture

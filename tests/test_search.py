@@ -27,14 +27,16 @@ from augcompress.search import (
     plan_search,
     read_study,
     run_search,
+    runner,
     study_notes,
     study_tables,
     trials_table,
 )
 from augcompress.search.analysis import analysed
-from augcompress.search.bench import Bench
-from augcompress.search.measured import OF_STEPS, last_stage
+from augcompress.search.measured import OF_STEPS, final_stage
+from augcompress.search.strategies import Proposal
 from augcompress.search.study import FactorLevels, Study, Trial
+from augcompress.search.trial import TrialRunner
 from augcompress.spec import GridSearch, load
 from augcompress.storage.files import digest_json
 from augcompress.storage.run_directory import RunDir
@@ -117,14 +119,15 @@ def t_interval(values, level=0.95):
     return stats.t.interval(level, len(values) - 1, np.mean(values), stats.sem(values))
 
 
-def assert_is_t(change, values):
-    """A change is the mean of these paired differences with Student's t interval and p."""
+def assert_is_t(change, values, among=1):
+    """A change is the mean of these paired differences with Student's t interval, adjusted for so
+    many changes, and p."""
     assert change.value == pytest.approx(values.mean())
     assert change.n == len(values)
     if np.ptp(values) < 1e-12:
         assert (change.low, change.high, change.p) == (None, None, None)
         return
-    assert (change.low, change.high) == pytest.approx(t_interval(values))
+    assert (change.low, change.high) == pytest.approx(t_interval(values, 1 - 0.05 / among))
     assert change.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
@@ -146,7 +149,7 @@ def test_differences_are_paired_by_seed_with_the_control(finished_study, accurac
     for name, change in zip(others, study.against_control, strict=True):
         assert tuple(change.of.values()) == name
         assert change.against == {"mixup": "off", "teacher": "on"}
-        assert_is_t(change, accuracies[name] - control)
+        assert_is_t(change, accuracies[name] - control, among=3)
 
 
 def test_main_effects_and_interaction_by_hand(finished_study, accuracies):
@@ -155,8 +158,8 @@ def test_main_effects_and_interaction_by_hand(finished_study, accuracies):
     mixup = (a["on", "on"] + a["on", "off"] - a["off", "on"] - a["off", "off"]) / 2
     teacher = (a["off", "off"] + a["on", "off"] - a["off", "on"] - a["on", "on"]) / 2
     assert [change.of for change in study.main_effects] == [{"mixup": "on"}, {"teacher": "off"}]
-    assert_is_t(study.main_effects[0], mixup)
-    assert_is_t(study.main_effects[1], teacher)
+    assert_is_t(study.main_effects[0], mixup, among=2)
+    assert_is_t(study.main_effects[1], teacher, among=2)
     (interaction,) = study.interactions
     assert interaction.of == {"mixup": "on", "teacher": "off"}
     both = (a["on", "off"] - a["off", "off"]) - (a["on", "on"] - a["off", "on"])
@@ -289,6 +292,41 @@ def test_killed_and_resumed_is_as_undisturbed(place, finished_study):
     assert len(entries(place / "runs/.store")) == 12
 
 
+class Doubling:
+    """A strategy that learns: it goes on from the seed that it was told of last."""
+
+    def __init__(self, section) -> None:
+        self.section, self.seed, self.told = section, 1, []
+
+    def ask(self):
+        if self.seed is None or len(self.told) == 3:
+            return None
+        levels, changes = {"mixup": "off"}, {"mixup": {}}
+        name, self.seed = f"seed-{self.seed}", None
+        return Proposal(name, levels, changes, int(name.removeprefix("seed-")))
+
+    def tell(self, trial):
+        self.told.append(trial.measurement.value)
+        self.seed = 2 * trial.seed
+
+
+def test_strategy_is_asked_told_and_asked_again_also_when_resumed(place, monkeypatch):
+    made = []
+    monkeypatch.setattr(runner, "strategy_of", lambda s: made.append(Doubling(s)) or made[-1])
+    path = recipe(place, vary={"mixup": MIXUP}, seeds=[1, 2, 4])
+    assert [trial.name for trial in plan_search(path).trials] == ["seed-1"]
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        searched(path, reporter=Killed(3))
+    assert [trial.name for trial in read_study("runs/tiny").trials] == ["seed-1", "seed-2"]
+    study = searched(path)
+    assert [(trial.seed, trial.status) for trial in study.trials] == [
+        *((1, "done"), (2, "done"), (4, "done"))
+    ]
+    assert made[-1].told == [trial.measurement.value for trial in study.trials]
+    assert study.done_now == 3  # the third seed's pictures, teacher and student
+    assert study.cells[0].trials == 3
+
+
 def test_failed_trial_is_written_down_and_the_next_begins(place):
     rates = {"distill.training.optimizer.lr": [0.1, 1e30]}
     path = recipe(place, vary=rates, seeds=[0, 1])
@@ -371,14 +409,14 @@ NO_BYTES = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 
     ],
 )
 def test_trial_without_memory_fails_and_the_next_begins(place, monkeypatch, error):
-    carry_out = Bench.carry_out
+    carry_out = TrialRunner.carry_out
 
     def large(self, trial, variant, section):
         if trial.levels == {"mixup": "off"}:
             raise error
         return carry_out(self, trial, variant, section)
 
-    monkeypatch.setattr(Bench, "carry_out", large)
+    monkeypatch.setattr(TrialRunner, "carry_out", large)
     study = searched(recipe(place, vary={"mixup": MIXUP}))
     assert [trial.status for trial in study.trials] == ["failed", "done"]
     assert study.failures[0].error.startswith("out of memory: ")
@@ -389,7 +427,7 @@ def test_bug_is_no_failed_trial(place, monkeypatch):
     def broken(*_):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Bench, "carry_out", broken)
+    monkeypatch.setattr(TrialRunner, "carry_out", broken)
     with pytest.raises(RuntimeError, match=r"^a bug$"):
         searched(recipe(place, vary={"mixup": MIXUP}))
 
@@ -503,7 +541,7 @@ WHOLE = ("augment", "train_teacher", "distill", "prune", "quantize", "export")
     ],
 )
 def test_variants_end_before_test_images_are_looked_at(search, stages, last):
-    assert last_stage(GridSearch(vary={"data.subset": [1, 2]}, **search), stages) == last
+    assert final_stage(GridSearch(vary={"data.subset": [1, 2]}, **search), stages) == last
 
 
 def test_study_touches_no_test_images(place):
@@ -734,7 +772,7 @@ def test_level_of_the_intervals():
     gain = np.subtract(FULL[1], FULL[0])
     change = study.against_control[0]
     assert change.level == 0.9
-    assert (change.low, change.high) == pytest.approx(t_interval(gain, 0.9))
+    assert (change.low, change.high) == pytest.approx(t_interval(gain, 1 - 0.1 / 3))
 
 
 def test_replicates_without_spread_have_no_interval():
@@ -758,7 +796,7 @@ def test_folds_are_averaged_over_the_seeds_that_are_there():
     effect = values[2:].mean(axis=0) - values[:2].mean(axis=0)
     by_fold = [effect[whole[:, fold], fold].mean() for fold in range(3)]
     assert study.main_effects[0].value == pytest.approx(np.mean(by_fold))
-    low, high = statistics.corrected_t(np.array(by_fold), level=0.9)
+    low, high = statistics.corrected_t(np.array(by_fold), level=1 - 0.1 / 2)
     assert (study.main_effects[0].low, study.main_effects[0].high) == pytest.approx((low, high))
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from augcompress.cli.options import Options, open_context, permit_plugins, pick_device, refuse
-from augcompress.errors import AugcompressError
+from dataclasses import replace
+from pathlib import Path
+
+from augcompress.cli.evidence import run_study
+from augcompress.cli.options import Options, open_context, permit_plugins, refuse
 
 
 def show_preview(options: Options) -> None:
@@ -22,33 +25,19 @@ def show_preview(options: Options) -> None:
 
 
 def measure_augmentations(options: Options) -> None:
-    """Train with and without each augmentation, and say what helps."""
-    from augcompress import search
-    from augcompress.render import Renderer
+    """Run the study of the recipe's augmentations, in a folder beside the run."""
+    from augcompress.running import Context
+    from augcompress.search import measuring_settings
     from augcompress.spec import load
+    from augcompress.storage import RunDir
 
     permit_plugins(options.allow_plugins)
     refuse(options, "augment --measure", "source", "teacher", "force")
-    renderer = Renderer(json=options.as_json, quiet=options.quiet, verbose=options.verbose)
-    recipe, overrides = options.recipe, options.overrides or []
-    folder, smoke = options.run_dir, options.smoke
-    if options.dry_run:
-        plan = search.plan_measure(recipe, overrides, run_dir=folder, smoke=smoke)
-        renderer.study(plan.to_json(), [search.trials_table(plan)], [])
-        return
-    study = search.run_measure(
-        recipe,
-        overrides,
-        run_dir=folder,
-        reporter=renderer.reporter(),
-        device=pick_device(options.device),
-        smoke=smoke,
-    )
-    spec, _ = load(recipe, overrides, smoke=smoke)
-    notes = search.measure_notes(study, spec)
-    renderer.study(study.to_json(), [search.measure_table(study)], notes)
-    failed = [trial.name for trial in study.failures]
-    if failed:
-        raise AugcompressError(
-            f"augment --measure: {len(failed)} trials failed: {', '.join(failed)}"
-        )
+    overrides = options.overrides or []
+    spec, _ = load(options.recipe, overrides, smoke=options.smoke)
+    run = options.run_dir or Path("runs") / spec.name
+    study = run.with_name(f"{run.name}-measure")
+    data = None if options.dry_run else Context(spec, RunDir(study), options.recipe).data
+    images, side = (len(data.train), max(data.size)) if data else (None, None)
+    overrides = [*overrides, *measuring_settings(spec, images, side)]
+    run_study(replace(options, overrides=overrides, run_dir=study), "augment --measure")

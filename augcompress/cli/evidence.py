@@ -171,11 +171,17 @@ def check(
 @shared
 def search(options: Options) -> None:
     """Variants of a recipe, as its `search` section says: one table, with intervals."""
+    permit_plugins(options.allow_plugins)
+    refuse(options, "search", "source", "force")
+    run_study(options, "search")
+
+
+def run_study(options: Options, command: str) -> None:
+    """Run the study of a recipe's section `search`, or list its trials; `command` is named in
+    errors."""
     from augcompress.render import Renderer
     from augcompress.search import plan_search, run_search, study_notes, study_tables, trials_table
 
-    permit_plugins(options.allow_plugins)
-    refuse(options, "search", "source", "force")
     renderer = Renderer(json=options.as_json, quiet=options.quiet, verbose=options.verbose)
     overrides, folder = options.overrides or [], options.run_dir
     if options.dry_run:
@@ -194,7 +200,7 @@ def search(options: Options) -> None:
     renderer.study(study.to_json(), study_tables(study), study_notes(study))
     failed = [trial.name for trial in study.trials if trial.error]
     if failed:
-        raise AugcompressError(f"search: {len(failed)} trials failed: {', '.join(failed)}")
+        raise AugcompressError(f"{command}: {len(failed)} trials failed: {', '.join(failed)}")
 
 
 @app.command()

@@ -10,24 +10,23 @@ import numpy as np
 from augcompress.compare.contenders import Contender, check_same_images
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Comparison, Measurement, Pair, Predictions, top1_difference
-from augcompress.evidence.statistics.classification import confusion as confusion_of
-from augcompress.evidence.statistics.classification import (
+from augcompress.evidence.statistics import (
+    LEVEL,
+    confusion,
+    discordant,
     ece,
     ece_of_parts,
     ece_parts,
-    macro_f1,
-    nll,
-)
-from augcompress.evidence.statistics.distributions import t_test
-from augcompress.evidence.statistics.intervals import LEVEL, student_t
-from augcompress.evidence.statistics.paired import (
-    discordant,
     holm,
+    macro_f1,
     mcnemar,
+    nll,
     non_inferior,
     paired_bootstrap,
     paired_bootstrap_macro_f1,
     paired_bootstrap_top1,
+    student_t,
+    t_test,
 )
 from augcompress.measures import agreement, top_k
 
@@ -149,7 +148,7 @@ def _value(name: str, found: Predictions) -> float:
         return float(found.right.mean())
     if name == "macro_f1":
         classes = found.probabilities.shape[1]
-        return macro_f1(confusion_of(found.labels, found.chosen, classes))
+        return macro_f1(confusion(found.labels, found.chosen, classes))
     if name == "nll":
         return float(nll(found.probabilities, found.labels).mean())
     return ece(found.probabilities, found.labels)

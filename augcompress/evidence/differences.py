@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from augcompress.component import Section
 from augcompress.evidence.predictions import Predictions
 from augcompress.evidence.records import Measurement
 from augcompress.evidence.statistics.intervals import LEVEL
@@ -55,10 +55,8 @@ def top1_difference(
     )
 
 
-class Pair(BaseModel):
+class Pair(Section):
     """One model against another, both on the same images."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     baseline: str
     model: str
@@ -88,10 +86,8 @@ class Pair(BaseModel):
         return self.differences[0]
 
 
-class Comparison(BaseModel):
+class Comparison(Section):
     """What `compare` found."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     split: str
     n: int
@@ -100,10 +96,8 @@ class Comparison(BaseModel):
     pairs: list[Pair]
 
 
-class Differing(BaseModel):
+class Differing(Section):
     """An image that two models put into different classes."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     index: int
     """Its position in the data set."""

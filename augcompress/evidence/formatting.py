@@ -1,26 +1,119 @@
-"""Measured numbers as people read them, units, intervals, three digits; and text for Markdown."""
+"""Numbers as people read them: digits, units, intervals, signs; and text for Markdown."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from augcompress.evidence.records import Measurement
 
-_SHORT = {"validation": "val"}
+Table = tuple[str, Sequence[str], list[list[Any]]]
+"""Title, columns and rows."""
+_SHORT_SPLITS = {"validation": "val"}
 _MARKUP = re.compile(r"[\\`*|~$\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+
+
+def decimal_text(number: float, digits: int = 4) -> str:
+    """A number of so many significant digits, never with an exponent."""
+    if not math.isfinite(number):
+        return str(number)
+    if float(number).is_integer():
+        return f"{int(number)}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(number))))
+    text = f"{number:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def three_digits(number: float) -> str:
+    """Three significant digits, and no exponent for what is large: `0.5`, `1.5e-07`, `1234`."""
+    return f"{number:.3g}" if abs(number) < 999.5 else f"{number:.0f}"
+
+
+def digits_to_tell(number: float, other: float) -> int:
+    """How many digits it takes to see that two numbers differ; four where four will do."""
+    for digits in range(4, 12):
+        if decimal_text(number, digits) != decimal_text(other, digits):
+            return digits
+    return 4
+
+
+def percent(fraction: float) -> str:
+    """A share in percent, to one decimal and without the sign: `97.2`, `100`."""
+    text = f"{100 * fraction:.1f}"
+    return text.removesuffix(".0") if text in ("100.0", "0.0") else text
+
+
+def share_text(value: float, low: float, high: float) -> str:
+    """A share with its interval: `86.4 % (84.1–88.4)`."""
+    return f"{percent(value)} % ({percent(low)}–{percent(high)})"
+
+
+def amount_text(number: float, unit: str, digits: int = 4) -> str:
+    """`0.95`, `12 ms`; of a share with the unit `%`: `10 %`.  Fractions, counts and ratios are
+    written without unit."""
+    if unit == "%":
+        number = round(100 * number, 10)
+    return decimal_text(number, digits) + ("" if unit in _NO_UNIT else f" {unit}")
+
+
+_NO_UNIT = ("", "fraction", "ratio", "count")
+
+
+def range_text(low: float, high: float, unit: str = "", digits: int = 4) -> str:
+    """`0.93–0.95`; `-0.01 to 0.02` where a sign would be lost in the dash."""
+    first = amount_text(low, unit, digits).removesuffix(f" {unit}")
+    return f"{first}{' to ' if low < 0 else '–'}{amount_text(high, unit, digits)}"
+
+
+def signed_text(number: float, decimals: int = 2) -> str:
+    """`+0.52`; what is rounded to zero has no sign."""
+    text = f"{number:+.{decimals}f}"
+    return text[1:] if float(text) == 0 else text
+
+
+def p_text(p: float | None) -> str:
+    """`0.012`, `<0.001`; `–` for None."""
+    return "–" if p is None else "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def bytes_text(size: float) -> str:
+    """`830 B`, `47.2 kB`, `11.2 MB`: powers of 1000."""
+    return _scaled(size, ("B", "kB", "MB", "GB"), " ")
+
+
+def count_text(count: float) -> str:
+    """`830`, `270k`, `1.27M`, `4.1G`: powers of 1000."""
+    return _scaled(count, ("", "k", "M", "G", "T"), "")
+
+
+def _scaled(number: float, units: tuple[str, ...], between: str) -> str:
+    for unit in units[:-1]:
+        if abs(number) < 999.5:
+            return f"{three_digits(number)}{between}{unit}"
+        number /= 1000
+    return f"{three_digits(number)}{between}{units[-1]}"
+
+
+def duration_text(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `4 min`, `2.5 h`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
 
 
 def score_text(one: Measurement) -> str:
     """`val 97.2 % (95.9–98.1, n=144)`."""
-    split = f"{_SHORT.get(one.split, one.split)} " if one.split else ""
+    split = f"{_SHORT_SPLITS.get(one.split, one.split)} " if one.split else ""
     return split + value_text(one)
 
 
 def value_text(one: Measurement) -> str:
     """A value in its unit with interval and n: fractions as percent, bytes as kB or MB."""
-    number, unit = _scaled(one)
+    number, unit = _writer(one.unit)
     return f"{number(one.value)}{unit}{_certainty(one, number, '–')}"
 
 
@@ -29,7 +122,7 @@ def difference_text(one: Measurement) -> str:
     factor, unit = (100.0, " points") if one.unit == "fraction" else (1.0, f" {one.unit}")
 
     def number(value: float) -> str:
-        return _signed(factor * value)
+        return signed_text(factor * value, 3 if abs(factor * value) < 0.1 else 2)
 
     return f"{number(one.value)}{unit}{_certainty(one, number, ' to ')}"
 
@@ -44,8 +137,17 @@ def _certainty(one: Measurement, number: Callable[[float], str], between: str) -
     return f" ({', '.join(facts)})" if facts else ""
 
 
-def _signed(number: float) -> str:
-    return f"{number:+.3f}" if abs(number) < 0.1 else f"{number:+.2f}"
+def _writer(unit: str) -> tuple[Callable[[float], str], str]:
+    """What writes a number of that unit, and what stands behind it."""
+    if unit == "fraction":
+        return percent, " %"
+    if unit in ("bytes", "byte"):
+        return bytes_text, ""
+    if unit in ("count", "parameters", "macs", "images"):
+        return count_text, ""
+    if unit == "images/s":
+        return count_text, " images/s"
+    return three_digits, " times" if unit in ("ratio", "times", "factor") else f" {unit}".rstrip()
 
 
 def markdown_text(text: object) -> str:
@@ -55,53 +157,8 @@ def markdown_text(text: object) -> str:
     return _MARKUP.sub(r"\\\g<0>", plain)
 
 
-def bytes_text(size: float) -> str:
-    """`830 B`, `47.2 kB`, `11.2 MB`: powers of 1000."""
-    for unit in ("B", "kB", "MB"):
-        if abs(size) < 999.5:
-            return f"{three_digits(size)} {unit}"
-        size /= 1000
-    return f"{three_digits(size)} GB"
-
-
-def count_text(count: float) -> str:
-    """`830`, `270k`, `1.27M`, `4.1G`: powers of 1000."""
-    for unit in ("", "k", "M", "G"):
-        if abs(count) < 999.5:
-            return f"{three_digits(count)}{unit}"
-        count /= 1000
-    return f"{three_digits(count)}T"
-
-
-def duration_text(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `4 min`, `2.5 h`."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
-
-
-def three_digits(number: float) -> str:
-    """Three significant digits, never an exponent."""
-    digits = 2 if abs(number) < 9.995 else 1 if abs(number) < 99.95 else 0
-    text = f"{number:.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def percent(fraction: float) -> str:
-    text = f"{100 * fraction:.1f}"
-    return text.removesuffix(".0") if text in ("100.0", "0.0") else text
-
-
-def _scaled(one: Measurement) -> Any:
-    if one.unit == "fraction":
-        return percent, " %"
-    if one.unit in ("bytes", "byte"):
-        return bytes_text, ""
-    if one.unit in ("count", "parameters", "macs", "images"):
-        return count_text, ""
-    if one.unit == "images/s":
-        return count_text, " images/s"
-    unit = " times" if one.unit in ("ratio", "times", "factor") else f" {one.unit}".rstrip()
-    return (lambda number: f"{number:.3g}"), unit
+def cell_text(cell: Any) -> str:
+    """A table's cell: `–` for None, four digits of a float, anything else as it is."""
+    if cell is None:
+        return "–"
+    return decimal_text(cell) if isinstance(cell, float) else str(cell)

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from augcompress.component import Section
 from augcompress.errors import AugcompressError
 
 FORMAT_VERSION = 1
@@ -33,13 +34,7 @@ MEASUREMENTS_FILE = "measurements.json"
 LAYERS_FILE = "layers.json"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
-class Measurement(_Record):
+class Measurement(Section):
     """A number with its n, its interval and the conditions it was taken under."""
 
     name: str
@@ -87,7 +82,7 @@ class Measurement(_Record):
         return self.conditions.get("role")
 
 
-class StageResult(_Record):
+class StageResult(Section):
     """What one stage did."""
 
     name: str
@@ -102,7 +97,7 @@ class StageResult(_Record):
     """Sentences for people (duplicates found, versions that differ); not part of `--json`."""
 
 
-class RunResult(_Record):
+class RunResult(Section):
     """What `augcompress run` and every stage command return."""
 
     run_dir: str
@@ -115,7 +110,7 @@ class RunResult(_Record):
         return json.dumps(payload, indent=2, allow_nan=False)
 
 
-class Verdict(_Record):
+class Verdict(Section):
     """Whether one promise was kept."""
 
     limit: str
@@ -196,7 +191,7 @@ def _parse(path: str | Path, rows: Any) -> list[Measurement]:
         ) from error
 
 
-class Layer(_Record):
+class Layer(Section):
     """What one layer of the shipped network costs, and what became of it."""
 
     name: str

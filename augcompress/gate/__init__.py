@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from augcompress.evidence import Limit, describe
 from augcompress.gate.check import check_run
 from augcompress.gate.formats import junit, summary
 from augcompress.gate.integrity import integrity, shipped_file
@@ -10,10 +9,8 @@ from augcompress.gate.timing import timing
 from augcompress.gate.verdicts import check_limits
 
 __all__ = [
-    "Limit",
     "check_limits",
     "check_run",
-    "describe",
     "integrity",
     "junit",
     "shipped_file",

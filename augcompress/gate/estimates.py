@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from augcompress.evidence import Limit, Measurement, is_floor
+from augcompress.evidence import Limit, Measurement
 from augcompress.gate.missing import Unjudged
 
 INDEPENDENT = "interval of two independent samples (Newcombe), wider than a paired one"
@@ -35,7 +35,7 @@ class Estimate:
 
         Raises Unjudged where there is no interval.
         """
-        end = self.low if is_floor(limit) else self.high
+        end = self.low if limit.is_floor else self.high
         if end is None:
             raise Unjudged(
                 f"{limit.measure} has no interval; use bound: value, or measure on more samples"

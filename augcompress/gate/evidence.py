@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from augcompress.evidence import Limit, Measurement, StageResult, compares
+from augcompress.evidence import Limit, Measurement, StageResult
 from augcompress.gate.missing import Unjudged, no_baseline, no_label, not_measured
 
 TEACHER_STAGE, EXPORT_STAGE = "train_teacher", "export"
@@ -56,7 +56,7 @@ def pairs(limit: Limit, evidence: Evidence) -> list[Pair]:
     found = list(_subjects(limit, evidence))
     if not found:
         raise Unjudged(_why_absent(limit, evidence))
-    if not compares(limit):
+    if not limit.compares:
         return [Pair(one) for one in found[0][1]]
     joined = [_join(limit, at, rows, evidence) for at, rows in _eligible(limit, found, evidence)]
     complete = [each for each in joined if all(_can_be_judged(limit, pair) for pair in each)]
@@ -89,7 +89,7 @@ def _subjects(limit: Limit, evidence: Evidence) -> Iterator[tuple[int, list[Meas
 def _is_subject(one: Measurement, limit: Limit, evidence: Evidence) -> bool:
     if not _is_own(one):
         return False
-    if compares(limit) or limit.baseline is None:
+    if limit.compares or limit.baseline is None:
         return one.baseline is None
     return is_against(one, limit.baseline, evidence)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-from augcompress.evidence import Limit, Measurement, compares
+from augcompress.evidence import Limit, Measurement
 
 TIMINGS = ("latency", "throughput", "speedup", "load_ms", "peak_memory")
 MOST_NAMES = 12
@@ -19,7 +19,7 @@ def not_measured(limit: Limit, own: Sequence[Measurement]) -> str:
     """`latency was not measured; nearest that was: latency_ms; run: …`."""
     label = f" of {limit.label}" if limit.label else ""
     split = f" on {limit.split}" if limit.split else ""
-    versus = f" against {limit.baseline}" if limit.baseline and not compares(limit) else ""
+    versus = f" against {limit.baseline}" if limit.baseline and not limit.compares else ""
     what = f"{limit.measure}{label}{split}{versus} was not measured"
     near = _near(limit, own)
     return f"{what}{f'; {near}' if near else ''}; run: {command(limit)}"

@@ -10,16 +10,10 @@ from augcompress.evidence import (
     Measurement,
     StageResult,
     Verdict,
-    asked,
-    compares,
-    describe,
+    amount_text,
     digits_to_tell,
-    is_floor,
-    plain,
     range_text,
-    unit_text,
 )
-from augcompress.evidence.limits import percent
 from augcompress.gate import estimates
 from augcompress.gate.estimates import Estimate
 from augcompress.gate.evidence import Evidence, Pair, pairs
@@ -74,13 +68,13 @@ def _verdict(limit: Limit, evidence: Evidence) -> Verdict:
     try:
         judged = [_judge(limit, pair) for pair in pairs(limit, evidence)]
     except Unjudged as reason:
-        words, wish = describe(limit), asked(limit, "")
+        words, wish = limit.in_words(), limit.asked("")
         return Verdict(
             limit=words, reached=False, wanted=limit.wanted, asked=wish, note=str(reason)
         )
     worst = min(judged, key=lambda one: (one.reached, one.slack))
     return Verdict(
-        limit=describe(limit, worst.ours.split, every_class=worst.label is not None),
+        limit=limit.in_words(worst.ours.split, every_class=worst.label is not None),
         reached=worst.reached,
         actual=worst.actual,
         wanted=limit.wanted,
@@ -90,14 +84,14 @@ def _verdict(limit: Limit, evidence: Evidence) -> Verdict:
         low=worst.estimate.low,
         high=worst.estimate.high,
         found=_found(limit, worst),
-        asked=asked(limit, worst.estimate.unit),
+        asked=limit.asked(worst.estimate.unit),
     )
 
 
 def _judge(limit: Limit, pair: Pair) -> Judged:
     estimate = _estimate(limit, pair)
     actual = estimate.value if limit.bound == "value" else estimate.end(limit)
-    slack = actual - limit.wanted if is_floor(limit) else limit.wanted - actual
+    slack = actual - limit.wanted if limit.is_floor else limit.wanted - actual
     return Judged(pair.ours, estimate, actual, slack, _is_undecided(estimate, limit.wanted))
 
 
@@ -110,7 +104,7 @@ def _is_undecided(estimate: Estimate, wanted: float) -> bool:
 
 def _estimate(limit: Limit, pair: Pair) -> Estimate:
     """The number that the limit's goal speaks of."""
-    if not compares(limit):
+    if not limit.compares:
         return estimates.of(pair.ours)
     if limit.goal == "times_better":
         return _times(pair)
@@ -169,12 +163,9 @@ def _worst_class(worst: Judged, judged: Sequence[Judged]) -> str:
 def _found(limit: Limit, one: Judged) -> str:
     """`Shirt: 0.81 (0.78–0.83)`, with as many digits as show on which side of the limit it is."""
     estimate = one.estimate
-    scale = 100 if limit.relative else 1
+    scale, unit = (100, "%") if limit.relative else (1, "")
     digits = digits_to_tell(scale * one.actual, scale * limit.wanted)
-    write = percent if limit.relative else plain
-    text = write(estimate.value, digits)
-    text += "" if limit.relative else unit_text(estimate.unit)
+    text = amount_text(estimate.value, unit or estimate.unit, digits)
     if estimate.low is not None and estimate.high is not None and estimate.low < estimate.high:
-        ends = range_text(estimate.low, estimate.high, digits, as_percent=limit.relative)
-        text += f" ({ends})"
+        text += f" ({range_text(estimate.low, estimate.high, unit, digits)})"
     return f"{one.label}: {text}" if one.label is not None and limit.label is None else text

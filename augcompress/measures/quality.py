@@ -7,7 +7,9 @@ import numpy as np
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement, Predictions
 from augcompress.evidence.statistics import (
+    BINS,
     LEVEL,
+    SMALLEST,
     Interval,
     bootstrap_mean,
     confusion,
@@ -20,7 +22,6 @@ from augcompress.evidence.statistics import (
     nll,
     rescale,
 )
-from augcompress.evidence.statistics.classification import BINS, SMALLEST
 from augcompress.measures.accuracy import share, top_k
 
 _CALIBRATION = {"bins": BINS, "bias": "estimated too high on few samples"}

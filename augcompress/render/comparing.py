@@ -13,6 +13,7 @@ from augcompress.evidence import (
     Measurement,
     Pair,
     difference_text,
+    p_text,
     value_text,
 )
 
@@ -65,12 +66,13 @@ def _verdicts(pair: Pair, found: Comparison) -> list[str]:
     p = pair.p_value if pair.p_adjusted is None else pair.p_adjusted
     corrected = ", after Holm" if len(found.pairs) > 1 else ""
     test = {"mcnemar_exact": "exact McNemar", "paired_t": "paired t over seeds"}[pair.test]
+    shown_p = f"p = {p_text(p)}".replace("= <", "< ")
     if p is None:
         told = "  All seeds differ by the same: no test can tell it from chance."
     elif p < 1 - found.level:
-        told = f"  It is {better}: {difference_text(first)}; {test} {_p_text(p)}{corrected}."
+        told = f"  It is {better}: {difference_text(first)}; {test} {shown_p}{corrected}."
     else:
-        told = f"  No difference beyond chance: {test} {_p_text(p)}{corrected}."
+        told = f"  No difference beyond chance: {test} {shown_p}{corrected}."
     margin = f"{100 * pair.margin:g} points"
     low = "–" if first.low is None else f"{100 * first.low:+.2f} points"
     if pair.not_worse:
@@ -93,7 +95,3 @@ def _where(apart: Sequence[Differing]) -> list[str]:
         ]
         lines.append(f"Lost most often: {', '.join(pairs)}.")
     return lines
-
-
-def _p_text(p: float) -> str:
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"

@@ -16,6 +16,7 @@ from augcompress.evidence import (
     StageResult,
     Verdict,
     bytes_text,
+    cell_text,
     count_text,
     duration_text,
     headline,
@@ -32,7 +33,7 @@ def plain_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, header: bool = True
 ) -> Table:
     """A table with one space between columns, so that it fits into 80; numbers to the right."""
-    listed = [[_cell(cell) for cell in row] for row in rows]
+    listed = [[cell_text(cell) for cell in row] for row in rows]
     table = Table(
         title=Text(title, style="bold") if title else None,
         title_justify="left",
@@ -111,12 +112,6 @@ def _measure_name(one: Measurement) -> str:
     under = one.conditions.get("under")
     name = one.name + (f" vs {one.baseline}" if one.baseline else "")
     return f"{name} under {under}" if under else name
-
-
-def _cell(cell: Any) -> str:
-    if cell is None:
-        return "–"
-    return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
 
 
 def _status(stage: StageResult) -> str:

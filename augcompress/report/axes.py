@@ -8,12 +8,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from augcompress.evidence import decimal_text
 from augcompress.report.pictures import INK
-
-
-def short(number: float) -> str:
-    """Three digits, and never an exponent for what is large."""
-    return f"{number:.3g}" if abs(number) < 1000 else f"{number:.0f}"
 
 
 def epoch_axis(axis: Any) -> None:
@@ -24,7 +20,7 @@ def epoch_axis(axis: Any) -> None:
 def percent_axis(axis: Any) -> None:
     """Fractions as percent."""
     axis.set_major_locator(MaxNLocator(nbins=6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: decimal_text(100 * value)))
 
 
 def log_axis(axis: Any, tick: Callable[[float], str]) -> None:

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from augcompress.evidence import percent, value_text
-from augcompress.evidence.statistics.classification import Bin
-from augcompress.evidence.statistics.classification import reliability as bins_of
-from augcompress.evidence.statistics.intervals import wilson
+from augcompress.evidence import percent, share_text, value_text
+from augcompress.evidence.statistics import Bin, reliability_bins, wilson
 from augcompress.report.axes import legend, percent_axis
 from augcompress.report.content import ROLES, Run
 from augcompress.report.pictures import COLOURS, FAINT, MARKERS, PAPER, SHIPPED, Picture, draw
@@ -43,11 +41,12 @@ class Calibration:
 
 def read_calibration(run: Run, name: str) -> Calibration | None:
     """None: there are no predictions; `name` makes the pictures' ids unique."""
-    curves = {role: bins_of(one.probabilities, one.labels) for role, one in run.predictions.items()}
+    answers = run.predictions.items()
+    curves = {role: reliability_bins(one.probabilities, one.labels) for role, one in answers}
     if not curves.get("shipped"):
         return None
     pictures = [
-        reliability(f"{name}reliability", curves),
+        reliability_diagram(f"{name}reliability", curves),
         confidence_bars(f"{name}confidence", curves["shipped"]),
     ]
     columns = [key for key in _MEASURES if any(run.measured(key, role) for role in ROLES)]
@@ -93,11 +92,10 @@ def _table(curves: Mapping[str, Sequence[Bin]]) -> list[tuple[str, str, str, str
 
 
 def _accuracy(one: Bin) -> str:
-    low, high = wilson(one.accuracy * one.count, one.count)
-    return f"{percent(one.accuracy)} % ({percent(low)}–{percent(high)})"
+    return share_text(one.accuracy, *wilson(one.accuracy * one.count, one.count))
 
 
-def reliability(name: str, curves: Mapping[str, Sequence[Bin]]) -> Picture:
+def reliability_diagram(name: str, curves: Mapping[str, Sequence[Bin]]) -> Picture:
     """Accuracy against confidence, one line a role; bins of fewer than `LEAST` images left out."""
 
     def plot(axes: Axes) -> None:

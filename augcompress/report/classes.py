@@ -7,10 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from augcompress.evidence import Predictions, percent
-from augcompress.evidence.statistics.classification import confusion
-from augcompress.evidence.statistics.intervals import wilson
-from augcompress.evidence.statistics.paired import discordant, holm, mcnemar, tango
+from augcompress.evidence import Predictions, share_text, signed_text
+from augcompress.evidence.statistics import (
+    confusion,
+    discordant,
+    holm,
+    mcnemar,
+    tango,
+    wilson,
+)
 from augcompress.report.content import Run
 
 LARGEST_MATRIX = 20
@@ -30,7 +35,7 @@ class Share:
 
     def text(self) -> str:
         """`86.4 % (84.1–88.4)`."""
-        return f"{percent(self.value)} % ({percent(self.low)}–{percent(self.high)})"
+        return share_text(self.value, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,11 @@ class ClassRow:
         return "worse" if self.change[0] < 0 else "better"
 
     def change_text(self) -> str:
-        """`−1.2 points (−2.3 to −0.1)`."""
-        return "–" if self.change is None else points_text(*self.change)
+        """`-1.2 points (-2.3 to -0.1)`."""
+        if self.change is None:
+            return "–"
+        change, low, high = (signed_text(100 * end, 1) for end in self.change)
+        return f"{change} points ({low} to {high})"
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,7 @@ class Pair:
 
     def change_text(self) -> str:
         """`+14`."""
-        change = self.after - self.before
-        return f"{change:+d}".replace("-", "−") if change else "0"
+        return signed_text(self.after - self.before, 0)
 
 
 @dataclass(frozen=True)
@@ -211,14 +218,3 @@ def _pairs(ours: Predictions, theirs: Predictions | None) -> list[Pair]:
 
 def _confusion(one: Predictions) -> np.ndarray:
     return confusion(one.labels, one.chosen, one.probabilities.shape[1])
-
-
-def points_text(value: float, low: float | None = None, high: float | None = None) -> str:
-    """`−1.2 points (−2.3 to −0.1)`, with a sign unless it is nothing."""
-    inside = "" if low is None or high is None else f" ({_signed(low)} to {_signed(high)})"
-    return f"{_signed(value)} points{inside}"
-
-
-def _signed(fraction: float) -> str:
-    points = round(100 * fraction, 1)
-    return "0.0" if points == 0 else f"{points:+.1f}".replace("-", "−")

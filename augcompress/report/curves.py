@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from augcompress.evidence import percent
-from augcompress.report.axes import epoch_axis, legend, log_axis, percent_axis, short
+from augcompress.evidence import percent, three_digits
+from augcompress.report.axes import epoch_axis, legend, log_axis, percent_axis
 from augcompress.report.content import Part
 from augcompress.report.pictures import SHIPPED, TEACHER, Picture, draw
 
@@ -64,7 +64,7 @@ def loss_curves(name: str, part: Part) -> Picture:
         epoch_axis(axes.xaxis)
         if all(value is None or value > 0 for values in losses.values() for value in values):
             axes.set_yscale("log")
-            log_axis(axes.yaxis, short)
+            log_axis(axes.yaxis, three_digits)
         legend(axes, "upper right")
 
     told = "; ".join(
@@ -98,7 +98,7 @@ def _by_epoch(name: str, parts: Sequence[Part], key: str, label: str, title: str
         legend(axes, "best")
 
     told = "; ".join(
-        f"{stage} from {short(min(values))} to {short(max(values))}"
+        f"{stage} from {three_digits(min(values))} to {three_digits(max(values))}"
         for stage, (_, _, values) in found.items()
     )
     return draw(name, f"{title} by epoch: {told}", plot)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from augcompress.errors import AugcompressError
-from augcompress.evidence import Measurement, value_text
+from augcompress.evidence import Measurement, decimal_text, value_text
 from augcompress.report.content import ROLES, Run, without_folders
 from augcompress.storage import digest_file
 
@@ -107,7 +107,7 @@ def _plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return decimal_text(value)
     text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     return without_folders(text)
 

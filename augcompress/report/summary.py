@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from augcompress.evidence import (
+    Limit,
     Measurement,
     Verdict,
     bytes_text,
-    describe,
+    decimal_text,
     difference_text,
     headline,
     percent,
-    plain,
     score_text,
-    stored,
     three_digits,
     value_text,
 )
@@ -276,12 +275,12 @@ def _state(verdict: Verdict) -> str:
 
 
 def _found(verdict: Verdict) -> str:
-    return verdict.found or ("–" if verdict.actual is None else plain(verdict.actual))
+    return verdict.found or ("–" if verdict.actual is None else decimal_text(verdict.actual))
 
 
 def _in_words(limit: Mapping[str, object]) -> str:
     """As the gate says it; a limit that cannot be read by its measure."""
     try:
-        return describe(stored(limit))
+        return Limit.model_validate(limit).in_words()
     except ValueError:
         return str(limit.get("measure", "a limit that cannot be read"))

@@ -9,13 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from augcompress.evidence import Measurement, bytes_text, value_text
-from augcompress.report.axes import log_axis, percent_axis, short
+from augcompress.evidence import Measurement, bytes_text, three_digits, value_text
+from augcompress.report.axes import log_axis, percent_axis
 from augcompress.report.content import ROLES, Run
 from augcompress.report.pictures import COLOURS, FAINT, INK, MARKERS, PAPER, Picture, draw
 
 _COSTS: Mapping[str, tuple[str, Callable[[float], str]]] = {
-    "latency_ms": ("Latency of one image, ms", short),
+    "latency_ms": ("Latency of one image, ms", three_digits),
     "size_bytes": ("Size of the file", bytes_text),
 }
 _CAPTIONS = {"latency_ms": "Accuracy against latency", "size_bytes": "Accuracy against size"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from augcompress.search.measuring import measure_notes, measure_table, plan_measure, run_measure
+from augcompress.search.measuring import measuring_settings
 from augcompress.search.runner import plan_search, run_search
 from augcompress.search.study import Cell, Change, Study, Trial, read_study
 from augcompress.search.tables import study_notes, study_tables, trials_table
@@ -12,12 +12,9 @@ __all__ = [
     "Change",
     "Study",
     "Trial",
-    "measure_notes",
-    "measure_table",
-    "plan_measure",
+    "measuring_settings",
     "plan_search",
     "read_study",
-    "run_measure",
     "run_search",
     "study_notes",
     "study_tables",

@@ -14,8 +14,6 @@ from augcompress.evidence import Measurement, statistics
 from augcompress.evidence.statistics import Effect
 from augcompress.search.study import Cell, Change, Study
 
-Labels = tuple[str, ...]
-
 
 def analysed(study: Study) -> Study:
     """The study with its cells, effects and interactions, of the trials that are done."""
@@ -35,7 +33,7 @@ def analysed(study: Study) -> Study:
     )
 
 
-def values_of(study: Study) -> dict[Labels, np.ndarray]:
+def values_of(study: Study) -> dict[tuple[str, ...], np.ndarray]:
     """`(seeds,)` of each cell, with folds `(seeds, folds)`; NaN where a trial is not done."""
     folds = () if study.folds is None else (study.folds,)
     shape = (len(study.seeds), *folds)
@@ -80,18 +78,18 @@ def _mean(study: Study, effect: Effect) -> Measurement:
     )
 
 
-def _levels(study: Study, name: Labels) -> dict[str, str]:
+def _levels(study: Study, name: tuple[str, ...]) -> dict[str, str]:
     """Levels by factor, of a cell's name."""
     return dict(zip((factor.name for factor in study.factors), name, strict=True))
 
 
-def _of_factors(name: Labels) -> dict[str, str]:
+def _of_factors(name: tuple[str, ...]) -> dict[str, str]:
     """Levels by factor, of `(factor, level, other factor, its level)`."""
     return dict(zip(name[::2], name[1::2], strict=True))
 
 
 def _changes(
-    study: Study, effects: Sequence[Effect], levels: Callable[[Labels], dict[str, str]]
+    study: Study, effects: Sequence[Effect], levels: Callable[[tuple[str, ...]], dict[str, str]]
 ) -> list[Change]:
     """The effects as records; `levels` reads an effect's name."""
     return [_change(study, each, levels(each.name)) for each in effects]

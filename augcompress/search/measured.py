@@ -49,7 +49,7 @@ def check_measure(section: GridSearch, spec: Spec) -> None:
         raise UsageError(f"search.measure: unknown measure {name!r}{nearest(name, known)}")
 
 
-def last_stage(section: GridSearch, stages: Sequence[StageName]) -> StageName:
+def final_stage(section: GridSearch, stages: Sequence[StageName]) -> StageName:
     """The stage at which a variant ends, of those of its pipeline; see `GridSearch.until`."""
     if section.until is not None:
         return section.until
@@ -59,7 +59,7 @@ def last_stage(section: GridSearch, stages: Sequence[StageName]) -> StageName:
     return stages[-1] if _needs_export(section, stages, before) else before[-1]
 
 
-def measured(
+def compared_measurement(
     stages: Sequence[StageResult], section: GridSearch, only: str | None = None
 ) -> Found | None:
     """The measurement that is compared, and its stage: the last that has it, or `only` that."""

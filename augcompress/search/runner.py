@@ -10,10 +10,10 @@ import torch
 
 from augcompress.errors import AugcompressError
 from augcompress.search.analysis import analysed
-from augcompress.search.bench import Bench
-from augcompress.search.strategies import Grid
+from augcompress.search.strategies import proposed, strategy_of
 from augcompress.search.study import STUDY_FILE, FactorLevels, Study, Trial, read_study
-from augcompress.search.variants import Template, Variant, build_all, check_sections
+from augcompress.search.trial import TrialRunner
+from augcompress.search.variants import Template, Variant, check_sections
 from augcompress.spec import GridSearch, read_raw
 from augcompress.storage import RunDir, digest_json
 from augcompress.system import Reporter
@@ -50,11 +50,11 @@ def run_search(
     busy = f"{opened.run.path}: another process is running this study; wait for it"
     name = f"study-{digest_json(str(opened.run.path.resolve()))[:16]}"
     with opened.run.store.lock(name, busy=busy):
-        bench = Bench(opened.run, recipe, device, reporter, smoke, teacher)
-        bench.check_data(opened.variants)
-        study = _remembered(opened, bench)
+        trials = TrialRunner(opened.run, recipe, device, reporter, smoke, teacher)
+        trials.check_data(opened.variants.values())
+        study = _remembered(opened, trials)
         opened.run.write_text("recipe.yaml", opened.text)
-        return _perform(opened, bench, study)
+        return _perform(opened, trials, study)
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class _Opened:
     """A study's recipe, read and validated."""
 
     study: Study
-    strategy: Grid
-    variants: list[Variant]
+    template: Template
+    variants: dict[str, Variant]
+    """By trial: those that the strategy proposes before anything has run."""
     run: RunDir
     text: str
 
@@ -72,11 +73,11 @@ def _opened(recipe: str, overrides: Sequence[str], run_dir: Path | None, smoke: 
     raw, text, base = read_raw(recipe, overrides)
     section = check_sections(raw, base)
     template = Template({k: v for k, v in raw.items() if k != "search"}, base, section, smoke)
-    strategy = Grid(section)
-    variants = build_all(template, strategy.proposals())
-    name = variants[0].spec.name
-    study = _waiting(name, section, [variant.proposal.waiting() for variant in variants])
-    return _Opened(study, strategy, variants, RunDir(run_dir or Path("runs") / name), text)
+    proposals = proposed(strategy_of(section))
+    variants = {one.name: template.variant(one) for one in proposals}
+    name = variants[proposals[0].name].spec.name
+    study = _waiting(name, section, [one.waiting() for one in proposals])
+    return _Opened(study, template, variants, RunDir(run_dir or Path("runs") / name), text)
 
 
 def _waiting(name: str, section: GridSearch, trials: list[Trial]) -> Study:
@@ -97,33 +98,37 @@ def _waiting(name: str, section: GridSearch, trials: list[Trial]) -> Study:
     )
 
 
-def _remembered(opened: _Opened, bench: Bench) -> Study:
+def _remembered(opened: _Opened, trials: TrialRunner) -> Study:
     """The study, with what `search.json` knows of trials that are the same as then."""
-    section, known = opened.strategy.section, dict[str, Trial]()
+    known = dict[str, Trial]()
     if (opened.run.path / STUDY_FILE).exists():
         try:
             known = {trial.name: trial for trial in read_study(opened.run.path).trials}
         except AugcompressError as error:
-            bench.reporter.message(f"note: {error}; starting a new one")
-    trials = []
-    for planned, variant in zip(opened.study.trials, opened.variants, strict=True):
-        trial = planned.model_copy(update={"digest": bench.digest(variant, section)})
+            trials.reporter.message(f"note: {error}; starting a new one")
+    found = []
+    for planned in opened.study.trials:
+        digest = trials.digest(opened.variants[planned.name], opened.template.section)
+        trial = planned.model_copy(update={"digest": digest})
         before = known.get(trial.name, trial)
-        trials.append(before if before.unrun() == trial else trial)
-    return opened.study.model_copy(update={"trials": trials})
+        found.append(before if before.unrun() == trial else trial)
+    return opened.study.model_copy(update={"trials": found})
 
 
-def _perform(opened: _Opened, bench: Bench, study: Study) -> Study:
-    """All trials in order, those that are remembered too: from the store, what was done costs
-    nothing.  `search.json` is written after each."""
-    section = opened.strategy.section
-    for place, variant in enumerate(opened.variants):
-        trial = study.trials[place].unrun()
-        bench.reporter.message(f"trial {place + 1} of {len(study.trials)}: {trial.name}")
-        trial = bench.attempt(trial, variant, section)
-        opened.strategy.tell(trial)
-        trials = [*study.trials[:place], trial, *study.trials[place + 1 :]]
-        study = study.model_copy(update={"trials": trials, "done_now": bench.done_now})
-        study = analysed(study)
+def _perform(opened: _Opened, trials: TrialRunner, study: Study) -> Study:
+    """Every trial that the strategy proposes, those that are remembered too: from the store, what
+    was done costs nothing.  `search.json` is written after each."""
+    section = opened.template.section
+    strategy, began = strategy_of(section), 0
+    while (proposal := strategy.ask()) is not None:
+        variant = opened.variants.get(proposal.name) or opened.template.variant(proposal)
+        digest = trials.digest(variant, section)
+        trial = proposal.waiting().model_copy(update={"digest": digest})
+        study, began = study.with_trial(trial), began + 1
+        trials.reporter.message(f"trial {began} of {len(study.trials)}: {trial.name}")
+        trial = trials.attempt(trial, variant, section)
+        strategy.tell(trial)
+        study = study.with_trial(trial)
+        study = analysed(study.model_copy(update={"done_now": trials.done_now}))
         opened.run.write_text(STUDY_FILE, study.to_json() + "\n")
     return study

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from augcompress.search.study import Trial
 from augcompress.spec import GridSearch
+from augcompress.storage import TRIALS_FOLDER
 
-TRIALS_FOLDER = "trials"
 _LONGEST_LABEL = 40
 
 
@@ -40,47 +40,63 @@ class Proposal:
 
 
 class Strategy(Protocol):
-    """How a study chooses its variants."""
+    """How a study chooses its trials: it is asked for the next one, and told how each ended.
 
-    def proposals(self) -> Sequence[Proposal]:
-        """The trials to run, in order."""
+    Asked and told the same, it proposes the same, so that a study that was interrupted goes on.
+    """
+
+    def ask(self) -> Proposal | None:
+        """The next trial; None: there is none, or none before the others have ended."""
 
     def tell(self, trial: Trial) -> None:
-        """A trial has ended; a strategy that learns from results listens here."""
+        """How a proposed trial ended."""
 
 
 class Grid:
-    """Every combination of the levels, with every seed and fold."""
+    """Every combination of the levels, with every seed and fold; results change nothing."""
 
     def __init__(self, section: GridSearch) -> None:
-        self.section = section
+        self._left = iter(_grid(section))
 
-    def proposals(self) -> list[Proposal]:
-        """All cells of the first seed (and fold), then all of the next: what cells share comes
-        early, and a study that is interrupted is balanced."""
-        section = self.section
-        folds: list[int | None] = [None] if section.folds is None else [*range(section.folds)]
-        cells = list(product(*(factor.levels for factor in section.vary)))
-        names = _folder_names(
-            [{f.name: each.label for f, each in self._of(levels)} for levels in cells]
-        )
-        return [
-            Proposal(
-                name=name + f".seed-{seed}" + ("" if fold is None else f".fold-{fold}"),
-                levels={factor.name: level.label for factor, level in self._of(levels)},
-                changes={factor.name: level.overrides for factor, level in self._of(levels)},
-                seed=seed,
-                fold=fold,
-            )
-            for seed, fold in product(section.seeds, folds)
-            for name, levels in zip(names, cells, strict=True)
-        ]
+    def ask(self) -> Proposal | None:
+        """The next combination."""
+        return next(self._left, None)
 
     def tell(self, trial: Trial) -> None:
-        """A grid knows its trials from the start."""
+        pass
 
-    def _of(self, levels: Sequence[Any]) -> list[tuple[Any, Any]]:
-        return list(zip(self.section.vary, levels, strict=True))
+
+def strategy_of(section: GridSearch) -> Strategy:
+    """The strategy that a recipe asks for, from its beginning."""
+    return Grid(section)
+
+
+def proposed(strategy: Strategy) -> list[Proposal]:
+    """All that a strategy proposes before it is told anything."""
+    return list(iter(strategy.ask, None))
+
+
+def _grid(section: GridSearch) -> list[Proposal]:
+    """All cells of the first seed (and fold), then all of the next: what cells share comes early,
+    and a study that is interrupted is balanced."""
+    folds: list[int | None] = [None] if section.folds is None else [*range(section.folds)]
+    factors = [factor.name for factor in section.vary]
+    cells = [
+        dict(zip(factors, levels, strict=True))
+        for levels in product(*(factor.levels for factor in section.vary))
+    ]
+    labels = [{factor: level.label for factor, level in cell.items()} for cell in cells]
+    return [
+        Proposal(
+            name=name + f".seed-{seed}" + ("" if fold is None else f".fold-{fold}"),
+            levels=levels,
+            changes={factor: level.overrides for factor, level in cell.items()},
+            seed=seed,
+            fold=fold,
+        )
+        for seed, fold in product(section.seeds, folds)
+        for name, levels, cell in zip(_folder_names(labels), labels, cells, strict=True)
+    ]
 
 
 def short_names(factors: Sequence[str]) -> dict[str, str]:

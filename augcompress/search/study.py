@@ -8,23 +8,18 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from augcompress.component import Section
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement
 
 STUDY_FILE = "search.json"
-FORMAT_VERSION = 1
+STUDY_VERSION = 1
 Status = Literal["waiting", "done", "failed"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
-class StageUse(_Record):
+class StageUse(Section):
     """A stage that a trial consists of."""
 
     name: str
@@ -34,7 +29,7 @@ class StageUse(_Record):
     """Wall-clock time when it was done, be it by this trial or another."""
 
 
-class Trial(_Record):
+class Trial(Section):
     """One variant with one seed, and one fold where there are folds."""
 
     name: str
@@ -64,7 +59,7 @@ class Trial(_Record):
         return Trial(**{name: getattr(self, name) for name in given})
 
 
-class Cell(_Record):
+class Cell(Section):
     """One variant over all its replicates."""
 
     levels: dict[str, str]
@@ -74,7 +69,7 @@ class Cell(_Record):
     """The mean with its interval, n replicates; None: nothing is there yet."""
 
 
-class Change(_Record):
+class Change(Section):
     """A mean paired difference, with its interval."""
 
     of: dict[str, str]
@@ -88,6 +83,7 @@ class Change(_Record):
     n: int
     """Replicates in which both sides are there."""
     level: float
+    """Of all intervals of the same list together, after Bonferroni."""
     method: str
     """student_t, or corrected_t with folds."""
     p: float | None
@@ -97,14 +93,14 @@ class Change(_Record):
     """Adjusted after Holm for all tests of the same list."""
 
 
-class FactorLevels(_Record):
+class FactorLevels(Section):
     """What was varied."""
 
     name: str
     levels: list[str]
 
 
-class Study(_Record):
+class Study(Section):
     """A study, finished or not."""
 
     version: Literal[1] = 1
@@ -155,6 +151,11 @@ class Study(_Record):
         used = [stage for trial in self.trials for stage in trial.stages]
         return {(stage.name, stage.key): stage.seconds for stage in used}
 
+    def with_trial(self, trial: Trial) -> Study:
+        """The study with a trial in the place of the one of its name, else at the end."""
+        trials = {one.name: one for one in self.trials} | {trial.name: trial}
+        return self.model_copy(update={"trials": list(trials.values())})
+
     def to_json(self) -> str:
         """The content of `search.json`: equal studies are equal but for seconds."""
         return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False)
@@ -177,5 +178,5 @@ def read_study(folder: str | Path) -> Study:
         raise AugcompressError(f"{path}: {error.strerror}; run: augcompress search") from error
     except (ValidationError, UnicodeDecodeError) as error:
         raise AugcompressError(
-            f"{path}: is no study of version {FORMAT_VERSION}; run augcompress search again"
+            f"{path}: is no study of version {STUDY_VERSION}; run augcompress search again"
         ) from error

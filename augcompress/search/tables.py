@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from augcompress.evidence import Measurement, duration_text, value_text
+from augcompress.evidence import Measurement, Table, duration_text, p_text, signed_text, value_text
 from augcompress.search.strategies import short_names
 from augcompress.search.study import Change, Study, Trial
-
-Table = tuple[str, Sequence[str], list[list[Any]]]
 
 
 def study_tables(study: Study) -> list[Table]:
@@ -70,9 +67,10 @@ def _cells_table(study: Study) -> Table:
     rows = []
     for cell in study.cells:
         change, found = changes.get(_key(cell.levels)), cell.measurement
-        text = "control" if change is None else change_text(change, _unit(study))
+        against = "control" if change is None else change_text(change, _unit(study))
         levels = [cell.levels[factor] for factor in short]
-        rows.append([*levels, value_text(found) if found else "–", text, _p_text(change)])
+        p = p_text(None if change is None else change.p_adjusted)
+        rows.append([*levels, value_text(found) if found else "–", against, p])
     columns = [*short.values(), _what(study), f"against control{_in_points(study)}", "p"]
     return f"{study.name}: {_where(study)}", columns, rows
 
@@ -80,8 +78,8 @@ def _cells_table(study: Study) -> Table:
 def _changes_table(study: Study, title: str, changes: Sequence[Change]) -> Table:
     unit, short = _unit(study), _short(study)
     rows = [
-        [_effect_name(change, short), change_text(change, unit), change.n, _p_text(change)]
-        for change in changes
+        [_effect_name(one, short), change_text(one, unit), one.n, p_text(one.p_adjusted)]
+        for one in changes
     ]
     return title, ["", f"change{_in_points(study)}", "n", "p"], rows
 
@@ -103,8 +101,9 @@ def _intervals_note(study: Study) -> str:
     points = "; differences of shares are in percentage points" if _in_points(study) else ""
     return (
         f"Intervals: {100 * study.level:g} %, {method} over n {over}{seeds}. Differences are paired"
-        f" by {'seed' if study.folds is None else 'fold and seed'}{points}. p: adjusted after Holm"
-        " for the tests of its table."
+        f" by {'seed' if study.folds is None else 'fold and seed'}{points}. Those of one table are"
+        " adjusted for their number: the intervals after Bonferroni, so that all hold together,"
+        " and p after Holm."
     )
 
 
@@ -154,15 +153,8 @@ def _key(levels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(levels.items())
 
 
-def _p_text(change: Change | None) -> str:
-    if change is None or change.p_adjusted is None:
-        return "–"
-    return "<0.001" if change.p_adjusted < 0.0005 else f"{change.p_adjusted:.3f}"
-
-
 def _signed(value: float, unit: str) -> str:
-    sign = "-" if value < 0 else "+"
     if unit == "fraction":
-        text = f"{100 * abs(value):.2f}"
-        return "0.00" if text == "0.00" else sign + text
+        return signed_text(100 * value)
+    sign = "-" if value < 0 else "+"
     return sign + value_text(Measurement(name="change", value=abs(value), unit=unit))

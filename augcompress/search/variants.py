@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from augcompress.errors import UsageError
-from augcompress.search.measured import check_measure, last_stage
+from augcompress.search.measured import check_measure, final_stage
 from augcompress.search.strategies import Proposal
 from augcompress.search.study import cell_name
 from augcompress.spec import GridSearch, Spec, set_value, validate
@@ -96,7 +96,7 @@ class Template:
             raise UsageError(
                 f"search.until: {until} is not in the pipeline of {where}: {', '.join(stages)}"
             )
-        run = stages[: stages.index(last_stage(self.section, stages)) + 1]
+        run = stages[: stages.index(final_stage(self.section, stages)) + 1]
         if stage is not None and stage not in (*run, "evaluate"):
             raise UsageError(
                 f"search.stage: {stage} is not among the stages run of {where}: {', '.join(run)}"
@@ -116,11 +116,6 @@ def check_sections(raw: Raw, base: str) -> GridSearch:
             " search: {vary: {distill.training.epochs: [5, 10]}, seeds: [0, 1, 2]}"
         )
     return section
-
-
-def build_all(template: Template, proposals: Iterable[Proposal]) -> list[Variant]:
-    """Every variant, validated, before anything trains."""
-    return [template.variant(proposal) for proposal in proposals]
 
 
 def _place(factor: str, label: str) -> str:

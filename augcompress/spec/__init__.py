@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from augcompress.evidence import ORDER, StageName
-from augcompress.spec.limits import Limit
 from augcompress.spec.loading import (
     find_recipe,
     find_spec,
@@ -23,7 +22,6 @@ __all__ = [
     "Factor",
     "ForeignSection",
     "GridSearch",
-    "Limit",
     "PruneSection",
     "Resolution",
     "Sampling",

@@ -10,8 +10,7 @@ from augcompress.augmentations import AnyAugmentation
 from augcompress.component import Section, key_of
 from augcompress.datasets import Dataset
 from augcompress.errors import AugcompressError
-from augcompress.evidence import ORDER, StageName
-from augcompress.spec.limits import Limit
+from augcompress.evidence import ORDER, Limit, StageName
 from augcompress.spec.search import Search
 from augcompress.spec.sections import (
     AugmentSection,

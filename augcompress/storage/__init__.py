@@ -14,12 +14,13 @@ from augcompress.storage.files import (
     write_aside,
 )
 from augcompress.storage.run_directory import RunDir
-from augcompress.storage.runs import RunSummary, clean, pipeline_of, read_run, runs
+from augcompress.storage.runs import TRIALS_FOLDER, RunSummary, clean, pipeline_of, read_run, runs
 from augcompress.storage.store import Entry
 
 __all__ = [
     "RECORD_FILE",
     "STATE_FOLDER",
+    "TRIALS_FOLDER",
     "Entry",
     "RunDir",
     "RunSummary",

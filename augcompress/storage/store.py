@@ -24,7 +24,7 @@ from augcompress.storage.files import (
     write_aside,
 )
 
-FORMAT_VERSION = 1
+ENTRY_VERSION = 1
 """Version of `stage.json` and of the entries' layout; another version is a miss."""
 
 
@@ -126,7 +126,7 @@ class Entry:
         files = {name: path.stat().st_size for name, path in files_of(self.work).items()}
         for path in files_of(self.work).values():
             sync(path)
-        head = {"version": FORMAT_VERSION, "stage": self.stage, "key": self.key}
+        head = {"version": ENTRY_VERSION, "stage": self.stage, "key": self.key}
         with write_aside(self.work / RECORD_FILE) as aside:
             aside.write_text(json.dumps({**record, **head, "files": files}, indent=2) + "\n")
         if self.done and not replace:
@@ -153,8 +153,8 @@ class Entry:
         return record
 
     def _mismatch(self, record: dict[str, Any]) -> str | None:
-        if record.get("version") != FORMAT_VERSION:
-            return f"has format {record.get('version')}, not {FORMAT_VERSION}"
+        if record.get("version") != ENTRY_VERSION:
+            return f"has format {record.get('version')}, not {ENTRY_VERSION}"
         if record.get("key") != self.key:
             return "belongs to another key"
         files = {name: path.stat().st_size for name, path in files_of(self.path).items()}

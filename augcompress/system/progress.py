@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from augcompress.evidence import duration_text, percent, three_digits
+from augcompress.evidence import decimal_text, duration_text, percent, three_digits
 
 PLAIN_EVERY_S = 5.0
 """Seconds between two lines of progress where standard error is no terminal."""
@@ -169,7 +169,7 @@ class _ScoreColumn(ProgressColumn):
 
 
 def _progress_score(name: str, value: float) -> str:
-    return f"{name} {percent(value)} %" if name == "validation" else f"{name} {value:.4g}"
+    return f"{name} {percent(value)} %" if name == "validation" else f"{name} {decimal_text(value)}"
 
 
 def _plural(unit: str) -> str:

@@ -1,6 +1,8 @@
 """Statistics: pure functions of arrays, for single models, for pairs and for factorial studies."""
 
 from augcompress.evidence.statistics.classification import (
+    BINS,
+    SMALLEST,
     Bin,
     confusion,
     ece,
@@ -12,7 +14,7 @@ from augcompress.evidence.statistics.classification import (
     macro_f1,
     macro_f1_interval,
     nll,
-    reliability,
+    reliability_bins,
     rescale,
 )
 from augcompress.evidence.statistics.effects import (
@@ -31,6 +33,7 @@ from augcompress.evidence.statistics.intervals import (
     clopper_pearson,
     corrected_t,
     student_t,
+    t_test,
     wilson,
 )
 from augcompress.evidence.statistics.paired import (
@@ -47,8 +50,10 @@ from augcompress.evidence.statistics.paired import (
 from augcompress.evidence.statistics.ranking import delong
 
 __all__ = [
+    "BINS",
     "LEVEL",
     "RESAMPLES",
+    "SMALLEST",
     "Bin",
     "Effect",
     "Interval",
@@ -79,9 +84,10 @@ __all__ = [
     "paired_bootstrap_macro_f1",
     "paired_bootstrap_top1",
     "power_of_non_inferiority",
-    "reliability",
+    "reliability_bins",
     "rescale",
     "student_t",
+    "t_test",
     "tango",
     "wilson",
 ]

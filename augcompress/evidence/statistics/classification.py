@@ -124,7 +124,7 @@ class Bin:
     count: int
 
 
-def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> list[Bin]:
+def reliability_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> list[Bin]:
     """The bins of equal width that hold samples, in order: a reliability diagram's bars."""
     confidence, right = _confidence(probabilities, labels)
     place = _bin_of(confidence, bins)

@@ -8,8 +8,11 @@ order; the first level is the control.
 
 Effects are taken within a run's seed and fold first, so that what these do to all cells cancels.
 Intervals are Student's t over seeds or `intervals.corrected_t` over folds, and assume normal
-effects; p are of the t-test that belongs to the interval.  Replicates without any spread
-(accuracies move in steps of one image) tell nothing of chance: no interval and no p.
+effects; p are of the t-test that belongs to the interval.  Both are adjusted for the m effects that
+one call returns: the intervals after Bonferroni, each at 1 - (1 - level) / m, so that all of them
+hold together with probability `level`; p after Holm, which is never larger than Bonferroni's, so
+that an interval may reach 0 where p is below 1 - level.  Replicates without any spread (accuracies
+move in steps of one image) tell nothing of chance: no interval and no p.
 """
 
 from __future__ import annotations
@@ -21,12 +24,17 @@ from itertools import combinations, product
 
 import numpy as np
 
-from augcompress.evidence.statistics.distributions import t_quantile, t_test
-from augcompress.evidence.statistics.intervals import LEVEL, corrected_t, student_t
+from augcompress.evidence.statistics.intervals import (
+    LEVEL,
+    corrected_t,
+    student_t,
+    t_quantile,
+    t_test,
+)
 from augcompress.evidence.statistics.paired import holm
 
-Cell = tuple[str, ...]
-Cells = Mapping[Cell, np.ndarray]
+Name = tuple[str, ...]
+Cells = Mapping[Name, np.ndarray]
 Factors = Mapping[str, Sequence[str]]
 NO_SPREAD = 1e-12
 """Width below which an interval is rounding only."""
@@ -36,12 +44,12 @@ NO_SPREAD = 1e-12
 class Effect:
     """A mean over replicates, with its interval."""
 
-    name: tuple[str, ...]
+    name: Name
     """The cell; or (factor, level); or (factor, level, other factor, its level)."""
     value: float
     """NaN where no replicate is there."""
     low: float | None
-    """None: fewer than two replicates, or no spread among them."""
+    """Adjusted, where it is a change; None: fewer than two replicates, or no spread among them."""
     high: float | None
     n: int
     """Replicates."""
@@ -68,8 +76,8 @@ def main_effects(factors: Factors, cells: Cells, level: float = LEVEL) -> list[E
     for axis, (factor, levels) in enumerate(factors.items()):
         for place, one in enumerate(levels[1:], start=1):
             change = _over_cells(_contrast(grid, axis, place), width - 1)
-            found.append(_effect((factor, one), change, level))
-    return _adjusted(found)
+            found.append(((factor, one), change))
+    return _compared(found, level)
 
 
 def interactions(factors: Factors, cells: Cells, level: float = LEVEL) -> list[Effect]:
@@ -86,11 +94,11 @@ def interactions(factors: Factors, cells: Cells, level: float = LEVEL) -> list[E
         for first, second in product(range(1, len(levels)), range(1, len(others))):
             outer = _contrast(grid, axes[1], second)  # the second axis goes first: it is the later
             change = _over_cells(_contrast(outer, axes[0], first), width - 2)
-            found.append(_effect((one, levels[first], other, others[second]), change, level))
-    return _adjusted(found)
+            found.append(((one, levels[first], other, others[second]), change))
+    return _compared(found, level)
 
 
-def against_control(cells: Cells, control: Cell, level: float = LEVEL) -> list[Effect]:
+def against_control(cells: Cells, control: Name, level: float = LEVEL) -> list[Effect]:
     """Each other cell minus the control, per replicate that both have.
 
     Raises ValueError when there is no such cell, or cells differ in replicates.
@@ -99,9 +107,8 @@ def against_control(cells: Cells, control: Cell, level: float = LEVEL) -> list[E
         raise ValueError(f"there is no cell {control} to compare with")
     _require_equal_shapes(cells)
     base = np.asarray(cells[control], float)
-    others = {name: values for name, values in cells.items() if name != control}
-    changes = {name: np.asarray(values, float) - base for name, values in others.items()}
-    return _adjusted([_effect(name, change, level) for name, change in changes.items()])
+    others = [(name, values) for name, values in cells.items() if name != control]
+    return _compared([(name, np.asarray(values, float) - base) for name, values in others], level)
 
 
 def _grid(factors: Factors, cells: Cells) -> np.ndarray:
@@ -130,7 +137,7 @@ def _over_cells(changes: np.ndarray, factors: int) -> np.ndarray:
     return changes.mean(axis=tuple(range(factors)))
 
 
-def _effect(name: Cell, values: np.ndarray, level: float) -> Effect:
+def _effect(name: Name, values: np.ndarray, level: float) -> Effect:
     """The mean of `(seeds,)` or `(seeds, folds)` values, with its interval and p."""
     values = np.asarray(values, float)
     found = _replicates(values)
@@ -140,7 +147,7 @@ def _effect(name: Cell, values: np.ndarray, level: float) -> Effect:
     if around is None or around[1] - around[0] < NO_SPREAD:
         return Effect(name, mean, None, None, n)
     low, high = around
-    error = (high - low) / 2 / t_quantile((1 + level) / 2, n - 1)
+    error = (high - low) / 2 / t_quantile(level, n - 1)
     return Effect(name, mean, low, high, n, t_test(mean, error, n - 1))
 
 
@@ -152,8 +159,10 @@ def _replicates(values: np.ndarray) -> np.ndarray:
     return values[~np.isnan(values)]
 
 
-def _adjusted(found: list[Effect]) -> list[Effect]:
-    """With p adjusted after Holm for all of them that were tested."""
+def _compared(changes: Sequence[tuple[Name, np.ndarray]], level: float) -> list[Effect]:
+    """The mean of each change; intervals and p are adjusted for the number of changes."""
+    each = 1 - (1 - level) / max(len(changes), 1)
+    found = [_effect(name, values, each) for name, values in changes]
     tested = [place for place, one in enumerate(found) if one.p is not None]
     adjusted = holm([found[place].p or 0.0 for place in tested])
     for place, p in zip(tested, adjusted.tolist(), strict=True):

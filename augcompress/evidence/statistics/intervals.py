@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
-
-from augcompress.evidence.statistics.distributions import beta_quantile, normal_quantile, t_quantile
+from scipy.special import betaincinv, stdtr, stdtrit
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -15,6 +15,23 @@ DRAWS_AT_ONCE = 1 << 21
 
 Interval = tuple[float, float]
 Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+def normal_quantile(level: float) -> float:
+    """The standard normal's two-sided critical value: 1.96 for a level of 0.95."""
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def t_quantile(level: float, freedom: float) -> float:
+    """Student's two-sided critical value: 2.776 for a level of 0.95 and 4 degrees of freedom."""
+    return float(stdtrit(freedom, (1 + level) / 2))
+
+
+def t_test(mean: float, standard_error: float, freedom: float) -> float:
+    """Two-sided p of a mean against zero; without any spread it is 0 (or 1 where the mean is 0)."""
+    if standard_error == 0:
+        return float(mean == 0)
+    return float(2 * stdtr(freedom, -abs(mean / standard_error)))
 
 
 def wilson(successes: float, n: int, level: float = LEVEL) -> Interval:
@@ -25,7 +42,7 @@ def wilson(successes: float, n: int, level: float = LEVEL) -> Interval:
     """
     if n == 0:
         return 0.0, 1.0
-    z = normal_quantile((1 + level) / 2)
+    z = normal_quantile(level)
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -41,8 +58,8 @@ def clopper_pearson(successes: float, n: int, level: float = LEVEL) -> Interval:
     """
     tail = (1 - level) / 2
     failures = n - successes
-    low = beta_quantile(tail, successes, failures + 1) if successes > 0 else 0.0
-    high = beta_quantile(1 - tail, successes + 1, failures) if failures > 0 else 1.0
+    low = float(betaincinv(successes, failures + 1, tail)) if successes > 0 else 0.0
+    high = float(betaincinv(successes + 1, failures, 1 - tail)) if failures > 0 else 1.0
     return low, high
 
 
@@ -78,7 +95,7 @@ def _t_interval(values: np.ndarray, level: float, shrunk: float) -> Interval | N
     n = len(values)
     if n < 2:
         return None
-    half = t_quantile((1 + level) / 2, n - 1) * math.sqrt(shrunk * values.var(ddof=1) / n)
+    half = t_quantile(level, n - 1) * math.sqrt(shrunk * values.var(ddof=1) / n)
     centre = float(values.mean())
     return centre - half, centre + half
 

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
+from scipy.special import bdtr
 
 from augcompress.evidence.statistics.classification import f1_of_table, joint_table
-from augcompress.evidence.statistics.distributions import (
-    fair_binomial_cdf,
-    normal_cdf,
-    normal_quantile,
-)
 from augcompress.evidence.statistics.intervals import (
     LEVEL,
     RESAMPLES,
     Interval,
     Statistic,
     ends,
+    normal_quantile,
     resampled,
     resampled_table,
 )
@@ -43,7 +41,7 @@ def mcnemar(b: int, c: int) -> float:
     Assumes independent samples.  Never more than 5 % of equal models get p < 0.05, and clearly
     fewer where b + c is small.
     """
-    return min(1.0, 2 * fair_binomial_cdf(min(b, c), b + c))
+    return min(1.0, 2 * float(bdtr(min(b, c), b + c, 0.5)))
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -74,7 +72,7 @@ def tango_ends(
     b: np.ndarray | int, c: np.ndarray | int, n: int, level: float = LEVEL
 ) -> tuple[np.ndarray, np.ndarray]:
     """`tango` for arrays of b and c of one shape: the lower ends and the upper ends."""
-    z = normal_quantile((1 + level) / 2)
+    z = normal_quantile(level)
     first, second = np.asarray(b, float), np.asarray(c, float)
     return _lower_end(first, second, n, z), -_lower_end(second, first, n, z)
 
@@ -131,10 +129,10 @@ def power_of_non_inferiority(
     if discordance < abs(true_difference):
         raise ValueError(f"discordance {discordance} is below the difference {true_difference}")
     b, c = n * (discordance + true_difference) / 2, n * (discordance - true_difference) / 2
-    threshold = normal_quantile((1 + level) / 2) * math.sqrt(null_variance(b, c, n, -margin) / n)
+    threshold = normal_quantile(level) * math.sqrt(null_variance(b, c, n, -margin) / n)
     spread = math.sqrt((discordance - true_difference**2) / n)
     surplus = true_difference + margin - threshold
-    return normal_cdf(surplus / spread) if spread else float(surplus > 0)
+    return NormalDist().cdf(surplus / spread) if spread else float(surplus > 0)
 
 
 def paired_bootstrap(

@@ -6,8 +6,12 @@ import math
 
 import numpy as np
 
-from augcompress.evidence.statistics.distributions import normal_quantile
-from augcompress.evidence.statistics.intervals import LEVEL, Interval, clopper_pearson
+from augcompress.evidence.statistics.intervals import (
+    LEVEL,
+    Interval,
+    clopper_pearson,
+    normal_quantile,
+)
 
 
 def delong(
@@ -61,6 +65,6 @@ def _midranks(values: np.ndarray) -> np.ndarray:
 
 def _on_logits(share: float, error: float, level: float) -> Interval:
     centre = math.log(share / (1 - share))
-    half = normal_quantile((1 + level) / 2) * error / (share * (1 - share))
+    half = normal_quantile(level) * error / (share * (1 - share))
     low, high = (0.5 + 0.5 * math.tanh((centre + side) / 2) for side in (-half, half))
     return low, high

@@ -18,7 +18,7 @@ from augcompress.evidence.statistics import (
     macro_f1,
     macro_f1_interval,
     nll,
-    reliability,
+    reliability_bins,
     rescale,
 )
 
@@ -97,7 +97,7 @@ TRUE = np.array([0, 1, 1, 1, 0])
 
 
 def test_reliability_by_hand():
-    found = reliability(SURE, TRUE, bins=5)  # (0.4, 0.6], (0.6, 0.8], (0.8, 1]
+    found = reliability_bins(SURE, TRUE, bins=5)  # (0.4, 0.6], (0.6, 0.8], (0.8, 1]
     assert [one.count for one in found] == [1, 2, 2]
     assert [one.low for one in found] == pytest.approx([0.4, 0.6, 0.8])
     assert [one.high for one in found] == pytest.approx([0.6, 0.8, 1.0])
@@ -109,7 +109,7 @@ def test_ece_by_hand():
     by_hand = (1 * 0.4 + 2 * 0.175 + 2 * 0.455) / 5
     assert ece(SURE, TRUE, bins=5) == pytest.approx(by_hand)
     assert ece(np.eye(3), np.arange(3)) == 0.0
-    bars = reliability(SURE, TRUE)
+    bars = reliability_bins(SURE, TRUE)
     weighed = sum(one.count * abs(one.confidence - one.accuracy) for one in bars) / 5
     assert ece(SURE, TRUE) == pytest.approx(weighed)
 

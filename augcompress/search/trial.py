@@ -17,8 +17,8 @@ from augcompress.evidence import StageResult
 from augcompress.running import Context
 from augcompress.search.measured import (
     Found,
-    last_stage,
-    measured,
+    compared_measurement,
+    final_stage,
     nothing_measured,
     to_evaluate,
 )
@@ -36,7 +36,7 @@ SHARED = ("fingerprint", "data")
 
 
 @dataclass
-class Bench:
+class TrialRunner:
     """Where trials are run, one at a time: what they share is kept from one to the next."""
 
     run: RunDir
@@ -54,18 +54,25 @@ class Bench:
 
     def check_data(self, variants: Iterable[Variant]) -> None:
         """Raises AugcompressError when a variant's data cannot be found."""
-        for name, data in {v.spec.data.model_dump_json(): v.spec.data for v in variants}.items():
+        for variant in variants:
+            self.fingerprint(variant.spec.data)
+
+    def fingerprint(self, data: Any) -> str:
+        """Of a variant's data, taken once."""
+        name = data.model_dump_json()
+        if name not in self._fingerprints:
             self._fingerprints[name] = data.fingerprint()
+        return self._fingerprints[name]
 
     def digest(self, variant: Variant, section: GridSearch) -> str:
-        """Of what decides a trial's result, once the data are checked: its recipe but for the
-        limits, plug-ins' code, data, what is measured and where.
+        """Of what decides a trial's result: its recipe but for the limits, plug-ins' code, data,
+        what is measured and where.
 
         Raises AugcompressError when a plug-in cannot be read.
         """
         spec = variant.spec.model_copy(update={"limits": ()})
-        data = self._fingerprints[spec.data.model_dump_json()]
-        until = last_stage(section, spec.stages())
+        data = self.fingerprint(spec.data)
+        until = final_stage(section, spec.stages())
         asked = [section.measure, section.label, section.stage, section.measured_split, until]
         recipe = [spec.model_dump(mode="json"), key_of(spec)]
         return digest_json([recipe, data, asked, self.teacher, self.smoke])
@@ -105,10 +112,10 @@ class Bench:
         `evaluate` does."""
         context = self.context(trial, variant)
         context.run.write_text("recipe.yaml", _as_yaml(variant, self.recipe))
-        until = last_stage(section, variant.spec.stages())
+        until = final_stage(section, variant.spec.stages())
         stages = self.counted(run(context, until).stages)
         self.keep(context)
-        found = measured(stages, section, section.stage)
+        found = compared_measurement(stages, section, section.stage)
         source = to_evaluate(stages, section)
         if found is not None or source is None:
             return stages, found
@@ -116,7 +123,7 @@ class Bench:
         self.lend(second)
         extra = self.counted(run_stage(second, "evaluate").stages)
         self.keep(second)
-        return stages + extra, measured(extra, section)
+        return stages + extra, compared_measurement(extra, section)
 
     def context(self, trial: Trial, variant: Variant) -> Context:
         """The trial's invocation, with a run directory of its own and the study's store."""
