@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
+from augcompress.batch import Batch
 from augcompress.errors import AugcompressError
-from augcompress.modules import in_evaluation
+from augcompress.networks import resized
 from augcompress.spec.sections import Resolution
 
 
@@ -28,25 +27,27 @@ def shrunk(images: Tensor, share: float) -> Tensor:
     themselves."""
     if share == 1:
         return images
-    size = [side(length, share) for length in images.shape[2:]]
-    return F.interpolate(images, size=size, mode="bilinear", antialias=True).clamp(0, 1)
+    height, width = (side(length, share) for length in images.shape[2:])
+    return resized(images, (height, width))
 
 
 def check_takes(
-    network: nn.Module, example: Tensor, resolution: Sequence[Resolution], where: str
+    network: Callable[[Batch], object],
+    example: Batch,
+    resolution: Sequence[Resolution],
+    where: str,
 ) -> None:
     """Raises AugcompressError when the network cannot take images of one of the sizes."""
-    with in_evaluation(network):
-        for position, one in enumerate(resolution):
-            _try_size(network, shrunk(example, one.size), f"{where}.resolution.{position}.size")
+    for position, one in enumerate(resolution):
+        smaller = example.with_images(shrunk(example.images(), one.size))
+        _try_size(network, smaller, f"{where}.resolution.{position}.size")
 
 
-def _try_size(network: nn.Module, images: Tensor, where: str) -> None:
+def _try_size(network: Callable[[Batch], object], batch: Batch, where: str) -> None:
     try:
-        with torch.no_grad():
-            network(images)
+        network(batch)
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
-        height, width = images.shape[2:]
+        height, width = batch.images().shape[2:]
         raise AugcompressError(
             f"{where}: the network cannot take images of {height} x {width}"
             f" ({str(error).splitlines()[0]}); take a larger share, or train at one size"

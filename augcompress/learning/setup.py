@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from augcompress.compressions import Prepared
+from augcompress.networks import Teacher
 from augcompress.running import PLAIN
 from augcompress.spec import Sampling
 
@@ -20,7 +19,7 @@ class TrainingSetup:
     where: str
     objectives: Sequence[Any]
     augmentations: Sequence[Any]
-    teachers: Sequence[nn.Module] = ()
+    teachers: Sequence[Teacher] = ()
     teacher_view: str = "same"
     prepared: Sequence[Prepared] = ()
     """Compressions of the student whose hooks are called while it is trained."""

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from augcompress.augmentations import build_pipeline
-from augcompress.batch import Batch, Inputs, Progress
+from augcompress.batch import Batch, Progress
 from augcompress.datasets import class_counts
 from augcompress.errors import AugcompressError
 from augcompress.learning.resolution import check_takes, share_at, shrunk
 from augcompress.learning.setup import TrainingSetup
 from augcompress.models import backbone_layers
 from augcompress.modules import in_evaluation
-from augcompress.objectives import FeatureTaps, ObjectiveFacts, Taps, View
+from augcompress.networks import Outputs, Teacher
+from augcompress.objectives import ObjectiveFacts, Taps, View, forward_with_features
 from augcompress.running import Context
 from augcompress.scoring.sample_loss import loss_of
 from augcompress.spec import Sampling
@@ -39,7 +40,7 @@ class StudentLearner(Learner):
         self.setup, self.seed, self._score = setup, context.spec.seed, score
         self.progress, self.gather = Progress(), context.processes.gather
         self.ready, self.names = context.ready, names_of(setup.objectives)
-        self.teachers = tuple(freeze(t, context.device) for t in setup.teachers)  # no submodules
+        self.teachers = tuple(setup.teachers)
         wanted = [objective.taps() for objective in setup.objectives]
         self.student_layers = tuple(name for taps in wanted for name in taps.student)
         self.teacher_layers = tuple(name for taps in wanted for name in taps.teacher)
@@ -60,43 +61,45 @@ class StudentLearner(Learner):
     def objective_facts(self, context: Context) -> ObjectiveFacts:
         """Shapes of the tapped features, from a real pair of images.
 
-        Raises AugcompressError when an objective needs a teacher and there is none.
+        Raises AugcompressError when the teachers lack what an objective needs, or when a network
+        cannot take images of a size that training has.
         """
+        where, resolution = self.setup.where, self.setup.sampling.resolution
         for position, objective in enumerate(self.setup.objectives):
-            if getattr(objective, "needs_teacher", False) and not self.teachers:
-                raise AugcompressError(
-                    f"{self.setup.where}.objectives.{position}: {objective.kind} needs a teacher"
-                    " and there is none; add train_teacher or give --teacher"
-                )
-        for network in (self.student, *self.teachers):
-            resolution = self.setup.sampling.resolution
-            check_takes(network, self.example, resolution, f"{self.setup.where}.sampling")
-        with torch.no_grad():
-            student = shapes_of(self.student, self.student_layers, self.example)
-            teachers = [shapes_of(t, self.teacher_layers, self.example) for t in self.teachers]
-        return ObjectiveFacts(
-            samples=context.data.source_size,
-            classes=len(context.data.classes),
-            student_shapes=student,
-            teacher_shapes=teachers[0] if teachers else {},
-        )
+            check_teachers(objective, self.teachers, f"{where}.objectives.{position}")
+        example = self.ready(Batch(self.example, None, torch.arange(len(self.example))))
+        with torch.no_grad(), in_evaluation(self.student):
+            networks: list[Callable[[Batch], Outputs]] = [self.student_outputs, *self.teachers]
+            for network in networks:
+                check_takes(network, example, resolution, f"{where}.sampling")
+            return ObjectiveFacts(
+                samples=context.data.source_size,
+                classes=len(context.data.classes),
+                student_shapes=shapes_of(self.student_outputs, self.student_layers, example),
+                teacher_shapes=tuple(
+                    shapes_of(teacher, self.teacher_layers, example) for teacher in self.teachers
+                ),
+            )
+
+    def student_outputs(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
+        """Logits and the outputs of the named layers, like a teacher's."""
+        return forward_with_features(self.student, batch.inputs, layers)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by objective, and the penalties of what is being compressed."""
         clean = batch.scaled()
         with torch.no_grad(), torch.autocast(clean.index.device.type, enabled=False):
             seen = self.shown(self.augmented(clean))
-            taught_on = seen if self.setup.teacher_view == "same" else self.shown(clean)
-        logits, features = observed(self.student, self.student_layers, seen.inputs)
-        with torch.no_grad():
-            taught = [observed(t, self.teacher_layers, taught_on.inputs) for t in self.teachers]
+            teacher_batch = seen if self.setup.teacher_view == "same" else self.shown(clean)
+        logits, features = self.student_outputs(seen, self.student_layers)
+        outputs = [teacher(teacher_batch, self.teacher_layers) for teacher in self.teachers]
         view = View(
             student_logits=logits,
-            teacher_logits=[teacher_logits for teacher_logits, _ in taught],
+            teacher_logits=[teacher_logits for teacher_logits, _ in outputs],
             targets=seen.targets,
             index=seen.index,
             student_features=features,
-            teacher_features=[teacher_features for _, teacher_features in taught],
+            teacher_features=[teacher_features for _, teacher_features in outputs],
             gather=self.gather,
         )
         with torch.autocast(logits.device.type, enabled=False):
@@ -126,7 +129,7 @@ class StudentLearner(Learner):
         return self.ready(batch if share == 1 else batch.with_images(shrunk(batch.images(), share)))
 
     def score(self) -> Score:
-        """Top-1 on validation."""
+        """On validation."""
         return self._score(self.student)
 
     def backbone(self) -> Sequence[nn.Module]:
@@ -143,7 +146,7 @@ class StudentLearner(Learner):
                 f"{self.setup.where}.training.compile: objective {readers[0]} reads layers inside"
                 " the networks, which compiled ones hide; leave compile out"
             )
-        return (self.student, *self.teachers)
+        return (self.student, *(one for teacher in self.teachers for one in teacher.networks))
 
     def on_progress(self, progress: Progress) -> None:
         self.progress = progress
@@ -174,25 +177,23 @@ def names_of(objectives: Sequence[Any]) -> list[str]:
     return [f"{k}_{i}" if kinds.count(k) > 1 else k for i, k in enumerate(kinds)]
 
 
-def freeze(module: nn.Module, device: torch.device) -> nn.Module:
-    """A teacher: evaluation mode, no gradients."""
-    module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return module.eval().requires_grad_(False)
-
-
-def observed(
-    network: nn.Module, layers: Sequence[str], inputs: Inputs
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits `(N,classes)` in fp32, and the outputs of the named layers."""
-    with FeatureTaps(network, layers) as taps:
-        logits = network(inputs)
-        return logits.float(), taps.take()
+def check_teachers(objective: Any, teachers: Sequence[Teacher], where: str) -> None:
+    """Raises AugcompressError when the teachers lack what an objective needs."""
+    if getattr(objective, "needs_teacher", False) and not teachers:
+        raise AugcompressError(
+            f"{where}: {objective.kind} needs a teacher and there is none; add train_teacher or"
+            " give --teacher"
+        )
+    if objective.taps().teacher and not all(teacher.gives_features for teacher in teachers):
+        raise AugcompressError(
+            f"{where}: {objective.kind} reads layers of the teacher, and an ONNX file or a cache"
+            " gives logits only; name a checkpoint as the teacher, or leave the objective out"
+        )
 
 
 def shapes_of(
-    network: nn.Module, layers: Sequence[str], example: Tensor
+    network: Callable[[Batch, Sequence[str]], Outputs], layers: Sequence[str], example: Batch
 ) -> dict[str, tuple[int, ...]]:
     """Shapes of the named layers' outputs, without the batch."""
-    with in_evaluation(network):
-        _, features = observed(network, layers, example)
+    features = network(example, layers)[1] if layers else {}
     return {name: tuple(value.shape[1:]) for name, value in features.items()}

@@ -14,18 +14,36 @@ from augcompress.networks.checkpoint import (
 from augcompress.networks.graphs import open_graph, same_but_for_metadata, stored_types
 from augcompress.networks.heads import headless, set_head
 from augcompress.networks.opening import new_network, open_network
+from augcompress.networks.teachers import (
+    CachedTeacher,
+    GraphTeacher,
+    NetworkTeacher,
+    Outputs,
+    Teacher,
+    cached,
+    open_teacher,
+    resized,
+)
 
 __all__ = [
     "DESCRIPTION",
     "GRAPH",
     "WEIGHTS",
     "Applied",
+    "CachedTeacher",
+    "GraphTeacher",
     "Network",
+    "NetworkTeacher",
+    "Outputs",
+    "Teacher",
+    "cached",
     "headless",
     "load_network",
     "new_network",
     "open_graph",
     "open_network",
+    "open_teacher",
+    "resized",
     "same_but_for_metadata",
     "save_network",
     "set_head",

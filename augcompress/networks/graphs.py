@@ -17,9 +17,10 @@ TRIED = 32
 """Real images on which an adopted graph is compared with what it was."""
 
 
-def open_graph(context: Context, path: Path) -> onnx.ModelProto:
+def open_graph(context: Context, path: Path, *, resizes: bool = False) -> onnx.ModelProto:
     """A graph that takes the data's images in [0,1] and gives a score for each class; one from
-    elsewhere is adapted as the recipe's `foreign` says.
+    elsewhere is adapted as the recipe's `foreign` says.  `resizes`: the caller resizes images, so
+    that it may take another height and width.
 
     Raises AugcompressError when it is not ONNX, cannot be adapted or does not fit the data.
     """
@@ -36,7 +37,7 @@ def open_graph(context: Context, path: Path) -> onnx.ModelProto:
             where=path.name,
             images=real_images(context, path.name, graph),
         )
-    check_graph_fits(context, graph, path.name)
+    check_graph_fits(context, graph, path.name, resizes)
     return graph
 
 
@@ -50,13 +51,16 @@ def real_images(context: Context, name: str, graph: onnx.ModelProto) -> np.ndarr
     return images if fixed <= set(images.shape[1:]) else None
 
 
-def check_graph_fits(context: Context, graph: onnx.ModelProto, name: str) -> None:
+def check_graph_fits(
+    context: Context, graph: onnx.ModelProto, name: str, resizes: bool = False
+) -> None:
     """Raises AugcompressError when a graph takes other images or tells other classes apart."""
     session = open_session(graph.SerializeToString())
     takes, gives = session.get_inputs()[0].shape, session.get_outputs()[0].shape
     data = context.data
+    size = takes[2:] if resizes else data.size
     has_all = (*takes[1:], *gives[1:])
-    pairs = zip(has_all, (data.channels, *data.size, len(data.classes)), strict=False)
+    pairs = zip(has_all, (data.channels, *size, len(data.classes)), strict=False)
     fits = len(takes) == 4 and len(gives) == 2
     if not fits or any(isinstance(has, int) and has != wants for has, wants in pairs):
         raise AugcompressError(

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from augcompress.objectives.base import ObjectiveFacts, ObjectiveSettings, Taps, View
-from augcompress.objectives.features import FeatureTaps
+from augcompress.objectives.features import FeatureTaps, forward_with_features
 from augcompress.objectives.hint import Hint
 from augcompress.objectives.labels import Labels
 from augcompress.objectives.nt_xent import nt_xent
@@ -27,5 +27,6 @@ __all__ = [
     "SoftTargets",
     "Taps",
     "View",
+    "forward_with_features",
     "nt_xent",
 ]

@@ -24,8 +24,8 @@ class ObjectiveFacts:
     """Length of the logits."""
     student_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Shape of each tapped student feature, without the batch: `(C,H,W)`."""
-    teacher_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Shape of each tapped teacher feature, without the batch: `(C,H,W)`."""
+    teacher_shapes: tuple[dict[str, tuple[int, ...]], ...] = ()
+    """Of each teacher, the shape of each tapped feature, without the batch: `(C,H,W)`."""
 
 
 def identity(tensor: Tensor) -> Tensor:

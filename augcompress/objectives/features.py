@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from types import TracebackType
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from augcompress.batch import Inputs
 from augcompress.errors import AugcompressError
 
 
@@ -68,6 +69,15 @@ class FeatureTaps:
             raise AugcompressError(f"taps: layer {missing[0]} did not run; name another layer")
         features, self._features = self._features, {}
         return features
+
+
+def forward_with_features(
+    network: nn.Module, inputs: Inputs, layers: Sequence[str]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits `(N,classes)` in fp32, and the outputs of the named layers."""
+    with FeatureTaps(network, layers) as taps:
+        logits = network(inputs)
+        return logits.float(), taps.take()
 
 
 def tapped_layer(network: nn.Module, name: str) -> nn.Module:

@@ -32,7 +32,8 @@ class Hint(ObjectiveSettings):
 
     def build(self, facts: ObjectiveFacts) -> nn.Module:
         student = _channels(facts.student_shapes, self.student_layer, "student")
-        teacher = _channels(facts.teacher_shapes, self.teacher_layer, "teacher")
+        shapes = facts.teacher_shapes[0] if facts.teacher_shapes else {}
+        teacher = _channels(shapes, self.teacher_layer, "teacher")
         return HintLoss(self, student, teacher)
 
 

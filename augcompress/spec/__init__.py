@@ -14,11 +14,18 @@ from augcompress.spec.loading import (
 )
 from augcompress.spec.overriding import override_value, set_value
 from augcompress.spec.search import Factor, GridSearch, Search
-from augcompress.spec.sections import ForeignSection, PruneSection, Resolution, Sampling
+from augcompress.spec.sections import (
+    DistillSection,
+    ForeignSection,
+    PruneSection,
+    Resolution,
+    Sampling,
+)
 from augcompress.spec.tree import Spec, differing_sections, require_section
 
 __all__ = [
     "ORDER",
+    "DistillSection",
     "Factor",
     "ForeignSection",
     "GridSearch",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from augcompress.augmentations import AnyAugmentation
-from augcompress.component import FilePath, NotInKey, Section
+from augcompress.component import FilePath, NotInKey, Plugin, Section
 from augcompress.compressions import PruneStep, QuantizeStep
 from augcompress.datasets import ClassBalance
 from augcompress.evidence import StageName
@@ -210,6 +210,30 @@ class TrainTeacherSection(Section):
         return self
 
 
+class TeacherSource(Section):
+    """Where a teacher comes from: a stage or a file."""
+
+    stage: Literal["train_teacher"] | None = None
+    """The stage that makes it."""
+    file: FilePath | None = None
+    """A checkpoint of ours, weights from elsewhere, or an ONNX file: logits only, and one from
+    elsewhere takes its images as `foreign` says."""
+    model: Model | None = None
+    """Architecture that weights from elsewhere are put into; None: that of `train_teacher`."""
+
+    @model_validator(mode="after")
+    def stage_or_file(self) -> TeacherSource:
+        """One of the two."""
+        if (self.stage is None) == (self.file is None):
+            raise ValueError("a teacher has a stage or a file; give one of the two")
+        return self
+
+    @property
+    def gives_features(self) -> bool:
+        """Can objectives read its layers?"""
+        return self.file is None or not self.file.endswith(".onnx")
+
+
 class DistillSection(Section):
     """The small network, and what it learns from the teacher."""
 
@@ -219,8 +243,14 @@ class DistillSection(Section):
     """Start the student from these weights."""
     objectives: tuple[Objective, ...] = (SoftTargets(weight=0.9), Labels(weight=0.1))
     """Losses, summed by weight."""
+    teachers: tuple[TeacherSource, ...] | None = Field(None, min_length=1)
+    """Networks and graphs to learn from, each with an input size and normalisation of its own.
+    `--teacher` stands in for all of them; None: the network of `train_teacher`."""
     teacher_view: Literal["same", "clean"] = "same"
     """Does the teacher see the augmented batch that the student sees, or the clean images?"""
+    cache_teachers: bool = False
+    """Compute the teachers' logits once for each training image and keep them in memory, as
+    float16; needs `teacher_view: clean`, full resolution, and images that are not mixed."""
     training: Training = Training()
     """How to train."""
     augment: tuple[AnyAugmentation, ...] | None = None
@@ -234,6 +264,33 @@ class DistillSection(Section):
         if self.student is None and self.weights is not None:
             raise ValueError("weights are given and no student to put them into; name its model")
         return self
+
+    @model_validator(mode="after")
+    def features_need_a_network(self) -> DistillSection:
+        """ONNX files and caches give logits only."""
+        files = self.cache_teachers or not all(one.gives_features for one in self.teachers or ())
+        for position, objective in enumerate(self.objectives):
+            if files and reads_teacher_layers(objective):
+                raise ValueError(
+                    f"objectives.{position}: {objective.kind} reads layers of the teacher, and an"
+                    " ONNX file or a cache gives logits only; name a checkpoint as the teacher, or"
+                    " leave the objective out"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def cached_teachers_see_clean_images(self) -> DistillSection:
+        """Logits of augmented images differ in every epoch."""
+        if self.cache_teachers and self.teacher_view != "clean":
+            raise ValueError("cache_teachers: needs teacher_view: clean; set it")
+        return self
+
+
+def reads_teacher_layers(objective: Any) -> bool:
+    """Does an objective read layers of the teacher?  Imports no plug-in."""
+    if isinstance(objective, Plugin):
+        return bool(getattr(objective, "teacher_layers", ()))
+    return bool(objective.taps().teacher)
 
 
 class PruneSection(Section):

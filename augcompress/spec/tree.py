@@ -123,6 +123,19 @@ class Spec(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def cached_logits_fit_every_batch(self) -> Spec:
+        """What is cached is of whole, unmixed images in full size."""
+        if self.distill is None or not self.distill.cache_teachers:
+            return self
+        mixing = any(getattr(one, "mixes", False) for one in self.augmentations("distill"))
+        if mixing or self.sampling("distill").resolution:
+            raise ValueError(
+                f"distill.cache_teachers: {'images are mixed' if mixing else 'resolution changes'},"
+                " and a cache has logits of the images as they are; leave out one of them"
+            )
+        return self
+
     def stages(self) -> tuple[StageName, ...]:
         """The stages of `run`, in order."""
         if self.pipeline is not None:

@@ -5,19 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from augcompress.learning import TrainingSetup, finish, train
-from augcompress.networks import new_network, open_network
+from augcompress.networks import Teacher, cached, new_network, open_network, open_teacher
 from augcompress.running import Context, Input, Inputs, Output, Sources, Stage, training_reads
-from augcompress.spec import require_section
+from augcompress.spec import DistillSection, require_section
 
 
 def inputs(sources: Sources) -> dict[str, Input]:
-    """The teacher, where an objective follows one; what the student starts from, or the network
+    """The teachers, where an objective follows one; what the student starts from, or the network
     that learns again."""
     section = require_section(sources.context.spec, "distill")
-    found = {}
-    follows = any(objective.needs_teacher for objective in section.objectives)
-    if follows and (teacher := sources.teacher()) is not None:
-        found["teacher"] = teacher
+    found = teacher_inputs(sources, section)
     if section.student is None or (
         sources.target == "distill" and sources.context.source is not None
     ):
@@ -29,15 +26,40 @@ def inputs(sources: Sources) -> dict[str, Input]:
     return found
 
 
+def teacher_inputs(sources: Sources, section: DistillSection) -> dict[str, Input]:
+    """`teacher`, or `teacher_0`, `teacher_1`, …; none where no objective follows one."""
+    if not any(objective.needs_teacher for objective in section.objectives):
+        return {}
+    if section.teachers is None or sources.context.teacher is not None:
+        teacher = sources.teacher()
+        return {} if teacher is None else {"teacher": teacher}
+    found = [
+        sources.artifact_of("train_teacher") if one.file is None else sources.file(one.file)
+        for one in section.teachers
+    ]
+    if len(found) == 1:
+        return {"teacher": found[0]}
+    return {f"teacher_{place}": teacher for place, teacher in enumerate(found)}
+
+
+def open_teachers(context: Context, section: DistillSection, inputs: Inputs) -> list[Teacher]:
+    """The teachers, in the recipe's order."""
+    paths = [one.path for role, one in inputs.items() if role.startswith("teacher")]
+    named = section.teachers if context.teacher is None else None
+    models = [None] * len(paths) if named is None else [one.model for one in named]
+    teachers = [
+        open_teacher(context, path, model, "distill.teacher")
+        for path, model in zip(paths, models, strict=False)
+    ]
+    if section.cache_teachers:
+        return [cached(context, teacher) for teacher in teachers]
+    return teachers
+
+
 def body(context: Context, inputs: Inputs, folder: Path) -> Output:
-    """Open the teacher, make or open the student, train, measure."""
+    """Open the teachers, make or open the student, train, measure."""
     section = require_section(context.spec, "distill")
-    teacher_section = context.spec.train_teacher
-    teachers = []
-    if "teacher" in inputs:
-        model = teacher_section.model if teacher_section is not None else None
-        teacher = open_network(context, inputs["teacher"].path, model, "distill.teacher")
-        teachers.append(teacher.module)
+    teachers = open_teachers(context, section, inputs)
     if "source" in inputs:
         network = open_network(
             context, inputs["source"].path, section.student, "distill", "replace"

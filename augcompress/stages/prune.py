@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from augcompress.learning import TrainingSetup, engine_for, finish, make_probe, shrink
-from augcompress.networks import WEIGHTS, load_network, open_network, save_network
+from augcompress.networks import (
+    WEIGHTS,
+    Teacher,
+    load_network,
+    open_network,
+    open_teacher,
+    save_network,
+)
 from augcompress.running import Context, Input, Inputs, Output, Sources, Stage, training_reads
 from augcompress.spec import PruneSection, require_section
 
@@ -49,17 +56,15 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     return finish(context, reopened, folder, [], promises)
 
 
-def teachers(context: Context, inputs: Inputs) -> list:
+def teachers(context: Context, inputs: Inputs) -> list[Teacher]:
     """The recipe's teacher, the network before pruning, or none where none is followed."""
     section = require_section(context.spec, "prune")
     if not needs_teacher(section):
         return []
-    if section.teacher == "unpruned":
-        return [open_network(context, inputs["source"].path, None, "prune.teacher").module]
-    if "teacher" not in inputs:
+    role = "source" if section.teacher == "unpruned" else "teacher"
+    if role not in inputs:
         return []
-    model = context.spec.train_teacher.model if context.spec.train_teacher is not None else None
-    return [open_network(context, inputs["teacher"].path, model, "prune.teacher").module]
+    return [open_teacher(context, inputs[role].path, None, "prune.teacher")]
 
 
 STAGE = Stage(

@@ -22,8 +22,8 @@ from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
 from augcompress.learning.fitting import batches_for, engine_for
 from augcompress.learning.setup import TrainingSetup
-from augcompress.learning.student import StudentLearner, freeze
-from augcompress.networks.opening import new_network
+from augcompress.learning.student import StudentLearner
+from augcompress.networks import NetworkTeacher, new_network
 from augcompress.running.context import Context
 from augcompress.scoring.scores import accuracy_scorer
 from augcompress.spec import Spec, validate
@@ -150,7 +150,7 @@ class Place:
         with torch.no_grad():
             for _ in range(20):
                 network(self.images[: min(self.work.batch, 64)].to(self.device).float() / 255)
-        return freeze(network, self.device)
+        return NetworkTeacher(network, self.device).network
 
     def autocast(self, precision: str) -> torch.autocast:
         """Mixed precision as our loop resolves it."""
@@ -170,7 +170,7 @@ class Place:
         """`fit`, as the stage `distill` calls it."""
         training = self.settings.training.model_copy(update={"precision": precision})
         augmentations = self.context.spec.augmentations("distill")
-        teachers = () if self.teacher is None else (self.teacher,)
+        teachers = () if self.teacher is None else (NetworkTeacher(self.teacher, self.device),)
         setup = TrainingSetup("distill", self.settings.objectives, augmentations, teachers)
         engine = engine_for(self.context, "distill", training, self.folder / "stage")
         student, score = self.network(self.settings.student), accuracy_scorer(self.context, engine)

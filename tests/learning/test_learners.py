@@ -23,7 +23,7 @@ from augcompress.learning.fitting import batches_for
 from augcompress.learning.resolution import share_at, shrunk
 from augcompress.learning.setup import TrainingSetup
 from augcompress.learning.student import StudentLearner
-from augcompress.networks.opening import new_network
+from augcompress.networks import NetworkTeacher, new_network
 from augcompress.objectives import Hint, Labels
 from augcompress.running.context import Context
 from augcompress.scoring.sample_loss import loss_of
@@ -63,7 +63,7 @@ def test_losses_of_inner_layers_alone_do_not_reach_the_head(tmp_path):
     network = new_network(context, context.spec.train_teacher.model, None, "distill").module
     inner = Hint(student_layer="body.blocks.0", teacher_layer="body.blocks.0")
     for objectives, reaches_all in (((inner,), False), ((inner, Labels()), True)):
-        setup = TrainingSetup("distill", objectives, (), [copy.deepcopy(network)])
+        setup = TrainingSetup("distill", objectives, (), [NetworkTeacher(copy.deepcopy(network))])
         learner = StudentLearner(network, setup, context, lambda network: Score(0.0))
         assert learner.reaches_all is reaches_all
         sum(learner(first_batch(context)).values()).backward()
@@ -162,7 +162,7 @@ def test_student_and_teacher_are_shown_the_size_of_the_day(done, size, tmp_path,
     context = context_of(tmp_path, sampling={"resolution": SMALL_FIRST})
     teacher = new_network(context, context.spec.train_teacher.model, None, "train_teacher").module
     student = copy.deepcopy(teacher)
-    learner = learner_for(context, student, (teacher,))
+    learner = learner_for(context, student, (NetworkTeacher(teacher),))
     shown = []
     teacher.register_forward_pre_hook(lambda _, given: shown.append(given[0].shape[2:]))
     seen = sizes(learner)

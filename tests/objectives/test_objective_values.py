@@ -132,7 +132,7 @@ def test_soft_targets_want_one_share_per_teacher():
 
 
 def hint(student, teacher):
-    facts = ObjectiveFacts(2, 3, {"a": student.shape[1:]}, {"b": teacher.shape[1:]})
+    facts = ObjectiveFacts(2, 3, {"a": student.shape[1:]}, ({"b": teacher.shape[1:]},))
     seen = View(
         student_logits=torch.zeros(len(student), 3),
         teacher_logits=[],
@@ -175,6 +175,6 @@ def test_hint_takes_features_of_mixed_precision():
 
 @pytest.mark.parametrize("shape", [(), (8,)])
 def test_hint_wants_feature_maps(shape):
-    facts = ObjectiveFacts(2, 3, {"a": (3, 4, 4)}, {"b": shape})
+    facts = ObjectiveFacts(2, 3, {"a": (3, 4, 4)}, ({"b": shape},))
     with pytest.raises(AugcompressError, match="teacher_layer b has shape"):
         Hint(student_layer="a", teacher_layer="b").build(facts)

@@ -46,7 +46,7 @@ FACTS = ObjectiveFacts(
     samples=100,
     classes=5,
     student_shapes={"layer2": (3, 4, 4)},
-    teacher_shapes={"layer3": (6, 2, 2)},
+    teacher_shapes=({"layer3": (6, 2, 2)},),
 )
 
 
