@@ -16,7 +16,7 @@ from augcompress.errors import AugcompressError
 from augcompress.evidence import Limit
 from augcompress.evidence.predictions import Predictions
 from augcompress.evidence.records import ORDER, Measurement, Verdict, write_measurements
-from augcompress.gate import check_run, integrity, junit, shipped_file, summary, timing
+from augcompress.gate import check_run, integrity, junit, read_timing, shipped_file, summary
 from augcompress.storage.runs import pipeline_of
 
 GRAPH = b"a graph with weights"
@@ -277,7 +277,7 @@ def test_a_real_run_has_integrity_until_a_byte_changes(mine):
 
 def test_timings_are_the_shipped_files_and_its_baselines(run, tmp_path):
     path = write_timing(tmp_path / "timing.json", timing_rows())
-    found = timing(path, shipped_file(run))
+    found = read_timing(path, shipped_file(run))
     assert [(one.name, one.role, one.baseline) for one in found] == [
         ("speedup", "shipped", "teacher"),
         ("latency_ms", "shipped", None),
@@ -333,7 +333,7 @@ def test_a_timing_that_cannot_be_read_is_refused(run, tmp_path, text, wrong):
     if text is not None:
         path.write_text(text)
     with pytest.raises(AugcompressError, match=wrong):
-        timing(path, shipped_file(run))
+        read_timing(path, shipped_file(run))
 
 
 def test_the_reference_is_compared_image_by_image(run, tmp_path):

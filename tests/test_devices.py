@@ -27,7 +27,7 @@ from end_to_end import (
     write_recipe,
 )
 
-from augcompress.cli import explain
+from augcompress.cli import report_error
 from augcompress.cli.joining import (
     LAUNCHED,
     LOST,
@@ -377,11 +377,11 @@ def test_what_the_command_sees_it_says_itself(error, company, monkeypatch):
 
 
 def test_losing_others_is_no_bug(company, capsys):
-    assert explain(GONE) == LOST
+    assert report_error(GONE) == LOST
     assert capsys.readouterr().err == (
         "error: lost contact with another process; the same command goes on from the last state\n"
     )
-    assert explain(RuntimeError("shapes differ")) == 70
+    assert report_error(RuntimeError("shapes differ")) == 70
 
 
 def test_alone_every_error_is_news():

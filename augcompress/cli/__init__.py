@@ -36,11 +36,11 @@ def main() -> None:
             raise KeyboardInterrupt
     except BaseException as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever fails says why
-        leave(explain(error))
+        leave(report_error(error))
     leave(status if isinstance(status, int) else 0)
 
 
-def explain(error: BaseException) -> int:
+def report_error(error: BaseException) -> int:
     """Say what went wrong, once; the exit code."""
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's usage errors
         error.show()

@@ -40,8 +40,8 @@ def init(
     Renderer().text(f"{target}")
 
 
-@app.command()
-def explain(
+@app.command("explain")
+def explain_command(
     room: Annotated[str, typer.Argument(help="A section or room, such as distill or objectives.")],
     kind: Annotated[str | None, typer.Argument(help="One kind of it.")] = None,
 ) -> None:

@@ -28,8 +28,8 @@ AllowPlugins = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 
-@app.command()
-def compare(
+@app.command("compare")
+def compare_command(
     models: Annotated[
         list[str],
         typer.Argument(
@@ -70,7 +70,7 @@ def compare(
     renderer = Renderer(json=as_json)
     opened = cache(lambda: context_of(models, recipe, overrides or [], renderer))
     contenders = [comparing.open_contender(given, split, opened) for given in models]
-    found = comparing.compare(contenders, margin=margin, level=level, all_pairs=all_pairs)
+    found = comparing.compare_models(contenders, margin=margin, level=level, all_pairs=all_pairs)
     apart = comparing.differing(contenders[0], contenders[1])
     if images is not None:
         comparing.write_images(opened(), contenders[0].answers[0], apart, images)
@@ -119,8 +119,8 @@ def is_run(folder: Path) -> bool:
     return (folder / "spec.json").is_file()
 
 
-@app.command()
-def check(
+@app.command("check")
+def check_command(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     recipe: Annotated[
         str, typer.Option("--recipe", "-r", help="The recipe whose `limits` are to be kept.")
@@ -167,9 +167,9 @@ def check(
         raise LimitError(f"check {run}: not kept: {'; '.join(missed)}")
 
 
-@app.command()
+@app.command("search")
 @shared
-def search(options: Options) -> None:
+def search_command(options: Options) -> None:
     """Variants of a recipe, as its `search` section says: one table, with intervals."""
     permit_plugins(options.allow_plugins)
     refuse(options, "search", "source", "force")
@@ -203,8 +203,8 @@ def run_study(options: Options, command: str) -> None:
         raise AugcompressError(f"{command}: {len(failed)} trials failed: {', '.join(failed)}")
 
 
-@app.command()
-def report(
+@app.command("report")
+def report_command(
     runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
     to: Annotated[
         Path | None, typer.Option(help="The page.  [default: <the first run>/report.html]")

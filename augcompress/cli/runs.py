@@ -10,8 +10,8 @@ import typer
 from augcompress.cli.app import app, runs_app
 
 
-@app.command()
-def predict(
+@app.command("predict")
+def predict_command(
     model: Annotated[Path, typer.Argument(help="An ONNX file that augcompress wrote.")],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     top: Annotated[int, typer.Option(min=1, help="Labels an image.")] = 1,

@@ -10,7 +10,7 @@ from augcompress.errors import AugcompressError
 from augcompress.evidence import PREDICTIONS_FILE, Predictions, are_same_images
 from augcompress.running import Context
 from augcompress.scoring import open_predict_function, predict
-from augcompress.storage import pipeline_of, read_run
+from augcompress.storage import RECORD_FILE, read_run, read_stage, shipping_stage
 
 OPENS = ".onnx", ".safetensors", ".pt", ".pth", ".th"
 
@@ -46,32 +46,26 @@ def answers_of(path: Path, split: str, context: Callable[[], Context]) -> Predic
             f"{path}: is no run, stage or model file; give runs/NAME, runs/NAME/STAGE or a file"
             f" ({', '.join(OPENS)})"
         )
-    folder = path if (path / "stage.json").is_file() else last_stage(path)
+    folder = path if (path / RECORD_FILE).is_file() else shipping_folder(path)
     if (folder / PREDICTIONS_FILE).is_file():
         kept = Predictions.load(folder / PREDICTIONS_FILE)
         if kept.split == split:
             return kept
-    artifact = next((one.artifact for one in stages_of(folder) if one.artifact), None)
+    artifact = read_stage(folder).artifact
     if artifact is None:
         raise AugcompressError(f"{folder}: this stage makes no model; name another")
     return run_on(Path(artifact), split, context)
 
 
-def last_stage(run: Path) -> Path:
+def shipping_folder(run: Path) -> Path:
     """The folder of what a run ships, or of the last model that it has.
 
     Raises AugcompressError when it has none.
     """
-    there = [stage.name for stage in read_run(run).stages if stage.artifact]
-    for name in reversed(pipeline_of(run)):
-        if name in there:
-            return run / name
-    raise AugcompressError(f"{run}: no stage has made a model yet; run: augcompress run")
-
-
-def stages_of(folder: Path) -> list:
-    """The stage in a folder of a run."""
-    return [stage for stage in read_run(folder.parent).stages if stage.name == folder.name]
+    stage = shipping_stage(run, [one.name for one in read_run(run).stages if one.artifact])
+    if stage is None:
+        raise AugcompressError(f"{run}: no stage has made a model yet; run: augcompress run")
+    return run / stage
 
 
 def run_on(path: Path, split: str, context: Callable[[], Context]) -> Predictions:

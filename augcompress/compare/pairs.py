@@ -9,7 +9,7 @@ import numpy as np
 
 from augcompress.compare.contenders import Contender, check_same_images
 from augcompress.errors import AugcompressError
-from augcompress.evidence import Comparison, Measurement, Pair, Predictions, top1_difference
+from augcompress.evidence import Comparison, Measurement, ModelPair, Predictions, top1_difference
 from augcompress.evidence.statistics import (
     LEVEL,
     confusion,
@@ -33,7 +33,7 @@ from augcompress.measures import agreement, top_k
 MARGIN = 0.005
 
 
-def compare(
+def compare_models(
     contenders: Sequence[Contender],
     *,
     margin: float = MARGIN,
@@ -63,7 +63,7 @@ def compare(
     return Comparison(split=first.split, n=len(first.labels), level=level, pairs=corrected)
 
 
-def _pair(left: Contender, right: Contender, margin: float, level: float) -> Pair:
+def _pair(left: Contender, right: Contender, margin: float, level: float) -> ModelPair:
     if len(left.answers) != len(right.answers):
         raise AugcompressError(
             f"compare: {left.name} has {len(left.answers)} seeds and {right.name}"
@@ -80,7 +80,7 @@ def _pair(left: Contender, right: Contender, margin: float, level: float) -> Pai
         not_worse = first.low is not None and first.low > -margin
     else:
         not_worse = non_inferior(*counts[0], n, margin, level)
-    return Pair(
+    return ModelPair(
         baseline=left.name,
         model=right.name,
         top1=(_top1(left, level), _top1(right, level)),

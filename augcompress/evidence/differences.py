@@ -55,7 +55,7 @@ def top1_difference(
     )
 
 
-class Pair(Section):
+class ModelPair(Section):
     """One model against another, both on the same images."""
 
     baseline: str
@@ -93,7 +93,7 @@ class Comparison(Section):
     n: int
     """Images."""
     level: float
-    pairs: list[Pair]
+    pairs: list[ModelPair]
 
 
 class Differing(Section):

@@ -138,7 +138,7 @@ class Verdict(Section):
     """What was wanted, for a table: `≥ 0.95`."""
 
 
-def own(measurements: Iterable[Measurement], name: str) -> list[Measurement]:
+def own_measurements(measurements: Iterable[Measurement], name: str) -> list[Measurement]:
     """Measurements called `name` of the stage's own result: no comparison, no teacher's number."""
     return [
         found
@@ -151,7 +151,7 @@ def headline(
     measurements: Iterable[Measurement], splits: tuple[str, ...] = ("test", "validation")
 ) -> Measurement | None:
     """The top-1 accuracy of the stage's own result, on the first of `splits` that has one."""
-    found = own(measurements, "top1")
+    found = own_measurements(measurements, "top1")
     by_split = {one.split: one for one in reversed(found)}
     return next((by_split[split] for split in splits if split in by_split), None)
 

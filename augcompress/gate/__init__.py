@@ -5,7 +5,7 @@ from __future__ import annotations
 from augcompress.gate.check import check_run
 from augcompress.gate.formats import junit, summary
 from augcompress.gate.integrity import integrity, shipped_file
-from augcompress.gate.timing import timing
+from augcompress.gate.timing import read_timing
 from augcompress.gate.verdicts import check_limits
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "check_run",
     "integrity",
     "junit",
+    "read_timing",
     "shipped_file",
     "summary",
-    "timing",
 ]

@@ -16,10 +16,10 @@ from augcompress.evidence import (
     are_same_images,
     top1_difference,
 )
-from augcompress.gate.integrity import integrity, shipped_file, stage_order
-from augcompress.gate.timing import timing
+from augcompress.gate.integrity import integrity, shipped_file
+from augcompress.gate.timing import read_timing
 from augcompress.gate.verdicts import check_limits
-from augcompress.storage import read_run
+from augcompress.storage import read_run, stage_order
 
 OTHER_IMAGES = (
     "it was measured on other images; run: augcompress export in the reference run, with the same"
@@ -45,12 +45,12 @@ def check_run(
     Raises AugcompressError when `run` or `reference_run` is no run, or the timing is of another
     file.
     """
-    stages = stages_of(run)
-    others = stages_of(reference_run) if reference_run is not None else []
+    stages = judged_stages(run)
+    others = judged_stages(reference_run) if reference_run is not None else []
     found = list(extra)
     if timing_file is not None:
         last = shipped_file(reference_run) if reference_run is not None else None
-        found += timing(timing_file, shipped_file(run), last)
+        found += read_timing(timing_file, shipped_file(run), last)
     left_out = ""
     if reference_run is not None:
         differences, left_out = against(run, reference_run)
@@ -61,7 +61,7 @@ def check_run(
     return [*integrity(run), *verdicts]
 
 
-def stages_of(run: Path) -> list[StageResult]:
+def judged_stages(run: Path) -> list[StageResult]:
     """A run's stages in the order of the pipeline; `evaluate` only where nothing was exported.
 
     Raises AugcompressError when it is no run, or is damaged.

@@ -88,7 +88,7 @@ def negated(one: Estimate) -> Estimate:
     return replace(one, value=-one.value, low=low, high=high)
 
 
-def share(one: Estimate, theirs: Measurement) -> Estimate:
+def relative_to(one: Estimate, theirs: Measurement) -> Estimate:
     """A loss as a fraction of the baseline's value, which counts as known exactly.
 
     Raises Unjudged where that value is 0.

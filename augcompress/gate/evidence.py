@@ -37,7 +37,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Pair:
+class MeasuredPair:
     """The deliverable's measurement and its baseline's."""
 
     ours: Measurement
@@ -48,7 +48,7 @@ class Pair:
     """Theirs over ours, taken in turns; only for latencies."""
 
 
-def pairs(limit: Limit, evidence: Evidence) -> list[Pair]:
+def pairs(limit: Limit, evidence: Evidence) -> list[MeasuredPair]:
     """What the limit speaks of: one pair, or one a class.
 
     Raises Unjudged, saying how to get it, where it was not measured.
@@ -57,7 +57,7 @@ def pairs(limit: Limit, evidence: Evidence) -> list[Pair]:
     if not found:
         raise Unjudged(_why_absent(limit, evidence))
     if not limit.compares:
-        return [Pair(one) for one in found[0][1]]
+        return [MeasuredPair(one) for one in found[0][1]]
     joined = [_join(limit, at, rows, evidence) for at, rows in _eligible(limit, found, evidence)]
     complete = [each for each in joined if all(_can_be_judged(limit, pair) for pair in each)]
     if not complete:
@@ -135,13 +135,13 @@ def _maker(stages: Sequence[StageResult], position: int) -> int:
 
 def _join(
     limit: Limit, position: int, rows: Sequence[Measurement], evidence: Evidence
-) -> list[Pair]:
+) -> list[MeasuredPair]:
     """Each measurement with its baseline's, at the position of its stage."""
     return [_pair(limit, one, position, evidence) for one in rows]
 
 
-def _pair(limit: Limit, ours: Measurement, position: int, evidence: Evidence) -> Pair:
-    return Pair(
+def _pair(limit: Limit, ours: Measurement, position: int, evidence: Evidence) -> MeasuredPair:
+    return MeasuredPair(
         ours,
         _first(_theirs(limit, position, evidence), lambda other: _is_same(ours, other)),
         _compared(f"{limit.measure}_difference", ours, limit, evidence),
@@ -149,7 +149,7 @@ def _pair(limit: Limit, ours: Measurement, position: int, evidence: Evidence) ->
     )
 
 
-def _can_be_judged(limit: Limit, pair: Pair) -> bool:
+def _can_be_judged(limit: Limit, pair: MeasuredPair) -> bool:
     if pair.theirs is not None:
         return True
     as_ratio = limit.goal == "times_better" or limit.relative
@@ -221,7 +221,7 @@ def _why_absent(limit: Limit, evidence: Evidence) -> str:
     return not_measured(limit, own)
 
 
-def _why_no_baseline(limit: Limit, joined: Sequence[Pair], evidence: Evidence) -> str:
+def _why_no_baseline(limit: Limit, joined: Sequence[MeasuredPair], evidence: Evidence) -> str:
     """Why the baseline has no number to compare with."""
     if limit.baseline == "reference" and not evidence.reference:
         return "there is no reference to compare with; give --reference RUN"

@@ -9,7 +9,7 @@ from typing import Any
 
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Verdict
-from augcompress.storage import RECORD_FILE, digest_file, pipeline_of
+from augcompress.storage import RECORD_FILE, digest_file, shipping_stage
 
 CHECKSUMS_FILE = "SHA256SUMS"
 DESCRIPTION_FILE = "model.json"
@@ -26,7 +26,7 @@ def integrity(run: Path) -> list[Verdict]:
     `SHA256SUMS` of the folder that ships, if there is one.
     """
     records, damaged = _read(run)
-    shipping = shipping_stage(run, records)
+    shipping = _shipping(run, records)
     verdicts = [
         _verdict("every file has the size it was written with", damaged + _sizes(run, records))
     ]
@@ -46,27 +46,15 @@ def shipped_file(run: Path) -> Path:
     Raises AugcompressError when there is none.
     """
     records, _ = _read(run)
-    stage = shipping_stage(run, records)
+    stage = _shipping(run, records)
     if stage is None:
         raise AugcompressError(f"{run}: ships no file; run: augcompress export")
     return run / stage / records[stage]["artifact"]
 
 
-def shipping_stage(run: Path, records: Records) -> str | None:
-    """The last stage of the pipeline that leaves an artefact; None: there is none."""
-    known = [name for name in stage_order(run) if records.get(name, {}).get("artifact")]
-    return "export" if "export" in known else known[-1] if known else None
-
-
-def stage_order(run: Path) -> tuple[str, ...]:
-    """Stages in the order of the run's pipeline, what ships last.
-
-    `evaluate` may have measured anything, and counts least; a graph counts also where it was made
-    beside a pipeline that names no `export`.
-    """
-    named = tuple(name for name in pipeline_of(run) if name != "evaluate")
-    by_hand = () if "export" in named else ("quantize", "export")
-    return ("evaluate", *named, *(name for name in by_hand if name not in named))
+def _shipping(run: Path, records: Records) -> str | None:
+    """The stage whose artefact ships, by its record."""
+    return shipping_stage(run, [name for name, one in records.items() if one.get("artifact")])
 
 
 def _read(run: Path) -> tuple[Records, list[str]]:

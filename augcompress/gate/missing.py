@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from augcompress.evidence import Limit, Measurement
 
-TIMINGS = ("latency", "throughput", "speedup", "load_ms", "peak_memory")
+TIMED = ("latency", "throughput", "speedup", "load_ms", "peak_memory")
 MOST_NAMES = 12
 
 
@@ -60,7 +60,7 @@ def no_label(limit: Limit, known: Sequence[str]) -> str:
 
 def command(limit: Limit) -> str:
     """What takes a measure: of the shipped file, `export`, and of a timing also the script."""
-    if limit.measure.startswith(TIMINGS):
+    if limit.measure.startswith(TIMED):
         return "augcompress export, or bench.py on the target device and check --timing FILE"
     if limit.split == "validation":
         return "the stage that makes the network"

@@ -13,12 +13,12 @@ from augcompress.errors import AugcompressError
 from augcompress.evidence import FORMAT_VERSION, Measurement
 from augcompress.storage import digest_file
 
-NAMED = ("teacher", "float")
+ROLE_NAMES = ("teacher", "float")
 """Baselines that a file is known by when it is called like them: `teacher.onnx`."""
 AGAIN = "write it with: python bench.py model.onnx --json FILE"
 
 
-def timing(path: Path, shipped: Path, reference: Path | None = None) -> list[Measurement]:
+def read_timing(path: Path, shipped: Path, reference: Path | None = None) -> list[Measurement]:
     """The measurements of a timing file, marked as the shipped file's, or as its baseline's.
 
     A baseline called `teacher.onnx` or `float.onnx` is that baseline, and one with the content of
@@ -52,7 +52,7 @@ def _baseline_name(given: str | None, digest: str | None, reference: str | None)
     if reference is not None and digest == reference:
         return "reference"
     stem = Path(given).stem if given else ""
-    return stem if stem in NAMED else given
+    return stem if stem in ROLE_NAMES else given
 
 
 def _check_file(path: Path, row: Measurement, shipped: Path, digest: str) -> None:

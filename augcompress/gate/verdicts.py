@@ -16,7 +16,7 @@ from augcompress.evidence import (
 )
 from augcompress.gate import estimates
 from augcompress.gate.estimates import Estimate
-from augcompress.gate.evidence import Evidence, Pair, pairs
+from augcompress.gate.evidence import Evidence, MeasuredPair, pairs
 from augcompress.gate.missing import Unjudged
 
 MOST_CLASSES = 5
@@ -88,7 +88,7 @@ def _verdict(limit: Limit, evidence: Evidence) -> Verdict:
     )
 
 
-def _judge(limit: Limit, pair: Pair) -> Judged:
+def _judge(limit: Limit, pair: MeasuredPair) -> Judged:
     estimate = _estimate(limit, pair)
     actual = estimate.value if limit.bound == "value" else estimate.end(limit)
     slack = actual - limit.wanted if limit.is_floor else limit.wanted - actual
@@ -102,7 +102,7 @@ def _is_undecided(estimate: Estimate, wanted: float) -> bool:
     return estimate.low <= wanted <= estimate.high
 
 
-def _estimate(limit: Limit, pair: Pair) -> Estimate:
+def _estimate(limit: Limit, pair: MeasuredPair) -> Estimate:
     """The number that the limit's goal speaks of."""
     if not limit.compares:
         return estimates.of(pair.ours)
@@ -112,19 +112,19 @@ def _estimate(limit: Limit, pair: Pair) -> Estimate:
     return estimates.negated(lost) if limit.goal == "at_least_better" else lost
 
 
-def _times(pair: Pair) -> Estimate:
+def _times(pair: MeasuredPair) -> Estimate:
     if pair.speedup is not None:
         return estimates.times_of_speedup(pair.speedup)
     return estimates.times(pair.ours, _known(pair.theirs))
 
 
-def _relative_loss(pair: Pair) -> Estimate:
+def _relative_loss(pair: MeasuredPair) -> Estimate:
     if pair.speedup is not None:
         return estimates.share_of_speedup(pair.speedup)
-    return estimates.share(_loss(pair), _known(pair.theirs))
+    return estimates.relative_to(_loss(pair), _known(pair.theirs))
 
 
-def _loss(pair: Pair) -> Estimate:
+def _loss(pair: MeasuredPair) -> Estimate:
     if pair.difference is not None:
         return estimates.loss_of_difference(pair.difference, pair.ours)
     return estimates.loss(pair.ours, _known(pair.theirs))

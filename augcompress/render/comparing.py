@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from augcompress.evidence import (
     Comparison,
     Differing,
     Measurement,
-    Pair,
+    ModelPair,
+    Table,
     difference_text,
     p_text,
     value_text,
@@ -19,7 +19,7 @@ from augcompress.evidence import (
 
 MOST_CONFUSED = 5
 
-TITLES = {
+MEASURE_TITLES = {
     "top1_difference": "top-1",
     "macro_f1_difference": "macro F1",
     "nll_difference": "NLL",
@@ -27,23 +27,25 @@ TITLES = {
 }
 
 
-def comparison_tables(found: Comparison) -> list[tuple[str, Sequence[str], list[list[Any]]]]:
+def comparison_tables(found: Comparison) -> list[Table]:
     """Title, columns and rows: accuracies of all models, then the differences of each pair."""
     tops: dict[str, Measurement] = {}
     for pair in found.pairs:
         tops |= {pair.baseline: pair.top1[0], pair.model: pair.top1[1]}
     models = [[name, value_text(one)] for name, one in tops.items()]
-    tables: list[tuple[str, Sequence[str], list[list[Any]]]] = [
+    tables: list[Table] = [
         (f"Top-1 on {found.split}, {found.n} images", ["Model", "Top-1"], models)
     ]
     for pair in found.pairs:
-        rows = [
-            [TITLES[one.name], difference_text(one), (one.method or "no spread").replace("_", " ")]
-            for one in pair.differences
-        ]
+        rows = [_difference_row(one) for one in pair.differences]
         title = f"{pair.model} minus {pair.baseline}, image by image"
         tables.append((title, ["Measure", "Difference", "Interval"], rows))
     return tables
+
+
+def _difference_row(one: Measurement) -> list[str]:
+    method = (one.method or "no spread").replace("_", " ")
+    return [MEASURE_TITLES[one.name], difference_text(one), method]
 
 
 def comparison_sentences(
@@ -60,7 +62,7 @@ def comparison_sentences(
     return lines
 
 
-def _verdicts(pair: Pair, found: Comparison) -> list[str]:
+def _verdicts(pair: ModelPair, found: Comparison) -> list[str]:
     first, level = pair.differences[0], f"{100 * found.level:g} %"
     better = "better" if first.value > 0 else "worse"
     p = pair.p_value if pair.p_adjusted is None else pair.p_adjusted

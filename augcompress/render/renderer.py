@@ -13,9 +13,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from augcompress.evidence import FORMAT_VERSION, Comparison, Differing, RunResult, Verdict
+from augcompress.evidence import FORMAT_VERSION, Comparison, Differing, RunResult, Table, Verdict
 from augcompress.render.comparing import comparison_sentences, comparison_tables
-from augcompress.render.shipped import shipped_file, shipped_rows
+from augcompress.render.shipped import shipped_artifact, shipped_rows
 from augcompress.render.tables import (
     measurements_table,
     plain_table,
@@ -102,7 +102,7 @@ class Renderer:
     def study(
         self,
         content: str,
-        tables: Sequence[tuple[str, Sequence[str], list[list[Any]]]],
+        tables: Sequence[Table],
         notes: Sequence[str],
     ) -> None:
         """What `augcompress search` found; `content` is its JSON."""
@@ -163,7 +163,7 @@ class Renderer:
         self.out.print(Text(LEGEND, style="dim"))
         rows = shipped_rows(result.stages)
         if rows:
-            title = f"\nThe shipped file: {shipped_file(result.stages) or '–'}"
+            title = f"\nThe shipped file: {shipped_artifact(result.stages) or '–'}"
             self.out.print(Text(title, style="bold"), soft_wrap=True)
             self.out.print(plain_table("", ("", ""), rows, header=False))
         if self.verbose:

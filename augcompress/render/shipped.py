@@ -27,7 +27,7 @@ def shipped_rows(stages: Sequence[StageResult]) -> list[tuple[str, str]]:
     return rows
 
 
-def shipped_file(stages: Sequence[StageResult]) -> str | None:
+def shipped_artifact(stages: Sequence[StageResult]) -> str | None:
     """The artefact of the last stage that measured what it ships."""
     for stage in reversed(stages):
         if stage.artifact and any(one.role == "shipped" for one in stage.measurements):

@@ -20,7 +20,7 @@ from augcompress.evidence import (
     count_text,
     duration_text,
     headline,
-    own,
+    own_measurements,
     score_text,
     value_text,
 )
@@ -124,12 +124,12 @@ def _stage_score(stage: StageResult) -> str:
 
 
 def _stage_size(stage: StageResult) -> str:
-    size = own(stage.measurements, "size_bytes")
+    size = own_measurements(stage.measurements, "size_bytes")
     return bytes_text(size[0].value) if size else "–"
 
 
 def _stage_costs(stage: StageResult) -> str:
-    found = [own(stage.measurements, name) for name in ("parameters", "macs")]
+    found = [own_measurements(stage.measurements, name) for name in ("parameters", "macs")]
     if not any(found):
         return "–"
     return "/".join(count_text(one[0].value) if one else "–" for one in found)

@@ -12,7 +12,15 @@ from augcompress.evidence import percent, share_text, value_text
 from augcompress.evidence.statistics import Bin, reliability_bins, wilson
 from augcompress.report.axes import legend, percent_axis
 from augcompress.report.content import ROLES, Run
-from augcompress.report.pictures import COLOURS, FAINT, MARKERS, PAPER, SHIPPED, Picture, draw
+from augcompress.report.pictures import (
+    COLOURS,
+    FAINT,
+    MARKERS,
+    PAPER,
+    SHIPPED,
+    Picture,
+    draw_picture,
+)
 
 LEAST = 10
 """Images that a bin needs to be drawn; the table has them all."""
@@ -26,7 +34,7 @@ NAMES = {
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationView:
     """The section on calibration."""
 
     pictures: Sequence[Picture]
@@ -39,7 +47,7 @@ class Calibration:
     """Role, range, mean confidence, accuracy with interval, images."""
 
 
-def read_calibration(run: Run, name: str) -> Calibration | None:
+def read_calibration(run: Run, name: str) -> CalibrationView | None:
     """None: there are no predictions; `name` makes the pictures' ids unique."""
     answers = run.predictions.items()
     curves = {role: reliability_bins(one.probabilities, one.labels) for role, one in answers}
@@ -50,7 +58,7 @@ def read_calibration(run: Run, name: str) -> Calibration | None:
         confidence_bars(f"{name}confidence", curves["shipped"]),
     ]
     columns = [key for key in _MEASURES if any(run.measured(key, role) for role in ROLES)]
-    return Calibration(
+    return CalibrationView(
         pictures=pictures,
         columns=[NAMES[key] for key in columns],
         measures=_measures(run, columns),
@@ -109,7 +117,7 @@ def reliability_diagram(name: str, curves: Mapping[str, Sequence[Bin]]) -> Pictu
 
     worst = "; ".join(f"{role}: {_worst_bin(bins)}" for role, bins in curves.items())
     alt = f"Accuracy against confidence; the diagonal is a perfect match. Widest gaps: {worst}"
-    return draw(name, alt, plot)
+    return draw_picture(name, alt, plot)
 
 
 def _reliability_line(axes: Axes, role: str, bins: Sequence[Bin]) -> None:
@@ -163,4 +171,4 @@ def confidence_bars(name: str, bins: Sequence[Bin]) -> Picture:
         f"Images by the shipped file's confidence: {surest.count} of {total} above"
         f" {percent(surest.low)} %"
     )
-    return draw(name, alt, plot)
+    return draw_picture(name, alt, plot)

@@ -25,7 +25,7 @@ SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
-class Share:
+class Recall:
     """A share of n images, with its interval."""
 
     value: float
@@ -44,8 +44,8 @@ class ClassRow:
 
     name: str
     n: int
-    shipped: Share
-    baseline: Share | None
+    shipped: Recall
+    baseline: Recall | None
     change: tuple[float, float, float] | None
     """Shipped minus baseline and the ends of its interval, paired; None: no baseline."""
     p: float | None = None
@@ -69,7 +69,7 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ConfusedPair:
     """Images of one class that were taken for another."""
 
     true: str
@@ -87,7 +87,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Cell:
+class MatrixCell:
     """One cell of the confusion matrix."""
 
     count: int
@@ -107,11 +107,11 @@ class Classes:
     """teacher or float; None: there are no predictions to compare with."""
     n: int
     names: Sequence[str]
-    matrix: Sequence[Sequence[Cell]]
+    matrix: Sequence[Sequence[MatrixCell]]
     """Rows are true classes; empty where there are too many."""
-    confused: Sequence[Pair]
+    confused: Sequence[ConfusedPair]
     """The shipped file's most frequent errors."""
-    worse: Sequence[Pair]
+    worse: Sequence[ConfusedPair]
     """The pairs that the shipped file takes for each other more often than the baseline."""
     low: float
     """Where the recalls' axis begins, a fraction."""
@@ -136,7 +136,7 @@ def read_classes(run: Run) -> Classes | None:
         baseline=role,
         n=len(ours.labels),
         names=ours.classes,
-        matrix=cells(_confusion(ours)) if small else (),
+        matrix=matrix_cells(_confusion(ours)) if small else (),
         confused=confused_pairs(ours, theirs),
         worse=worse_pairs(ours, theirs) if theirs is not None else (),
         low=np.floor(10 * lowest) / 10,
@@ -160,20 +160,20 @@ def _row(ours: Predictions, theirs: Predictions | None, one: int) -> ClassRow:
     inside = ours.labels == one
     mine = ours.right[inside]
     if theirs is None:
-        return ClassRow(ours.classes[one], len(mine), _share(mine), None, None)
+        return ClassRow(ours.classes[one], len(mine), _recall(mine), None, None)
     other = theirs.right[inside]
     b, c = discordant(mine, other)
     change = ((b - c) / len(mine), *tango(b, c, len(mine)))
     return ClassRow(
-        ours.classes[one], len(mine), _share(mine), _share(other), change, mcnemar(b, c)
+        ours.classes[one], len(mine), _recall(mine), _recall(other), change, mcnemar(b, c)
     )
 
 
-def _share(right: np.ndarray) -> Share:
-    return Share(float(right.mean()), *wilson(int(right.sum()), len(right)), len(right))
+def _recall(right: np.ndarray) -> Recall:
+    return Recall(float(right.mean()), *wilson(int(right.sum()), len(right)), len(right))
 
 
-def cells(counts: np.ndarray) -> list[list[Cell]]:
+def matrix_cells(counts: np.ndarray) -> list[list[MatrixCell]]:
     """The confusion matrix for the eye."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     wrong = shares * ~np.eye(len(counts), dtype=bool)
@@ -181,31 +181,31 @@ def cells(counts: np.ndarray) -> list[list[Cell]]:
     strengths = np.where(np.eye(len(counts), dtype=bool), shares, errors)
     return [
         [
-            Cell(int(count), f"{strengths[true, chosen]:.3f}", true == chosen)
+            MatrixCell(int(count), f"{strengths[true, chosen]:.3f}", true == chosen)
             for chosen, count in enumerate(row)
         ]
         for true, row in enumerate(counts)
     ]
 
 
-def confused_pairs(ours: Predictions, theirs: Predictions | None) -> list[Pair]:
+def confused_pairs(ours: Predictions, theirs: Predictions | None) -> list[ConfusedPair]:
     """The most frequent errors, most frequent first."""
     found = _pairs(ours, theirs)
     return sorted(found, key=lambda pair: -pair.after)[:PAIRS]
 
 
-def worse_pairs(ours: Predictions, theirs: Predictions) -> list[Pair]:
+def worse_pairs(ours: Predictions, theirs: Predictions) -> list[ConfusedPair]:
     """The errors that became more frequent, the largest increase first."""
     found = [pair for pair in _pairs(ours, theirs) if pair.after > pair.before]
     return sorted(found, key=lambda pair: pair.before - pair.after)[:PAIRS]
 
 
-def _pairs(ours: Predictions, theirs: Predictions | None) -> list[Pair]:
+def _pairs(ours: Predictions, theirs: Predictions | None) -> list[ConfusedPair]:
     after = _confusion(ours)
     before = np.zeros_like(after) if theirs is None else _confusion(theirs)
     wrong = (after > 0) & ~np.eye(len(after), dtype=bool)
     return [
-        Pair(
+        ConfusedPair(
             ours.classes[true],
             ours.classes[chosen],
             int(after[true].sum()),

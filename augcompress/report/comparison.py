@@ -30,7 +30,7 @@ _OF_BASELINES = (
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonView:
     """The opening of a page of several runs."""
 
     names: Sequence[str]
@@ -57,9 +57,10 @@ class Comparison:
         return [[path, *cells] for path, cells in self.settings]
 
 
-def compare_runs(runs: Sequence[Run]) -> Comparison:
+def compare_runs(runs: Sequence[Run]) -> ComparisonView:
     """The tables of several runs."""
-    return Comparison([run.name for run in runs], _rows(runs), differing(runs), _note(runs))
+    names, settings = [run.name for run in runs], differing_settings(runs)
+    return ComparisonView(names, _rows(runs), settings, _note(runs))
 
 
 def _rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
@@ -83,7 +84,7 @@ def _text(one: Measurement | None) -> str:
     return value_text(one) + noisy
 
 
-def differing(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+def differing_settings(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """The settings, by dotted path, in which the runs differ; a run's name is none."""
     flat = [dict(_flat(run.spec)) for run in runs]
     paths = dict.fromkeys(path for one in flat for path in one if path != "name")

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from augcompress.evidence import percent, three_digits
 from augcompress.report.axes import epoch_axis, legend, log_axis, percent_axis
 from augcompress.report.content import Part
-from augcompress.report.pictures import SHIPPED, TEACHER, Picture, draw
+from augcompress.report.pictures import SHIPPED, TEACHER, Picture, draw_picture
 
 _DASHES = ("solid", (0, (4, 1.6)), (0, (1, 1.4)), (0, (5, 1.5, 1, 1.5)))
 
@@ -43,7 +43,7 @@ def accuracy_curves(name: str, parts: Sequence[Part]) -> Picture:
         f"{part} from {percent(line[0])} % to {percent(line[-1])} % in {len(line)} epochs"
         for part, line in _scores(parts).items()
     )
-    return draw(name, f"Validation top-1 by epoch: {told}", plot)
+    return draw_picture(name, f"Validation top-1 by epoch: {told}", plot)
 
 
 def loss_curves(name: str, part: Part) -> Picture:
@@ -72,7 +72,7 @@ def loss_curves(name: str, part: Part) -> Picture:
         for key, values in losses.items()
         if values[0] is not None and values[-1] is not None
     )
-    return draw(name, f"Losses of {part.name} by epoch: {told}", plot)
+    return draw_picture(name, f"Losses of {part.name} by epoch: {told}", plot)
 
 
 def rate_curves(name: str, parts: Sequence[Part]) -> Picture:
@@ -101,7 +101,7 @@ def _by_epoch(name: str, parts: Sequence[Part], key: str, label: str, title: str
         f"{stage} from {three_digits(min(values))} to {three_digits(max(values))}"
         for stage, (_, _, values) in found.items()
     )
-    return draw(name, f"{title} by epoch: {told}", plot)
+    return draw_picture(name, f"{title} by epoch: {told}", plot)
 
 
 def has(parts: Sequence[Part], key: str) -> bool:

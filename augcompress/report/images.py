@@ -40,7 +40,7 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Group:
+class ImageGroup:
     """Images of a kind."""
 
     title: str
@@ -48,7 +48,7 @@ class Group:
     shots: Sequence[Shot]
 
 
-def gallery(run: Run) -> list[Group]:
+def gallery(run: Run) -> list[ImageGroup]:
     """Lost, won, and the surest errors; empty without predictions or images."""
     ours = run.predictions.get("shipped")
     if ours is None or not run.examples:
@@ -77,10 +77,10 @@ def _group(
     title: str,
     rows: np.ndarray,
     total: int,
-) -> Group:
+) -> ImageGroup:
     there = [row for row in rows.tolist() if int(ours.index[row]) in run.examples][:SHOWN]
     shots = [_shot(run, ours, theirs, row) for row in there]
-    return Group(title, f"{len(rows)} of {total} test images; {len(shots)} shown.", shots)
+    return ImageGroup(title, f"{len(rows)} of {total} test images; {len(shots)} shown.", shots)
 
 
 def _shot(run: Run, ours: Predictions, theirs: Predictions | None, row: int) -> Shot:
@@ -124,7 +124,7 @@ def _data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def contact_sheet(path: Path) -> Shot | None:
+def sheet_shot(path: Path) -> Shot | None:
     """The sheet that `augment` drew; None where it is not there or no picture."""
     try:
         with Image.open(path) as opened:

@@ -29,7 +29,7 @@ class LayerRow:
 
 
 @dataclass(frozen=True)
-class Layers:
+class LayersView:
     """The section on layers."""
 
     rows: Sequence[LayerRow]
@@ -39,7 +39,7 @@ class Layers:
     """Whether sensitivity was."""
 
 
-def read_network(run: Run) -> Layers | None:
+def read_network(run: Run) -> LayersView | None:
     """None: the run has no list of layers."""
     if not run.layers:
         return None
@@ -48,7 +48,7 @@ def read_network(run: Run) -> Layers | None:
     parameters = max(max(one.parameters for one in run.layers), 1)
     macs = max(max(one.macs for one in run.layers), 1)
     rows = [_row(one, parameters, macs, bound) for one in run.layers]
-    return Layers(rows, _total(run.layers), bool(told))
+    return LayersView(rows, _total(run.layers), bool(told))
 
 
 def _row(one: Layer, parameters: int, macs: int, bound: float | None) -> LayerRow:

@@ -29,14 +29,14 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Step:
+class Command:
     """A command, and what it is for."""
 
     text: str
     command: str
 
 
-def environment(run: Run) -> list[tuple[str, str]]:
+def versions(run: Run) -> list[tuple[str, str]]:
     """Versions by library; where stages differ, each with its stage."""
     names = dict.fromkeys(name for part in run.done for name in part.environment)
     rows = []
@@ -50,7 +50,7 @@ def environment(run: Run) -> list[tuple[str, str]]:
     return rows
 
 
-def timing(run: Run) -> list[tuple[str, str]]:
+def timing_conditions(run: Run) -> list[tuple[str, str]]:
     """The conditions of the latency on the page; empty: it was not measured."""
     one = run.measured("latency_ms")
     if one is None:
@@ -63,7 +63,7 @@ def timing(run: Run) -> list[tuple[str, str]]:
     return [(key.replace("_", " "), _plain(value)) for key, value in conditions.items()]
 
 
-def numbers(run: Run) -> list[Number]:
+def every_number(run: Run) -> list[Number]:
     """Every measurement of the run; recalls of single classes have a table of their own."""
     return [
         _number(part.command, one)
@@ -112,7 +112,7 @@ def _plain(value: object) -> str:
     return without_folders(text)
 
 
-def digest(run: Run) -> str:
+def shipped_digest(run: Run) -> str:
     """SHA-256 of the shipped file; empty: there is none."""
     result = run.part("export").result
     if result is None or result.artifact is None:
@@ -123,12 +123,12 @@ def digest(run: Run) -> str:
         return ""
 
 
-def steps(run: Run) -> Sequence[Step]:
+def commands(run: Run) -> Sequence[Command]:
     """Commands that make the run again and hold the two against each other, typed beside its
     folder."""
     again = f"{run.name}-again"
     found = [
-        Step(
+        Command(
             "Run it again beside the first; spec.json has what --set said, but not --from,"
             " --teacher and --smoke, so give those again where you did:",
             f"augcompress run --recipe {run.settings_file} --run-dir {again}",
@@ -137,15 +137,15 @@ def steps(run: Run) -> Sequence[Step]:
     if not run.shipped:
         return found
     found.append(
-        Step(
+        Command(
             "Do the two files differ on the test images by more than noise?",
             f"augcompress compare {run.name} {again}",
         )
     )
     if run.spec.get("limits"):
         command = f"augcompress check {again} --recipe {run.settings_file}"
-        found.append(Step("Does it keep what the recipe promises?", command))
+        found.append(Command("Does it keep what the recipe promises?", command))
     if (run.folder / "export" / SUMS_FILE).is_file():
         command = f"(cd {run.name}/export && sha256sum --check {SUMS_FILE})"
-        found.append(Step("Are the shipped files those that were measured?", command))
+        found.append(Command("Are the shipped files those that were measured?", command))
     return found

@@ -12,7 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from augcompress.evidence import percent
-from augcompress.report.calibration import Calibration, read_calibration
+from augcompress.report.calibration import CalibrationView, read_calibration
 from augcompress.report.classes import Classes, read_classes
 from augcompress.report.comparison import compare_runs
 from augcompress.report.content import Gap, Part, Run
@@ -23,17 +23,17 @@ from augcompress.report.curves import (
     rate_curves,
     speed_curves,
 )
-from augcompress.report.images import Group, Shot, contact_sheet, gallery
-from augcompress.report.network import Layers, read_network
+from augcompress.report.images import ImageGroup, Shot, gallery, sheet_shot
+from augcompress.report.network import LayersView, read_network
 from augcompress.report.origin import (
+    Command,
     Number,
-    Step,
     by_file,
-    digest,
-    environment,
-    numbers,
-    steps,
-    timing,
+    commands,
+    every_number,
+    shipped_digest,
+    timing_conditions,
+    versions,
 )
 from augcompress.report.pictures import Picture
 from augcompress.report.pipeline import Card, cards
@@ -76,15 +76,15 @@ class RunView:
     tradeoffs: Tradeoffs | None
     curves: Sequence[tuple[str, Picture]]
     logs: Sequence[Part]
-    calibration: Calibration | None
+    calibration: CalibrationView | None
     classes: Classes | None
-    groups: Sequence[Group]
+    groups: Sequence[ImageGroup]
     sheet: Shot | None
-    layers: Layers | None
+    layers: LayersView | None
     environment: Sequence[tuple[str, str]]
     timing: Sequence[tuple[str, str]]
     digest: str
-    steps: Sequence[Step]
+    steps: Sequence[Command]
     files: tuple[Sequence[str], Sequence[tuple[str, Sequence[str]]]]
     """Roles, and every measure of theirs on test."""
     numbers: Sequence[Number]
@@ -123,14 +123,14 @@ def _view(run: Run, prefix: str) -> RunView:
         calibration=read_calibration(run, prefix),
         classes=read_classes(run),
         groups=gallery(run),
-        sheet=contact_sheet(run.folder / "augment" / "contact_sheet.png"),
+        sheet=sheet_shot(run.folder / "augment" / "contact_sheet.png"),
         layers=read_network(run),
-        environment=environment(run),
-        timing=timing(run),
-        digest=digest(run),
-        steps=steps(run),
+        environment=versions(run),
+        timing=timing_conditions(run),
+        digest=shipped_digest(run),
+        steps=commands(run),
         files=by_file(run),
-        numbers=numbers(run),
+        numbers=every_number(run),
     )
 
 

@@ -72,7 +72,7 @@ class Picture:
     alt: str
 
 
-def draw(name: str, alt: str, plot: Callable[[Axes], None]) -> Picture:
+def draw_picture(name: str, alt: str, plot: Callable[[Axes], None]) -> Picture:
     """A figure; `plot` draws on its only axes.
 
     `name` is unique on the page: the elements' ids start with it.

@@ -12,12 +12,12 @@ from augcompress.evidence import (
     count_text,
     duration_text,
     headline,
-    own,
+    own_measurements,
     score_text,
 )
 from augcompress.report.content import Part, Run, without_folders
 
-TITLES = {
+STAGE_TITLES = {
     "augment": "Augment",
     "pretrain": "Pretrain",
     "train_teacher": "Train teacher",
@@ -71,7 +71,7 @@ def _card(run: Run, part: Part, largest: Mapping[str, float]) -> Card:
     result = part.result
     score = headline(part.measurements, ("validation", "test"))
     return Card(
-        title=TITLES.get(part.name, part.name),
+        title=STAGE_TITLES.get(part.name, part.name),
         role={"train_teacher": "teacher", "augment": ""}.get(part.name, "shipped"),
         done=result is not None,
         settings=", ".join(_settings(run.spec.get(part.name))),
@@ -94,7 +94,7 @@ def _costs(part: Part, largest: Mapping[str, float]) -> list[Cost]:
 
 
 def _own(part: Part, name: str) -> list[Measurement]:
-    return own(part.measurements, name)
+    return own_measurements(part.measurements, name)
 
 
 def _settings(section: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from augcompress.evidence import Measurement, bytes_text, three_digits, value_text
 from augcompress.report.axes import log_axis, percent_axis
 from augcompress.report.content import ROLES, Run
-from augcompress.report.pictures import COLOURS, FAINT, INK, MARKERS, PAPER, Picture, draw
+from augcompress.report.pictures import COLOURS, FAINT, INK, MARKERS, PAPER, Picture, draw_picture
 
 _COSTS: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "latency_ms": ("Latency of one image, ms", three_digits),
@@ -32,7 +32,7 @@ class Tradeoffs:
 
 
 @dataclass(frozen=True)
-class Point:
+class CostPoint:
     """A file in the plane of accuracy and cost."""
 
     run: str
@@ -59,7 +59,7 @@ def read_tradeoffs(runs: Sequence[Run], prefix: str) -> Tradeoffs | None:
     return Tradeoffs(pictures, rows) if pictures else None
 
 
-def _rows(runs: Sequence[Run], found: Sequence[Point]) -> list[tuple[str, str, str, str, bool]]:
+def _rows(runs: Sequence[Run], found: Sequence[CostPoint]) -> list[tuple[str, str, str, str, bool]]:
     best = front(found)
     return [
         (
@@ -73,18 +73,20 @@ def _rows(runs: Sequence[Run], found: Sequence[Point]) -> list[tuple[str, str, s
     ]
 
 
-def points(runs: Sequence[Run], cost: str) -> list[Point]:
+def points(runs: Sequence[Run], cost: str) -> list[CostPoint]:
     """What each run has measured on test of its files, the shipped ones last, to be on top."""
     found = []
     for position, run in enumerate(runs, 1):
         for role in ROLES:
             accuracy, price = run.measured("top1", role), run.measured(cost, role)
             if accuracy is not None and price is not None and price.value > 0:
-                found.append(Point(str(position) if len(runs) > 1 else "", role, accuracy, price))
+                found.append(
+                    CostPoint(str(position) if len(runs) > 1 else "", role, accuracy, price)
+                )
     return sorted(found, key=lambda point: ROLES.index(point.role), reverse=True)
 
 
-def front(found: Sequence[Point]) -> list[Point]:
+def front(found: Sequence[CostPoint]) -> list[CostPoint]:
     """The points that no other beats in both accuracy and cost, cheapest first."""
     best, kept = -1.0, []
     for point in sorted(found, key=lambda one: (one.cost.value, -one.accuracy.value)):
@@ -94,7 +96,7 @@ def front(found: Sequence[Point]) -> list[Point]:
     return kept
 
 
-def tradeoff(name: str, found: Sequence[Point], cost: str) -> Picture:
+def tradeoff(name: str, found: Sequence[CostPoint], cost: str) -> Picture:
     """Accuracy against a cost, with intervals; a line joins what nothing else beats."""
     label, tick = _COSTS[cost]
     told = "; ".join(point.text() for point in found)
@@ -119,10 +121,10 @@ def tradeoff(name: str, found: Sequence[Point], cost: str) -> Picture:
         axes.set(xlabel=label, ylabel="Top-1 on test, %")
         percent_axis(axes.yaxis)
 
-    return draw(name, alt, plot)
+    return draw_picture(name, alt, plot)
 
 
-def _mark(axes: Axes, point: Point) -> None:
+def _mark(axes: Axes, point: CostPoint) -> None:
     colour, place = COLOURS[point.role], (point.cost.value, point.accuracy.value)
     across, along = _whiskers(point.cost), _whiskers(point.accuracy)
     axes.errorbar(*place, along, across, color=colour, elinewidth=1.4, capsize=3, zorder=2)
@@ -144,7 +146,7 @@ def _whiskers(one: Measurement) -> list[list[float]] | None:
     return [[max(one.value - one.low, 0.0)], [max(one.high - one.value, 0.0)]]
 
 
-def _labels(axes: Axes, found: Sequence[Point]) -> None:
+def _labels(axes: Axes, found: Sequence[CostPoint]) -> None:
     """Each point's name, on the side where no other point and no edge is near."""
     values = [(point.cost.value, point.accuracy.value) for point in found]
     places = axes.transLimits.transform(axes.transScale.transform(values))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from augcompress.component import Plugin
 from augcompress.errors import UsageError
-from augcompress.evidence import Measurement, StageName, StageResult, own
+from augcompress.evidence import Measurement, StageName, StageResult, own_measurements
 from augcompress.measures import MeasureName
 from augcompress.search.study import Trial
 from augcompress.spec import GridSearch, Spec
@@ -64,7 +64,7 @@ def compared_measurement(
 ) -> Found | None:
     """The measurement that is compared, and its stage: the last that has it, or `only` that."""
     for stage in reversed([stage for stage in stages if only in (None, stage.name)]):
-        for one in own(stage.measurements, section.measure):
+        for one in own_measurements(stage.measurements, section.measure):
             fits = one.split in (section.measured_split, None)
             if fits and section.label in (None, one.conditions.get("class")):
                 return stage.name, one
@@ -81,7 +81,7 @@ def to_evaluate(stages: Sequence[StageResult], section: GridSearch) -> str | Non
 
 def nothing_measured(stages: Sequence[StageResult], section: GridSearch, trial: Trial) -> str:
     """That no stage of a trial has the measure, and what there is."""
-    rows = [one for s in stages for one in s.measurements if own([one], one.name)]
+    rows = [one for s in stages for one in s.measurements if own_measurements([one], one.name)]
     known = sorted({one.name for one in rows if one.split in (section.measured_split, None)})
     label = f" of class {section.label}" if section.label else ""
     stage = f"stage {section.stage}" if section.stage else "no stage"

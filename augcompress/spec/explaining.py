@@ -21,7 +21,7 @@ def without_consequences(problems: list[Any]) -> list[Any]:
     return [p for p in problems if p["type"] != "too_short" or p["loc"] not in inside]
 
 
-def explain(problem: Any, raw: dict[str, Any]) -> str:
+def problem_text(problem: Any, raw: dict[str, Any]) -> str:
     """One validation problem as `section.field: what is wrong; what to do`."""
     parts = list(_untagged(problem["loc"], raw))
     where = ".".join(str(part) for part in parts) or "recipe"

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from augcompress.errors import AugcompressError, UsageError
-from augcompress.spec.explaining import explain, nearest, without_consequences
+from augcompress.spec.explaining import nearest, problem_text, without_consequences
 from augcompress.spec.overriding import override_value
 from augcompress.spec.tree import Spec
 from augcompress.training import of_another_length
@@ -131,6 +131,6 @@ def validate(raw: dict[str, Any], base: str | None = None) -> Spec:
         return Spec.model_validate(raw, context={"base": base})
     except ValidationError as error:
         problems = without_consequences(error.errors())
-        lines = list(dict.fromkeys(explain(problem, raw) for problem in problems))
+        lines = list(dict.fromkeys(problem_text(problem, raw) for problem in problems))
         more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
         raise UsageError(" | ".join(lines[:3]) + more) from error

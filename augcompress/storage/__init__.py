@@ -14,7 +14,17 @@ from augcompress.storage.files import (
     write_aside,
 )
 from augcompress.storage.run_directory import RunDir
-from augcompress.storage.runs import TRIALS_FOLDER, RunSummary, clean, pipeline_of, read_run, runs
+from augcompress.storage.runs import (
+    TRIALS_FOLDER,
+    RunSummary,
+    clean,
+    pipeline_of,
+    read_run,
+    read_stage,
+    runs,
+    shipping_stage,
+    stage_order,
+)
 from augcompress.storage.store import Entry
 
 __all__ = [
@@ -31,8 +41,11 @@ __all__ = [
     "make_folder",
     "pipeline_of",
     "read_run",
+    "read_stage",
     "remove",
     "runs",
+    "shipping_stage",
+    "stage_order",
     "storage_errors",
     "write_aside",
 ]

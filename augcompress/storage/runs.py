@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def read_run(folder: Path) -> RunResult:
     records = _records(folder)
     if not records:
         raise AugcompressError(f"{folder}: no stage has finished here; see: augcompress runs list")
-    return RunResult(run_dir=str(folder), stages=[_stage(record.parent) for record in records])
+    return RunResult(run_dir=str(folder), stages=[read_stage(record.parent) for record in records])
 
 
 def pipeline_of(run: Path) -> tuple[str, ...]:
@@ -70,7 +70,29 @@ def pipeline_of(run: Path) -> tuple[str, ...]:
     return tuple(map(str, told)) if isinstance(told, list) and told else ORDER
 
 
-def _stage(folder: Path) -> StageResult:
+def stage_order(run: Path) -> tuple[str, ...]:
+    """Stages in the order of the run's pipeline, what ships last.
+
+    `evaluate` may have measured anything, and counts least; a graph counts also where it was made
+    beside a pipeline that names no `export`.
+    """
+    named = tuple(name for name in pipeline_of(run) if name != "evaluate")
+    beside = () if "export" in named else ("quantize", "export")
+    return ("evaluate", *named, *(name for name in beside if name not in named))
+
+
+def shipping_stage(run: Path, made: Collection[str]) -> str | None:
+    """The stage whose artefact the run ships, of those that have one: `export`, else the last;
+    None: there is none."""
+    known = [name for name in stage_order(run) if name in made]
+    return "export" if "export" in known else known[-1] if known else None
+
+
+def read_stage(folder: Path) -> StageResult:
+    """What a stage's folder holds.
+
+    Raises AugcompressError when it is no stage's, or its record is damaged.
+    """
     try:
         record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
         return StageResult(
@@ -81,7 +103,7 @@ def _stage(folder: Path) -> StageResult:
             measurements=read_measurements(folder / MEASUREMENTS_FILE),
             notes=record["notes"],
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise AugcompressError(
             f"{folder / RECORD_FILE}: is damaged; repeat the stage with --force"
         ) from error

@@ -13,8 +13,8 @@ from end_to_end import done, invoke, training, write_recipe
 from PIL import Image
 from scipy.stats import binomtest, ttest_1samp
 
-from augcompress.compare import Contender, compare, differing
-from augcompress.compare.contenders import last_stage
+from augcompress.compare import Contender, compare_models, differing
+from augcompress.compare.contenders import shipping_folder
 from augcompress.errors import AugcompressError
 from augcompress.evidence.predictions import Predictions
 from augcompress.evidence.statistics import tango, wilson
@@ -49,7 +49,7 @@ BETTER = model("better", rights(range(20, 30)))  # 95 %: gains 20, loses none
 
 
 def test_difference_test_and_counts_against_scipy():
-    pair = compare([BASE, BETTER]).pairs[0]
+    pair = compare_models([BASE, BETTER]).pairs[0]
     assert (pair.only_model_right, pair.only_baseline_right) == (20, 0)
     assert pair.p_value == pytest.approx(binomtest(0, 20).pvalue)
     assert pair.difference.value == pytest.approx(0.1)
@@ -60,7 +60,7 @@ def test_difference_test_and_counts_against_scipy():
 
 
 def test_bootstrap_intervals_hold_the_difference():
-    pair = compare([BASE, BETTER]).pairs[0]
+    pair = compare_models([BASE, BETTER]).pairs[0]
     found = {(one.name, one.method): one for one in pair.differences}
     assert set(found) == {
         ("top1_difference", "tango"),
@@ -77,13 +77,13 @@ def test_bootstrap_intervals_hold_the_difference():
 
 
 def test_better_is_not_worse_and_worse_is_not_shown():
-    assert compare([BASE, BETTER], margin=0.005).pairs[0].not_worse
-    assert not compare([BETTER, BASE], margin=0.05).pairs[0].not_worse
+    assert compare_models([BASE, BETTER], margin=0.005).pairs[0].not_worse
+    assert not compare_models([BETTER, BASE], margin=0.05).pairs[0].not_worse
 
 
 def test_equal_models_on_few_images_are_not_called_equal():
     """No image differs, yet 200 images cannot rule out half a point."""
-    pair = compare([BASE, model("same", rights(range(0, 30)))], margin=0.005).pairs[0]
+    pair = compare_models([BASE, model("same", rights(range(0, 30)))], margin=0.005).pairs[0]
     assert pair.p_value == 1
     assert not pair.not_worse
     assert pair.difference.low < -0.005
@@ -91,7 +91,7 @@ def test_equal_models_on_few_images_are_not_called_equal():
 
 def test_holm_corrects_for_several_models():
     others = [model(f"m{k}", rights(range(k, 30 + k))) for k in (4, 12, 20)]
-    found = compare([BASE, *others])
+    found = compare_models([BASE, *others])
     told, adjusted = zip(*((p.p_value, p.p_adjusted) for p in found.pairs), strict=True)
     order = np.argsort(told)
     steps = np.maximum.accumulate([told[i] * (3 - rank) for rank, i in enumerate(order)])
@@ -100,14 +100,16 @@ def test_holm_corrects_for_several_models():
 
 def test_all_pairs_are_compared_when_asked():
     third = model("third", rights(range(5)))
-    named = [(p.baseline, p.model) for p in compare([BASE, BETTER, third], all_pairs=True).pairs]
+    named = [
+        (p.baseline, p.model) for p in compare_models([BASE, BETTER, third], all_pairs=True).pairs
+    ]
     assert named == [("base", "better"), ("base", "third"), ("better", "third")]
 
 
 def test_seeds_are_paired_in_order_with_students_t():
     base = model("a", rights(range(10)), rights(range(12)), rights(range(20)))
     more = model("b", rights(range(4)), rights(range(8)), rights(range(10)))
-    pair = compare([base, more]).pairs[0]
+    pair = compare_models([base, more]).pairs[0]
     gains = np.array([6, 4, 10]) / N
     assert pair.test == "paired_t"
     assert pair.difference.value == pytest.approx(gains.mean())
@@ -120,14 +122,14 @@ def test_seeds_are_paired_in_order_with_students_t():
 
 def test_seeds_that_all_differ_alike_have_no_p():
     base, more = (model(n, rights(range(k)), rights(range(k))) for n, k in (("a", 10), ("b", 4)))
-    pair = compare([base, more]).pairs[0]
+    pair = compare_models([base, more]).pairs[0]
     assert (pair.p_value, pair.p_adjusted) == (None, None)
     assert (pair.difference.low, pair.difference.high) == (None, None)
     assert not pair.not_worse
 
 
 def test_every_interval_has_the_level_asked_for():
-    pair = compare([BASE, BETTER], level=0.9).pairs[0]
+    pair = compare_models([BASE, BETTER], level=0.9).pairs[0]
     rows = [*pair.top1, pair.agreement, *pair.differences]
     assert {row.level for row in rows} == {0.9}
     assert (pair.top1[0].low, pair.top1[0].high) == wilson(170, N, 0.9)
@@ -141,7 +143,7 @@ def test_last_model_of_the_recipes_own_order_stands_for_the_run(place):
             recipe[stage]["training"] = training(1)
 
     done("run", "-r", write_recipe(place, change))
-    assert last_stage(RUN).name == "distill"
+    assert shipping_folder(RUN).name == "distill"
 
 
 def test_images_of_another_data_set_are_not_written(mine):
@@ -168,12 +170,12 @@ def test_images_of_another_data_set_are_not_written(mine):
 )
 def test_what_cannot_be_paired(other, said):
     with pytest.raises(AugcompressError, match=said):
-        compare([BASE, other])
+        compare_models([BASE, other])
 
 
 def test_one_model_is_not_compared():
     with pytest.raises(AugcompressError, match="at least two"):
-        compare([BASE])
+        compare_models([BASE])
 
 
 def test_differing_images_come_with_what_was_said():

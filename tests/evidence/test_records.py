@@ -17,7 +17,7 @@ from augcompress.evidence.records import (
     RunResult,
     StageResult,
     headline,
-    own,
+    own_measurements,
     read_measurements,
     write_measurements,
 )
@@ -167,7 +167,7 @@ def test_headline_is_the_stages_own_top1_on_the_preferred_split():
     assert headline(found) == mine
     assert headline(found, ("validation", "test")) == validation
     assert headline([teacher, compared]) is None
-    assert own(found, "top1") == [validation, mine]
+    assert own_measurements(found, "top1") == [validation, mine]
 
 
 def test_silent_reporter_is_a_reporter():
