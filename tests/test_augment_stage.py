@@ -21,7 +21,7 @@ from augcompress.errors import AugcompressError
 from augcompress.running.context import Context
 from augcompress.spec import load
 from augcompress.spec.sections import Offline
-from augcompress.storage.files import remove
+from augcompress.storage.files import remove_path
 from augcompress.storage.run_directory import RunDir
 
 RUN = Path("runs/tiny")
@@ -152,7 +152,7 @@ def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(place, monkeypatch, f
     state = place / "killed/state"
     for path in (place / "killed").iterdir():  # what the store does before a stage goes on
         if path != state:
-            remove(path)
+            remove_path(path)
     made, add = [], kind.add
     monkeypatch.setattr(kind, "add", lambda self, n, *rest: made.append(n) or add(self, n, *rest))
     write_copies(context, wanted, place / "killed")

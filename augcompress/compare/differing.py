@@ -16,7 +16,7 @@ from augcompress.datasets import Split
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Differing, Predictions
 from augcompress.running import Context
-from augcompress.storage import make_folder, remove, storage_errors
+from augcompress.storage import make_folder, remove_path, storage_errors
 
 LIST = "differences.csv"
 
@@ -75,7 +75,7 @@ def write_images(
                 folder.rmdir()
             aside.rename(folder)
     finally:
-        remove(aside)
+        remove_path(aside)
     return folder
 
 

@@ -10,7 +10,7 @@ from augcompress.evidence.differences import (
     top1_difference,
 )
 from augcompress.evidence.formatting import (
-    Table,
+    TitledTable,
     amount_text,
     bytes_text,
     cell_text,
@@ -66,7 +66,7 @@ __all__ = [
     "RunResult",
     "StageName",
     "StageResult",
-    "Table",
+    "TitledTable",
     "Verdict",
     "amount_text",
     "are_same_images",

@@ -9,7 +9,7 @@ from typing import Any
 
 from augcompress.evidence.records import Measurement
 
-Table = tuple[str, Sequence[str], list[list[Any]]]
+TitledTable = tuple[str, Sequence[str], list[list[Any]]]
 """Title, columns and rows."""
 _SHORT_SPLITS = {"validation": "val"}
 _MARKUP = re.compile(r"[\\`*|~$\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")

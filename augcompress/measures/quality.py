@@ -8,8 +8,8 @@ from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement, Predictions
 from augcompress.evidence.statistics import (
     BINS,
+    LEAST_PROBABILITY,
     LEVEL,
-    SMALLEST,
     Interval,
     bootstrap_mean,
     confusion,
@@ -25,7 +25,7 @@ from augcompress.evidence.statistics import (
 from augcompress.measures.accuracy import share, top_k
 
 _CALIBRATION = {"bins": BINS, "bias": "estimated too high on few samples"}
-_LIKELIHOOD = {"clipped_at": SMALLEST}
+_LIKELIHOOD = {"clipped_at": LEAST_PROBABILITY}
 
 
 def quality(predictions: Predictions, *, subject: str | None) -> list[Measurement]:

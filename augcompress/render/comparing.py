@@ -11,7 +11,7 @@ from augcompress.evidence import (
     Differing,
     Measurement,
     ModelPair,
-    Table,
+    TitledTable,
     difference_text,
     p_text,
     value_text,
@@ -27,13 +27,13 @@ MEASURE_TITLES = {
 }
 
 
-def comparison_tables(found: Comparison) -> list[Table]:
+def comparison_tables(found: Comparison) -> list[TitledTable]:
     """Title, columns and rows: accuracies of all models, then the differences of each pair."""
     tops: dict[str, Measurement] = {}
     for pair in found.pairs:
         tops |= {pair.baseline: pair.top1[0], pair.model: pair.top1[1]}
     models = [[name, value_text(one)] for name, one in tops.items()]
-    tables: list[Table] = [
+    tables: list[TitledTable] = [
         (f"Top-1 on {found.split}, {found.n} images", ["Model", "Top-1"], models)
     ]
     for pair in found.pairs:

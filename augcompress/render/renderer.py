@@ -13,7 +13,14 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from augcompress.evidence import FORMAT_VERSION, Comparison, Differing, RunResult, Table, Verdict
+from augcompress.evidence import (
+    FORMAT_VERSION,
+    Comparison,
+    Differing,
+    RunResult,
+    TitledTable,
+    Verdict,
+)
 from augcompress.render.comparing import comparison_sentences, comparison_tables
 from augcompress.render.shipped import shipped_artifact, shipped_rows
 from augcompress.render.tables import (
@@ -102,7 +109,7 @@ class Renderer:
     def study(
         self,
         content: str,
-        tables: Sequence[Table],
+        tables: Sequence[TitledTable],
         notes: Sequence[str],
     ) -> None:
         """What `augcompress search` found; `content` is its JSON."""

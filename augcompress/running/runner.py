@@ -22,7 +22,7 @@ from augcompress.running.environment import environment, version_note
 from augcompress.running.rank_zero import broadcast, rank_zero_only
 from augcompress.running.stage import Inputs, Output, Sources, Stage, artifact_digest
 from augcompress.spec import StageName
-from augcompress.storage import RECORD_FILE, Entry
+from augcompress.storage import RECORD_FILE, StoreEntry
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Task:
 
     name: StageName
     inputs: Inputs
-    entry: Entry
+    entry: StoreEntry
     folder: Path
     started: float
     redone: bool
@@ -96,7 +96,7 @@ class Runner:
         told = replace(output, notes=notes)
         commit(task.entry, task.name, told, task.folder, elapsed(task.started), task.redone)
 
-    def result(self, name: str, entry: Entry, status: Any, seconds: float) -> StageResult:
+    def result(self, name: str, entry: StoreEntry, status: Any, seconds: float) -> StageResult:
         """Link the entry into the run directory and read what it measured."""
         record = entry.record()
         self.drop_stale(name, entry)
@@ -118,7 +118,7 @@ class Runner:
         """Is the stage in the store?  Its inputs must be there."""
         return self.sources.entry(name)[0].done
 
-    def drop_stale(self, name: str, entry: Entry) -> None:
+    def drop_stale(self, name: str, entry: StoreEntry) -> None:
         """Unlink later stages that another result of this one led to; the store keeps them."""
         linked = self.context.run.stage(name) / RECORD_FILE
         if linked.exists() and linked.read_bytes() != (entry.path / RECORD_FILE).read_bytes():
@@ -140,7 +140,12 @@ def check_source_is_used(runner: Runner) -> None:
 
 
 def commit(
-    entry: Entry, name: str, output: Output, folder: Path, seconds: float, replace: bool = False
+    entry: StoreEntry,
+    name: str,
+    output: Output,
+    folder: Path,
+    seconds: float,
+    replace: bool = False,
 ) -> None:
     """Write what was measured and make the stage final."""
     write_measurements(folder / MEASUREMENTS_FILE, output.measurements)

@@ -13,7 +13,7 @@ from augcompress.evidence import Measurement, Predictions
 from augcompress.exporters import content_digest
 from augcompress.running.context import Context
 from augcompress.spec import ORDER, Spec, StageName, require_section
-from augcompress.storage import Entry, digest_file, digest_json
+from augcompress.storage import StoreEntry, digest_file, digest_json
 from augcompress.training import resolve_precision
 
 
@@ -91,7 +91,7 @@ class Sources:
         """The stage that `--from` speaks of."""
         self.perform = perform
 
-    def entry(self, name: StageName) -> tuple[Entry, Inputs]:
+    def entry(self, name: StageName) -> tuple[StoreEntry, Inputs]:
         """The store's place for a stage with today's settings and inputs, and these inputs."""
         context, stage = self.context, self.stages[name]
         section = require_section(context.spec, name)

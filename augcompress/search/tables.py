@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from augcompress.evidence import Measurement, Table, duration_text, p_text, signed_text, value_text
+from augcompress.evidence import (
+    Measurement,
+    TitledTable,
+    duration_text,
+    p_text,
+    signed_text,
+    value_text,
+)
 from augcompress.search.strategies import short_names
 from augcompress.search.study import Change, Study, Trial
 
 
-def study_tables(study: Study) -> list[Table]:
+def study_tables(study: Study) -> list[TitledTable]:
     """Title, columns and rows of the cells and, with several factors, of main effects and
     interactions: of the trials that are done."""
     tables = [_cells_table(study)]
@@ -19,7 +26,7 @@ def study_tables(study: Study) -> list[Table]:
     return tables
 
 
-def trials_table(study: Study) -> Table:
+def trials_table(study: Study) -> TitledTable:
     """One row a trial."""
     short = _short(study)
     columns = [*short.values(), "seed", *(["fold"] if study.folds else []), "status", _what(study)]
@@ -61,7 +68,7 @@ def change_text(change: Change, unit: str) -> str:
     return _signed(change.value, unit) + inside
 
 
-def _cells_table(study: Study) -> Table:
+def _cells_table(study: Study) -> TitledTable:
     short = _short(study)
     changes = {_key(change.of): change for change in study.against_control}
     rows = []
@@ -75,7 +82,7 @@ def _cells_table(study: Study) -> Table:
     return f"{study.name}: {_where(study)}", columns, rows
 
 
-def _changes_table(study: Study, title: str, changes: Sequence[Change]) -> Table:
+def _changes_table(study: Study, title: str, changes: Sequence[Change]) -> TitledTable:
     unit, short = _unit(study), _short(study)
     rows = [
         [_effect_name(one, short), change_text(one, unit), one.n, p_text(one.p_adjusted)]

@@ -9,7 +9,7 @@ from augcompress.storage.files import (
     digest_json,
     link_or_copy,
     make_folder,
-    remove,
+    remove_path,
     storage_errors,
     write_aside,
 )
@@ -25,15 +25,15 @@ from augcompress.storage.runs import (
     shipping_stage,
     stage_order,
 )
-from augcompress.storage.store import Entry
+from augcompress.storage.store import StoreEntry
 
 __all__ = [
     "RECORD_FILE",
     "STATE_FOLDER",
     "TRIALS_FOLDER",
-    "Entry",
     "RunDir",
     "RunSummary",
+    "StoreEntry",
     "clean",
     "digest_file",
     "digest_json",
@@ -42,7 +42,7 @@ __all__ = [
     "pipeline_of",
     "read_run",
     "read_stage",
-    "remove",
+    "remove_path",
     "runs",
     "shipping_stage",
     "stage_order",

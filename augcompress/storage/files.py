@@ -141,14 +141,14 @@ def link_or_copy(source: str, target: str) -> str:
 def swap(new: Path, folder: Path) -> None:
     """Rename `new` to `folder`; what was there goes."""
     old = folder.with_name(f".old-{folder.name}")
-    remove(old)
+    remove_path(old)
     if folder.exists():
         os.rename(folder, old)
     os.rename(new, folder)
-    remove(old)
+    remove_path(old)
 
 
-def remove(path: Path) -> None:
+def remove_path(path: Path) -> None:
     """Remove a file or a folder, be it there or not."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

@@ -15,12 +15,12 @@ from augcompress.storage.files import (
     is_disk_full,
     link_or_copy,
     make_folder,
-    remove,
+    remove_path,
     storage_errors,
     swap,
     write_aside,
 )
-from augcompress.storage.store import Entry, Store
+from augcompress.storage.store import Store, StoreEntry
 
 
 class RunDir:
@@ -39,7 +39,7 @@ class RunDir:
         before the work than after it."""
         _refuse_foreign(self.stage(stage))
 
-    def link(self, entry: Entry, stage: str) -> Path:
+    def link(self, entry: StoreEntry, stage: str) -> Path:
         """Make the stage's folder hold exactly the entry's files: hard links, else copies.
 
         Raises AugcompressError when the folder holds something that no stage has written.
@@ -73,14 +73,14 @@ class RunDir:
         with storage_errors(self.path):
             for stage in stages:
                 if (self.stage(stage) / RECORD_FILE).is_file():
-                    remove(self.stage(stage))
+                    remove_path(self.stage(stage))
 
-    def _link(self, entry: Entry, folder: Path) -> None:
+    def _link(self, entry: StoreEntry, folder: Path) -> None:
         aside = self.path / f".new-{folder.name}"
         try:
             shutil.copytree(entry.path, aside, copy_function=link_or_copy)
         except OSError as error:
-            remove(aside)
+            remove_path(aside)
             if is_disk_full(error):
                 raise
             raise AugcompressError(
@@ -92,7 +92,7 @@ class RunDir:
         """Remove what a killed `link` has left."""
         for pattern in (".new-*", ".old-*"):
             for path in self.path.glob(pattern):
-                remove(path)
+                remove_path(path)
 
 
 def _same_files(left: Path, right: Path) -> bool:

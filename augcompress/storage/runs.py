@@ -19,7 +19,13 @@ from augcompress.evidence import (
     headline,
     read_measurements,
 )
-from augcompress.storage.files import RECORD_FILE, STORE_FOLDER, files_of, remove, storage_errors
+from augcompress.storage.files import (
+    RECORD_FILE,
+    STORE_FOLDER,
+    files_of,
+    remove_path,
+    storage_errors,
+)
 from augcompress.storage.store import Store
 
 PREVIEWS = ("contact_sheet.png", "before_after.png")
@@ -132,7 +138,7 @@ def clean(root: str | Path, names: Iterable[str] = (), *, dry_run: bool = False)
         freed = _freed(doomed)
         if not dry_run:
             for path in doomed:
-                remove(path)
+                remove_path(path)
             _remove_empty([f for run in gone for f in (*_folders_of_trials(run), run)])
     return freed
 

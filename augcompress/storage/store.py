@@ -17,7 +17,7 @@ from augcompress.storage.files import (
     STATE_FOLDER,
     files_of,
     make_folder,
-    remove,
+    remove_path,
     storage_errors,
     swap,
     sync,
@@ -34,9 +34,9 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
-    def entry(self, stage: str, key: str) -> Entry:
+    def entry(self, stage: str, key: str) -> StoreEntry:
         """The place of a stage's result; `key` is a digest of everything that decides it."""
-        return Entry(self, stage, key)
+        return StoreEntry(self, stage, key)
 
     @contextmanager
     def lock(self, name: str, *, busy: str, wait_s: float = 0.0) -> Iterator[None]:
@@ -61,7 +61,7 @@ class Store:
             lock.release()
 
 
-class Entry:
+class StoreEntry:
     """One stage's place in the store: `path` when it is done, `work` while it is being made."""
 
     def __init__(self, store: Store, stage: str, key: str) -> None:
@@ -114,7 +114,7 @@ class Entry:
             make_folder(self.work)
             self._clean()
             if fresh:
-                remove(self.work / STATE_FOLDER)
+                remove_path(self.work / STATE_FOLDER)
             yield self.work
             with contextlib.suppress(OSError):
                 self.work.rmdir()  # nothing was written
@@ -122,7 +122,7 @@ class Entry:
     def commit(self, record: dict[str, Any], *, replace: bool = False) -> None:
         """Make `work` the entry, inside `writing`; an entry finished meanwhile is kept instead,
         unless this one shall `replace` it."""
-        remove(self.work / STATE_FOLDER)
+        remove_path(self.work / STATE_FOLDER)
         files = {name: path.stat().st_size for name, path in files_of(self.work).items()}
         for path in files_of(self.work).values():
             sync(path)
@@ -130,7 +130,7 @@ class Entry:
         with write_aside(self.work / RECORD_FILE) as aside:
             aside.write_text(json.dumps({**record, **head, "files": files}, indent=2) + "\n")
         if self.done and not replace:
-            remove(self.work)
+            remove_path(self.work)
             return
         swap(self.work, self.path)
         sync(self.store.root)
@@ -143,8 +143,8 @@ class Entry:
         if not self.path.exists() and not self.work.exists():
             return
         with self.writing():
-            remove(self.path)
-            remove(self.work)
+            remove_path(self.path)
+            remove_path(self.work)
 
     def _read(self) -> dict[str, Any]:
         record = json.loads((self.path / RECORD_FILE).read_text(encoding="utf-8"))
@@ -168,4 +168,4 @@ class Entry:
         """Remove everything in `work` but the resume state."""
         for path in list(self.work.glob("*")):
             if path.name != STATE_FOLDER:
-                remove(path)
+                remove_path(path)

@@ -19,7 +19,7 @@ from augcompress.evidence.records import Measurement, write_measurements
 from augcompress.storage.files import digest_file, digest_json, write_aside
 from augcompress.storage.run_directory import RunDir
 from augcompress.storage.runs import clean, runs
-from augcompress.storage.store import Entry, Store
+from augcompress.storage.store import Store, StoreEntry
 
 KEY = digest_json({"a": 1})
 OTHER = digest_json({"a": 2})
@@ -36,7 +36,7 @@ with Store(sys.argv[1]).entry("distill", sys.argv[2]).writing() as folder:
 """
 
 
-def fill(entry: Entry, text: str = "weights", top1: float = 0.9) -> Entry:
+def fill(entry: StoreEntry, text: str = "weights", top1: float = 0.9) -> StoreEntry:
     with entry.writing() as folder:
         (folder / "model.safetensors").write_text(text)
         score = Measurement(name="top1", value=top1, n=100, split="test", better="higher")
@@ -50,7 +50,7 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def entry(tmp_path) -> Entry:
+def entry(tmp_path) -> StoreEntry:
     return Store(tmp_path / ".store").entry("distill", KEY)
 
 
@@ -124,25 +124,25 @@ def test_missing_entry_is_a_miss_without_a_problem(entry):
         entry.record()
 
 
-def spoil_json(entry: Entry) -> None:
+def spoil_json(entry: StoreEntry) -> None:
     (entry.path / "stage.json").write_text("{")
 
 
-def spoil_version(entry: Entry) -> None:
+def spoil_version(entry: StoreEntry) -> None:
     record = {**entry.record(), "version": 99}
     (entry.path / "stage.json").write_text(json.dumps(record))
 
 
-def spoil_key(entry: Entry) -> None:
+def spoil_key(entry: StoreEntry) -> None:
     record = {**entry.record(), "key": OTHER}
     (entry.path / "stage.json").write_text(json.dumps(record))
 
 
-def spoil_file(entry: Entry) -> None:
+def spoil_file(entry: StoreEntry) -> None:
     (entry.path / "model.safetensors").write_text("")
 
 
-def spoil_marker(entry: Entry) -> None:
+def spoil_marker(entry: StoreEntry) -> None:
     (entry.path / "stage.json").unlink()
 
 
@@ -203,7 +203,7 @@ def test_killed_stage_leaves_its_state_and_no_final_name(entry, holder):
         assert (folder / "state" / "fit.pt").read_text() == "epoch 3"
 
 
-def fail_writing(entry: Entry, error: BaseException) -> None:
+def fail_writing(entry: StoreEntry, error: BaseException) -> None:
     with entry.writing() as folder:
         (folder / "state").mkdir()
         (folder / "model.safetensors").write_text("half")
@@ -226,7 +226,7 @@ def test_full_disk_is_said_and_leaves_only_the_state(entry, error):
     assert names(entry.work) == ["state"]
 
 
-def write_to_full_device(entry: Entry) -> None:
+def write_to_full_device(entry: StoreEntry) -> None:
     with entry.writing(), open("/dev/full", "w") as file:
         file.write("x" * 100_000)
 
@@ -263,7 +263,7 @@ def test_other_errors_pass_as_they_are(entry):
     assert names(entry.work) == ["model.safetensors", "state"]
 
 
-def fail_writing_again(entry: Entry) -> None:
+def fail_writing_again(entry: StoreEntry) -> None:
     with entry.writing() as folder:
         assert names(folder) == ["state"]
         (folder / "model.safetensors").write_text("half")

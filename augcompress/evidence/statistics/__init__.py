@@ -2,7 +2,7 @@
 
 from augcompress.evidence.statistics.classification import (
     BINS,
-    SMALLEST,
+    LEAST_PROBABILITY,
     Bin,
     confusion,
     ece,
@@ -51,9 +51,9 @@ from augcompress.evidence.statistics.ranking import delong
 
 __all__ = [
     "BINS",
+    "LEAST_PROBABILITY",
     "LEVEL",
     "RESAMPLES",
-    "SMALLEST",
     "Bin",
     "Effect",
     "Interval",

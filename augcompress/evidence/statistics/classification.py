@@ -23,7 +23,7 @@ from augcompress.evidence.statistics.intervals import (
 )
 
 BINS = 15
-SMALLEST = 1e-12
+LEAST_PROBABILITY = 1e-12
 """Probabilities below it count as it."""
 TEMPERATURES = (0.01, 100.0)
 _MOST_STEPS = 60
@@ -108,7 +108,7 @@ def nll(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     1e-12, so that one sample adds at most 27.6.
     """
     own = np.asarray(probabilities, float)[np.arange(len(labels)), labels]
-    return -np.log(np.maximum(own, SMALLEST))
+    return -np.log(np.maximum(own, LEAST_PROBABILITY))
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     The mean loss is convex in 1/T: Newton's steps on its slope, halvings where one leaves the
     bracket.
     """
-    logits = np.log(np.maximum(np.asarray(probabilities, float), SMALLEST))
+    logits = np.log(np.maximum(np.asarray(probabilities, float), LEAST_PROBABILITY))
     own = logits[np.arange(len(labels)), labels].mean()
     (low, high), inverse = (1 / TEMPERATURES[1], 1 / TEMPERATURES[0]), 1.0
     for _ in range(_MOST_STEPS):
@@ -253,7 +253,7 @@ def rescale(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """`(n, classes)` softmax of the log-probabilities (logits, up to a constant) divided by a
     temperature; probabilities below 1e-12 count as 1e-12.
     """
-    logits = np.log(np.maximum(np.asarray(probabilities, float), SMALLEST))
+    logits = np.log(np.maximum(np.asarray(probabilities, float), LEAST_PROBABILITY))
     return _softmax(logits / temperature)
 
 
