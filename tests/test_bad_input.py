@@ -84,6 +84,11 @@ def refused(code, *arguments):
             "train_teacher.training.optimizer.kind=adam",
             "train_teacher.training.optimizer.kind: unknown 'adam'; did you mean adamw?",
         ),
+        (
+            "train_teacher.training.select_by=top2",
+            "train_teacher.training.select_by: input should be 'top1', 'top5',"
+            " 'balanced_accuracy', 'macro_f1', 'roc_auc', 'nll' or 'ece'; it is \"top2\"",
+        ),
         ("train_teacher=null", "pipeline: train_teacher has no section; write one or leave it out"),
         (
             "train_teacher.training=null",

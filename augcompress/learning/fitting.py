@@ -14,7 +14,7 @@ from augcompress.learning.student import StudentLearner
 from augcompress.models import check_batch_of_one
 from augcompress.networks import WEIGHTS, Network, save_network
 from augcompress.running import Context, Output, rank_zero_only
-from augcompress.scoring import accuracy, accuracy_scorer, costs, predict, predict_with_network
+from augcompress.scoring import accuracy, costs, predict, predict_with_network, scorer
 from augcompress.training import Engine, FitResult, Training, fit, resolve_precision
 
 EVENTS = "events"
@@ -52,7 +52,7 @@ def learn(
 
     Raises AugcompressError when batches are too small for what is asked of them.
     """
-    learner = StudentLearner(module, setup, context, accuracy_scorer(context, engine))
+    learner = StudentLearner(module, setup, context, scorer(context, engine, training.select_by))
     batches = batches_for(context, setup, training)
     at_a_time = training.batch_size // (context.processes.world * training.accumulation)
     if at_a_time == 1 and training.batch_norm != "frozen":
@@ -63,7 +63,8 @@ def learn(
 def how_it_went(result: FitResult, training: Training, engine: Engine) -> str:
     """A sentence for people."""
     weights = "moving average of the weights, " if result.averaged else ""
-    notes = [f"{weights}best epoch {result.best_epoch} of {result.epochs} (on validation)"]
+    by = "" if training.select_by == "top1" else f"{training.select_by} "
+    notes = [f"{weights}best epoch {result.best_epoch} of {result.epochs} ({by}on validation)"]
     if result.epochs < training.epochs:
         notes.append(f"stopped early, {training.epochs} were planned")
     if result.pieces > training.accumulation:

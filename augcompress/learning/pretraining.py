@@ -76,10 +76,10 @@ class PretrainLearner(Learner):
             return nt_xent(first, second, self.temperature)
 
     def score(self) -> Score:
-        """The negative of NT-Xent on validation, whose views are the same after every epoch."""
+        """NT-Xent on validation, whose views are the same after every epoch."""
         context = self.context
         value = context.processes.broadcast(self.validation_loss)
-        return Score(-value, name="minus_nt_xent")
+        return Score(value, name="nt_xent", better="lower")
 
     @torch.inference_mode()
     def validation_loss(self) -> float:

@@ -14,6 +14,7 @@ from augcompress.measures.cost import (
 from augcompress.measures.latency import BENCH_SCRIPT, footprint, timing
 from augcompress.measures.quality import calibrated, quality
 from augcompress.measures.robustness import robustness
+from augcompress.measures.selection import SelectBy, select_by
 
 
 class MeasureName(StrEnum):
@@ -48,6 +49,7 @@ class MeasureName(StrEnum):
 __all__ = [
     "BENCH_SCRIPT",
     "MeasureName",
+    "SelectBy",
     "agreement",
     "calibrated",
     "count_macs",
@@ -58,6 +60,7 @@ __all__ = [
     "parameters",
     "quality",
     "robustness",
+    "select_by",
     "size_bytes",
     "timing",
     "top_k",

@@ -18,6 +18,7 @@ from augcompress.scoring.scores import (
     costs,
     measure_calibration,
     measure_quality,
+    scorer,
     with_role,
 )
 
@@ -35,5 +36,6 @@ __all__ = [
     "predict_files",
     "predict_with_network",
     "predict_with_onnx",
+    "scorer",
     "with_role",
 ]

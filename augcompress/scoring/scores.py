@@ -39,6 +39,37 @@ def accuracy_scorer(context: Context, engine: Engine) -> Callable[[nn.Module], S
     return score
 
 
+def scorer(
+    context: Context, engine: Engine, select_by: str = "top1"
+) -> Callable[[nn.Module], Score]:
+    """The score that chooses the epoch: a measure on validation, as training sees it.
+
+    Several processes share the images out, and all of them must ask for it.
+    """
+    if select_by == "top1":  # counted on the device
+        return accuracy_scorer(context, engine)
+    labels = context.evaluated("validation").labels
+
+    def score(network: nn.Module) -> Score:
+        found = measures.select_by(select_by, probabilities_of(network, context, engine), labels)
+        return Score(found.value, name=found.name, better=found.better or "higher")
+
+    return score
+
+
+def probabilities_of(network: nn.Module, context: Context, engine: Engine) -> np.ndarray:
+    """`(N,classes)` on validation, in its order: each process computes a share, all get all."""
+    processes, count = context.processes, len(context.evaluated("validation"))
+    found = torch.zeros(count, len(context.data.classes), device=engine.device)
+    own, filled = found[processes.rank :: processes.world], 0
+    with torch.inference_mode(), in_evaluation(network), engine.autocast():
+        for batch in share_of(context, "validation"):
+            logits = network(context.data.ready(batch, engine.device).inputs)
+            own[filled : filled + len(batch)] = logits.float().softmax(1)
+            filled += len(batch)
+    return processes.all_reduce_sum(found).cpu().numpy()
+
+
 def share_of(context: Context, split: str) -> Iterator[Batch]:
     """This process's batches of a split: every `world`-th sample, each in one process only."""
     part, processes = context.evaluated(split), context.processes

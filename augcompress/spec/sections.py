@@ -124,6 +124,7 @@ class ViewTraining(Training):
             "freeze": self.freeze is not None,
             "backbone_lr_scale": self.backbone_lr_scale != 1,
             "batch_norm: frozen": self.batch_norm == "frozen",
+            "select_by": self.select_by != "top1",
         }
         for name in (name for name, given in asked.items() if given):
             raise ValueError(f"{name}: pretraining trains no head; leave it out")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -13,13 +13,22 @@ from augcompress.batch import Batch, Progress
 
 @dataclass(frozen=True)
 class Score:
-    """How good a network is on validation; the higher the better."""
+    """How good a network is on validation."""
 
     value: float
     n: int | None = None
     """Images that a share of right answers stands on; None: the value is no such share."""
     name: str = "top1"
     """The measure."""
+    better: Literal["higher", "lower"] = "higher"
+    """Which way is better."""
+    student: int = 0
+    """Of a learner with several students, the number of the one that has this score."""
+
+    @property
+    def sort_key(self) -> float:
+        """The value, negative where lower is better."""
+        return self.value if self.better == "higher" else -self.value
 
 
 class Learner(nn.Module):
@@ -36,8 +45,9 @@ class Learner(nn.Module):
         raise TypeError(f"{type(self).__name__} has no forward")
 
     def score(self) -> Score:
-        """Validation score; the best epoch's weights are kept.  With several processes all of them
-        ask for it at the same time."""
+        """Validation score; the best epoch's weights are kept.  Of several students, that of the
+        best one, whose number `FitResult.best_student` then is.  With several processes all of
+        them ask for it at the same time."""
         raise TypeError(f"{type(self).__name__} has no score")
 
     def backbone(self) -> Sequence[nn.Module]:

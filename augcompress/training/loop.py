@@ -45,9 +45,12 @@ class FitResult:
     best_epoch: int
     """The epoch whose weights the network has, from 1."""
     best_score: float
+    """The higher the better: negative, where the measure is one of which less is better."""
     seconds: float
     averaged: bool = False
     """Are the weights the moving average?"""
+    best_student: int = 0
+    """Of a learner with several students, the number of the best one in that epoch."""
     pieces: int = 1
     """Pieces that each batch was taken in, in the end."""
 
@@ -119,6 +122,7 @@ class _Run:
         self.log = Log(engine.log if writes else None, engine.events if writes else None)
         self.epoch = self.step = 0  # finished epochs, finished steps of the running epoch
         self.best_epoch, self.best_score, self.best_averaged = -1, -math.inf, False
+        self.best_student = 0
         self.best_state: dict[str, Tensor] = {}
         self.improved_epoch, self.improved_score = 0, -math.inf  # for early stopping
         self.sums: dict[str, Tensor] = {}
@@ -140,6 +144,7 @@ class _Run:
             best_score=self.best_score,
             seconds=self.seconds,
             averaged=self.best_averaged,
+            best_student=self.best_student,
             pieces=self.update.pieces,
         )
 
@@ -247,9 +252,9 @@ class _Run:
         self.epoch, self.step, self.sums = self.epoch + 1, 0, {}
         score, averaged = self.score()
         self.seconds += seconds
-        self.note_progress(max(score.value, -math.inf if averaged is None else averaged.value))
-        told = "validation" if score.n is not None else score.name
-        self.engine.reporter.advance(0, **{told: score.value}, **means)
+        self.note_progress(max(one.sort_key for one in (score, averaged) if one is not None))
+        shown = "validation" if score.n is not None else f"validation_{score.name}"
+        self.engine.reporter.advance(0, **{shown: score.value}, **means)
         self.log.add(
             {
                 "epoch": self.epoch,
@@ -277,9 +282,9 @@ class _Run:
 
     def keep_if_best(self, score: Score, *, averaged: bool) -> None:
         """Copy the state that the learner has now, if there was none better."""
-        if score.value > self.best_score:
-            self.best_epoch, self.best_score = self.epoch, score.value
-            self.best_averaged = averaged
+        if score.sort_key > self.best_score:
+            self.best_epoch, self.best_score = self.epoch, score.sort_key
+            self.best_averaged, self.best_student = averaged, score.student
             self.best_state = {k: v.clone() for k, v in tensors_of(self.learner).items()}
 
     def note_progress(self, score: float) -> None:
@@ -306,6 +311,7 @@ class _Run:
             "average": None if self.average is None else self.average.state_dict(),
             "best_state": self.best_state,
             "best_averaged": self.best_averaged,
+            "best_student": self.best_student,
             "counts": [self.epoch, self.step, self.best_epoch, self.improved_epoch],
             "scores": [self.best_score, self.improved_score, self.seconds],
             "sums": self.sums,
@@ -325,7 +331,7 @@ class _Run:
             self.average.load_state_dict(state["average"])
         device = self.engine.device
         self.best_state = {name: value.to(device) for name, value in state["best_state"].items()}
-        self.best_averaged = state["best_averaged"]
+        self.best_averaged, self.best_student = state["best_averaged"], state["best_student"]
         self.epoch, self.step, self.best_epoch, self.improved_epoch = state["counts"]
         self.best_score, self.improved_score, self.seconds = state["scores"]
         self.sums = {name: value.to(device) for name, value in state["sums"].items()}

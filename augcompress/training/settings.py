@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from augcompress.component import NotInKey, Section
+from augcompress.measures import SelectBy
 from augcompress.training.averaging import Ema
 from augcompress.training.freezing import Freeze
 from augcompress.training.optimizers import Optimizer, Sgd
@@ -56,6 +57,9 @@ class Training(Section):
     """Further parameters without weight decay, by name or glob (`*.embedding.weight`)."""
     ema: Ema | None = None
     """Average of the weights, scored beside them; None: none."""
+    select_by: SelectBy = "top1"
+    """Measure on validation that chooses the epoch whose weights are kept, and that early stopping
+    watches: accuracies, macro_f1 and roc_auc the higher the better, nll and ece the lower."""
     early_stopping: EarlyStopping | None = None
     """When to end before all epochs are over; None: never."""
     freeze: Freeze | None = None

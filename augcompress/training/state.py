@@ -14,7 +14,7 @@ from augcompress.system import Reporter
 from augcompress.training.processes import Processes
 
 STATE_FILE = "fit.pt"
-VERSION = 2
+VERSION = 3
 """Raise it when the state of an older version cannot be gone on from."""
 
 _UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError)

@@ -19,18 +19,20 @@ from torch import nn
 from augcompress.batch import Batch, Progress
 from augcompress.datasets import Batches
 from augcompress.errors import AugcompressError, UsageError
-from augcompress.learning.fitting import batches_for
+from augcompress.learning.fitting import batches_for, train
 from augcompress.learning.resolution import share_at, shrunk
 from augcompress.learning.setup import TrainingSetup
 from augcompress.learning.student import StudentLearner
+from augcompress.measures import quality
 from augcompress.networks import NetworkTeacher, new_network
 from augcompress.objectives import Hint, Labels
 from augcompress.running.context import Context
+from augcompress.scoring import predict, predict_with_network
 from augcompress.scoring.sample_loss import loss_of
 from augcompress.spec import validate
 from augcompress.spec.sections import Resolution
 from augcompress.storage.run_directory import RunDir
-from augcompress.training import CosineRestarts, Ema, Engine, Score, Training, fit
+from augcompress.training import Constant, CosineRestarts, Ema, Engine, Score, Sgd, Training, fit
 from augcompress.training.logs import TIMINGS
 from augcompress.training.processes import Processes
 
@@ -401,3 +403,22 @@ def test_mixup_averages_restarts_and_pieces_resume_to_the_bit(
     momentum, again = (one["update"]["optimizer"]["state"] for one in (wanted, found))
     for key, values in momentum.items():
         assert torch.equal(again[key]["momentum_buffer"], values["momentum_buffer"])
+
+
+def test_the_epoch_is_chosen_by_the_measure_that_the_recipe_names(tmp_path):
+    recipe = {**copy.deepcopy(TINY), "augment": {"pipeline": []}}
+    context = Context(validate(recipe), RunDir(tmp_path))
+    network = new_network(context, context.spec.train_teacher.model, None, "train_teacher")
+    settings = {"epochs": 5, "optimizer": Sgd(lr=1.0), "schedule": Constant()}  # up and down
+    training = Training(batch_size=32, select_by="nll", precision="fp32", **settings)
+    setup = TrainingSetup("train_teacher", (Labels(),), ())
+    notes = train(context, network, setup, training, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    values = [line["validation_nll"] for line in lines]
+    best = min(values)
+    assert values[-1] != best
+    chosen = values.index(best) + 1
+    assert notes[0].startswith(f"best epoch {chosen} of 5 (nll on validation)")
+    found = predict(predict_with_network(network.module, context), context, "validation")
+    row = next(row for row in quality(found, subject=None) if row.name == "nll")
+    assert row.value == pytest.approx(best, rel=1e-5)

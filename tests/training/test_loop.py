@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from augcompress.training import (
     AdamW,
     Constant,
     Cosine,
+    EarlyStopping,
     Engine,
     Learner,
     Score,
@@ -89,6 +91,74 @@ def test_best_epoch_is_restored(tmp_path):
     assert torch.equal(learner.network.weight, learner.weights[1])
     assert not torch.equal(learner.weights[1], learner.weights[3])
     assert [line["validation_top1"] for line in log(tmp_path)] == [0.3, 0.8, 0.8, 0.5]
+
+
+class Loss(Line):
+    """Scored by a measure of which less is better."""
+
+    def score(self) -> Score:
+        return replace(super().score(), better="lower", name="nll", n=None)
+
+
+@pytest.mark.parametrize("patience, epochs", [(1, 3), (2, 4)])
+def test_lower_may_be_better(patience, epochs, tmp_path):
+    learner = Loss([0.5, 0.2, 0.4, 0.3])
+    settings = Training(epochs=4, early_stopping=EarlyStopping(patience=patience))
+    result = fit(learner, Points(), settings, engine(tmp_path))
+    assert (result.epochs, result.best_epoch) == (epochs, 2)
+    assert torch.equal(learner.network.weight, learner.weights[1])
+    assert [line["validation_nll"] for line in log(tmp_path)][:3] == [0.5, 0.2, 0.4]
+
+
+class Pair(Learner):
+    """Two students that learn from each other; `scores` are theirs, a pair an epoch."""
+
+    def __init__(self, scores):
+        super().__init__()
+        torch.manual_seed(0)
+        self.students, self.scores = nn.ModuleList(nn.Linear(2, 2) for _ in range(2)), list(scores)
+        self.weights = []
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        logits = [student(batch.images()) for student in self.students]
+        labels = sum(nn.functional.cross_entropy(each, batch.targets) for each in logits)
+        return {"labels": labels, "mutual": (logits[0] - logits[1]).square().mean()}
+
+    def score(self) -> Score:
+        self.weights.append([student.weight.detach().clone() for student in self.students])
+        values = self.scores.pop(0)
+        return Score(max(values), student=values.index(max(values)))
+
+
+class Interrupted(Exception):
+    """The end of a process."""
+
+
+class Stopping(Points):
+    """Ends the process in the third epoch."""
+
+    def epoch(self, epoch, start_step=0):
+        if epoch == 2:
+            raise Interrupted
+        return super().epoch(epoch, start_step)
+
+
+def test_the_better_of_two_students_is_known_after_an_interruption(tmp_path):
+    scores = [(0.3, 0.6), (0.5, 0.9), (0.2, 0.4), (0.8, 0.1)]
+    first, again = Pair(scores), Pair(scores[2:])
+    settings = Training(epochs=4)
+    with pytest.raises(Interrupted):
+        fit(first, Stopping(), settings, engine(tmp_path, state=tmp_path))
+    result = fit(again, Points(), settings, engine(tmp_path, state=tmp_path))
+    assert (result.best_epoch, result.best_student, result.best_score) == (2, 1, 0.9)
+    for student, weight in zip(again.students, first.weights[1], strict=True):
+        assert torch.equal(student.weight, weight)
+    scores[3] = (0.95, 0.1)
+    whole = Pair(scores)
+    result = fit(whole, Points(), settings)
+    assert (result.best_epoch, result.best_student) == (4, 0)
+    for ended, interrupted in zip(whole.weights[3], again.weights[1], strict=True):
+        assert torch.equal(ended, interrupted)
 
 
 def test_log_tells_each_epoch(tmp_path):

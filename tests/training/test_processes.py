@@ -23,7 +23,7 @@ from augcompress.models import ModelFacts, SmallCNN
 from augcompress.objectives import Labels
 from augcompress.running.context import Context
 from augcompress.running.rank_zero import broadcast, rank_zero_only
-from augcompress.scoring.scores import accuracy_scorer, share_of
+from augcompress.scoring.scores import accuracy_scorer, scorer, share_of
 from augcompress.spec import validate
 from augcompress.storage.run_directory import RunDir
 from augcompress.training import Engine, Training, fit
@@ -81,6 +81,12 @@ def learn(context: Context, folder: Path) -> None:
         torch.save(learner.student.state_dict(), place / "weights.pt")
 
 
+def linear_network() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
 def what_is_agreed(processes: Processes, context: Context) -> dict[str, object]:
     """Answers of everything that processes ask each other."""
     rank, found = processes.rank, dict[str, object]()
@@ -91,6 +97,7 @@ def what_is_agreed(processes: Processes, context: Context) -> dict[str, object]:
     found["alone"] = broadcast(context, lambda: context.processes.world)
     found["led"] = rank_zero_only(context, lambda: accuracy_scorer(context, ENGINE)(CONSTANT).n)
     found["after"] = context.processes.world
+    found["nll"] = scorer(context, ENGINE, "nll")(linear_network()).value
     found["share"] = pictures(context)
     for error in (LimitError("not kept"), KeyboardInterrupt(), ValueError("a bug")):
         try:
@@ -237,6 +244,11 @@ def test_a_score_is_a_share_of_all_images(tmp_path):
     score = accuracy_scorer(context, ENGINE)(Constant())
     labels = context.data.validation.labels
     assert (score.value, score.n, score.name) == ((labels == 0).mean(), len(labels), "top1")
+
+
+def test_a_measure_is_that_of_all_images_in_every_process(told, tmp_path):
+    alone = scorer(tiny_context(tmp_path), ENGINE, "nll")(linear_network()).value
+    assert [found["nll"] for found in told] == pytest.approx([alone, alone], rel=1e-6)
 
 
 def test_one_process_needs_nobody(tmp_path):
