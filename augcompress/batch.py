@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 Inputs = Tensor | dict[str, Tensor] | list[str]
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """What a network takes: images `(N,channels,*size)` in [0,1]."""
+
+    channels: int
+    """1 grey, 3 RGB."""
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    kind: Literal["image"] = "image"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from augcompress import run
-from augcompress.batch import Batch
+from augcompress.batch import Batch, ImageInput
 from augcompress.compressions.folding import fold_norms, refold_norms
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.exporters import OnnxExporter, open_session, to_graph
@@ -24,7 +24,7 @@ from augcompress.spec import validate
 from augcompress.training import Engine, Learner, Score, Sgd, Training, fit
 from augcompress.training.processes import Processes
 
-FACTS = ModelFacts(10, 1, (8, 8))
+FACTS = ModelFacts(10, ImageInput(1, (8, 8)))
 
 
 class Marked(nn.Module):

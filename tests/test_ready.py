@@ -18,6 +18,7 @@ from augcompress.learning.setup import TrainingSetup
 from augcompress.learning.shrinking import make_probe
 from augcompress.learning.student import StudentLearner
 from augcompress.networks.opening import new_network
+from augcompress.networks.teachers import NetworkTeacher
 from augcompress.objectives import Labels, SoftTargets
 from augcompress.running.context import Context
 from augcompress.scoring.sample_loss import loss_of
@@ -64,7 +65,7 @@ def batch_of(context: Context):
 
 @pytest.mark.parametrize("teacher_view", ["same", "clean"])
 def test_student_and_teacher_learn_from_ready_batches(context, network, teacher_view):
-    teacher = copy.deepcopy(network.module)
+    teacher = NetworkTeacher(copy.deepcopy(network.module))
     objectives = (Labels(), SoftTargets())
     pipeline = context.spec.augment.pipeline
     setup = TrainingSetup("distill", objectives, pipeline, [teacher], teacher_view)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from augcompress.batch import Batch
+from augcompress.batch import Batch, ImageInput
 from augcompress.datasets.splits import Split
 
 
@@ -65,6 +65,11 @@ class Data:
     """Test samples whose exact copy is in `train`."""
     skipped: list[str] = field(default_factory=list)
     """Corrupt files that were left out."""
+
+    @property
+    def input(self) -> ImageInput:
+        """What a network for these data takes."""
+        return ImageInput(self.channels, self.size)
 
     @property
     def source_size(self) -> int:

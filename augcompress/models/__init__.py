@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from augcompress.models.base import ModelFacts, ModelSettings
+from augcompress.models.base import Constants, ModelFacts, ModelSettings
 from augcompress.models.batch_of_one import check_batch_of_one
 from augcompress.models.cifar_resnet import CifarResNet, PadShortcut
 from augcompress.models.depth import backbone_layers
@@ -26,6 +26,7 @@ Model = Annotated[
 __all__ = [
     "CifarResNet",
     "Classifier",
+    "Constants",
     "HuggingFaceModel",
     "Model",
     "ModelFacts",

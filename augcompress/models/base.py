@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
+from augcompress.batch import ImageInput
 from augcompress.component import Component
 
 
@@ -16,10 +18,12 @@ class ModelFacts:
 
     classes: int
     """Number of classes: the length of the logits."""
-    channels: int
-    """Channels of the images: 1 grey, 3 RGB."""
-    size: tuple[int, int]
-    """Height and width of the images, in pixels."""
+    input: ImageInput
+    """What the network takes."""
+
+
+Constants = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation of each channel, of images in [0,1]."""
 
 
 class ModelSettings(Component):
@@ -28,3 +32,8 @@ class ModelSettings(Component):
     @abstractmethod
     def build(self, facts: ModelFacts) -> nn.Module:
         """The body: normalised images `(N,C,H,W)` to logits `(N,classes)`, freshly initialised."""
+
+    def normalization(self) -> Constants | None:
+        """What the weights that it starts from were trained with; None: it starts from none, or it
+        is not known."""
+        return None

@@ -69,7 +69,7 @@ class CifarResNet(ModelSettings):
 
     def build(self, facts: ModelFacts) -> nn.Module:
         drops = linear_decay((self.depth - 2) // 2, self.stochastic_depth)
-        return ResNet(self.channels(), self.option, drops, facts.channels, facts.classes)
+        return ResNet(self.channels(), self.option, drops, facts.input.channels, facts.classes)
 
 
 def round_depth(depth: int) -> int:

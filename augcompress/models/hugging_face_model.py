@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from augcompress.component import FilePath, NotInKey, expand_path
 from augcompress.errors import AugcompressError, require
-from augcompress.models.base import ModelFacts, ModelSettings
+from augcompress.models.base import Constants, ModelFacts, ModelSettings
 
 CONFIG = "config.json"
+PREPROCESSOR = "preprocessor_config.json"
 EXTRA = "hugging-face"
 # What a config says beside the design: where it lay, who wrote it, labels, number types, code.
 _NO_DESIGN = {
@@ -55,8 +56,12 @@ class HuggingFaceModel(ModelSettings):
     """The design: `model_type` and its settings.  None: what `config.json` says."""
     pretrained: bool = False
     """Start from the weights in the folder or on the hub; the head stays fresh where the class
-    count differs.  They expect images normalised as theirs were (`preprocessor_config.json`): give
-    `data.normalization` their mean and std."""
+    count differs."""
+    mean: tuple[float, ...] | None = None
+    """Mean of each channel that the weights were trained with; None: what the folder's
+    `preprocessor_config.json` says, else the data's."""
+    std: tuple[float, ...] | None = None
+    """Standard deviation of each channel that the weights were trained with, likewise."""
     weights_sha256: str | None = None
     """SHA-256 of the folder's `model.safetensors`; None: of what is there when the recipe is
     read."""
@@ -70,6 +75,8 @@ class HuggingFaceModel(ModelSettings):
         folder, told = Path(expand_path(data["path"], (info.context or {}).get("base"))), dict(data)
         if told.get("config") is None:
             told["config"] = read_design(folder)
+        if told.get("pretrained") is True:
+            told = {**read_constants(folder), **told}
         if told.get("pretrained") is True and told.get("weights_sha256") is None:
             told["weights_sha256"] = digest(folder)
         return told
@@ -85,6 +92,11 @@ class HuggingFaceModel(ModelSettings):
         if self.pretrained and self.name is None and self.path is None:
             raise ValueError("pretrained needs weights; give path or name")
         return self
+
+    def normalization(self) -> Constants | None:
+        if not self.pretrained or self.mean is None or self.std is None:
+            return None
+        return self.mean, self.std
 
     def build(self, facts: ModelFacts) -> nn.Module:
         """The network.
@@ -123,8 +135,8 @@ class HuggingFaceModel(ModelSettings):
             ) from error
 
     def _fresh(self, transformers: Any, config: Any, facts: ModelFacts) -> nn.Module:
-        height, width = facts.size
-        fitting = {"num_channels": facts.channels, "image_size": facts.size}
+        height, width = facts.input.size
+        fitting = {"num_channels": facts.input.channels, "image_size": facts.input.size}
         if height == width:
             fitting["image_size"] = height
         for name, value in fitting.items():
@@ -197,6 +209,17 @@ def read_design(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or "model_type" not in found:
         raise ValueError(f"{folder / CONFIG}: names no model_type; give a transformers model")
     return _design(found)
+
+
+def read_constants(folder: Path) -> dict[str, Any]:
+    """`mean` and `std` in a folder's `preprocessor_config.json`; empty where it gives none."""
+    file = folder / PREPROCESSOR
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{file}: is no JSON ({error}); write it again") from error
+    told = {"mean": found.get("image_mean"), "std": found.get("image_std")}
+    return told if found.get("do_normalize") and all(told.values()) else {}
 
 
 def _design(config: dict[str, Any]) -> dict[str, Any]:

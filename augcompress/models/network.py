@@ -56,10 +56,10 @@ def build_classifier(
     Raises AugcompressError when the statistics do not fit the channels, or when the network does
     not map images of this size to logits `(N,classes)`.
     """
-    if not len(mean) == len(std) == facts.channels or min(std) <= 0:
+    if not len(mean) == len(std) == facts.input.channels or min(std) <= 0:
         raise AugcompressError(
             f"model {model.kind}: mean {list(mean)} and std {list(std)} do not fit"
-            f" {facts.channels} channels; give one mean and one positive std per channel"
+            f" {facts.input.channels} channels; give one mean and one positive std per channel"
         )
     network = Classifier(Normalize(mean, std), model.build(facts))
     _check_logits(network, facts, where=f"model {model.kind}")
@@ -68,14 +68,14 @@ def build_classifier(
 
 def _check_logits(network: Classifier, facts: ModelFacts, where: str) -> None:
     """Run one grey image through the network in evaluation mode; modes are put back."""
-    image = torch.full((1, facts.channels, *facts.size), 0.5)
+    image = torch.full((1, facts.input.channels, *facts.input.size), 0.5)
     try:
         with torch.no_grad(), in_evaluation(network):
             logits = network(image)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        height, width = facts.size
+        height, width = facts.input.size
         raise AugcompressError(
-            f"{where}: cannot take images of {facts.channels} x {height} x {width}"
+            f"{where}: cannot take images of {facts.input.channels} x {height} x {width}"
             f" ({str(error).splitlines()[0]}); resize the images or choose another model"
         ) from error
     found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

@@ -6,7 +6,7 @@ from torch import nn
 
 from augcompress.component import Plugin
 from augcompress.errors import AugcompressError
-from augcompress.models.base import ModelFacts, ModelSettings
+from augcompress.models.base import Constants, ModelFacts, ModelSettings
 
 
 class ModelPlugin(Plugin):
@@ -16,12 +16,20 @@ class ModelPlugin(Plugin):
     constructor takes; or a subclass of `augcompress.models.ModelSettings`, made from `options`.
     """
 
+    def normalization(self) -> Constants | None:
+        if issubclass(self.load(), ModelSettings):
+            return self.component(ModelSettings).normalization()
+        return None
+
     def build(self, facts: ModelFacts) -> nn.Module:
         if issubclass(self.load(), ModelSettings):
             network = self.component(ModelSettings).build(facts)
         else:
             network = self.module(
-                nn.Module, classes=facts.classes, channels=facts.channels, size=facts.size
+                nn.Module,
+                classes=facts.classes,
+                channels=facts.input.channels,
+                size=facts.input.size,
             )
         if not isinstance(network, nn.Module):
             raise AugcompressError(

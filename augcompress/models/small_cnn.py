@@ -24,7 +24,7 @@ class SmallCNN(ModelSettings):
     """Share of the pooled features that is dropped in training."""
 
     def build(self, facts: ModelFacts) -> nn.Module:
-        return PlainNetwork(self.widths, self.dropout, facts.channels, facts.classes)
+        return PlainNetwork(self.widths, self.dropout, facts.input.channels, facts.classes)
 
 
 class ConvBlock(nn.Module):

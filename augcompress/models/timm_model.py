@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from augcompress.errors import AugcompressError, require
-from augcompress.models.base import ModelFacts, ModelSettings
+from augcompress.models.base import Constants, ModelFacts, ModelSettings
 
 _OURS = {"pretrained", "num_classes", "in_chans", "img_size"}
 
@@ -27,9 +27,8 @@ class TimmModel(ModelSettings):
     resnet18.a1_in1k, ..."""
     pretrained: bool = False
     """Start from the weights that timm names (downloaded once), by their tag where the name has
-    one.  They expect images normalised as theirs were: give `data.normalization` their mean and
-    std.  The head stays fresh where the class count differs; filters are summed over RGB for grey
-    images."""
+    one, with their mean and std.  The head stays fresh where the class count differs; filters
+    are summed over RGB for grey images."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of `timm.create_model`: `drop_rate` (dropout before the head),
     `drop_path_rate` (stochastic depth), ..."""
@@ -41,6 +40,14 @@ class TimmModel(ModelSettings):
             raise ValueError(f"{taken[0]} is set by augcompress; remove it from options")
         return options
 
+    def normalization(self) -> Constants | None:
+        if not self.pretrained:
+            return None
+        timm = require("timm", extra="timm")
+        _check_name(timm, self.name)
+        told = timm.get_pretrained_cfg(self.name)
+        return told.mean, told.std
+
     def build(self, facts: ModelFacts) -> nn.Module:
         """The network.
 
@@ -49,9 +56,9 @@ class TimmModel(ModelSettings):
         """
         timm = require("timm", extra="timm")
         _check_name(timm, self.name)
-        arguments: dict[str, Any] = {"num_classes": facts.classes, "in_chans": facts.channels}
+        arguments: dict[str, Any] = {"num_classes": facts.classes, "in_chans": facts.input.channels}
         if timm.get_pretrained_cfg(self.name.partition(".")[0]).fixed_input_size:
-            arguments["img_size"] = facts.size
+            arguments["img_size"] = facts.input.size
         try:
             return timm.create_model(
                 self.name, pretrained=self.pretrained, **arguments, **self.options

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from augcompress.errors import AugcompressError
-from augcompress.models.base import ModelFacts, ModelSettings
+from augcompress.models.base import Constants, ModelFacts, ModelSettings
 from augcompress.models.weights import load_weights
 
 # Family -> the pooling right after its first convolution, which a small stem leaves out.
@@ -77,10 +77,16 @@ class TorchvisionModel(ModelSettings):
             )
         return self
 
+    def normalization(self) -> Constants | None:
+        if not self.pretrained:
+            return None
+        told = torchvision.models.get_model_weights(self.name)["DEFAULT"].transforms()
+        return told.mean, told.std
+
     def build(self, facts: ModelFacts) -> nn.Module:
         arguments = {**own_arguments(self.name, facts, self.pretrained), **self.options}
         network = self._create(num_classes=facts.classes, **arguments)
-        fit_first_convolution(network, facts.channels, small=self.stem == "small")
+        fit_first_convolution(network, facts.input.channels, small=self.stem == "small")
         if self.stem == "small" and (pooling := _SMALL_STEMS[family(self.name) or ""]):
             network.set_submodule(pooling, nn.Identity())
         if self.pretrained:
@@ -129,11 +135,11 @@ def family(name: str) -> str | None:
 def own_arguments(name: str, facts: ModelFacts, pretrained: bool) -> dict[str, Any]:
     """What a few designs must be told: the image size, or to leave out their auxiliary heads."""
     if name.startswith("vit_"):
-        return {"image_size": facts.size[0]}
+        return {"image_size": facts.input.size[0]}
     if name.startswith("maxvit"):
-        return {"input_size": facts.size}
+        return {"input_size": facts.input.size}
     if name in ("googlenet", "inception_v3"):
-        rgb = pretrained and facts.channels == 3
+        rgb = pretrained and facts.input.channels == 3
         return {"aux_logits": False, "init_weights": not pretrained, "transform_input": rgb}
     return {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from augcompress.models import Model, ModelFacts, build_classifier, load_weights
 from augcompress.storage import digest_json, write_aside
 
 WEIGHTS, DESCRIPTION, GRAPH = "model.safetensors", "model.json", "model.onnx"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,10 @@ def save_network(network: Network, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with write_aside(folder / WEIGHTS) as aside:
         save_file(_storable(network.module.state_dict()), aside)
-    facts = network.facts
     description = {
         "version": VERSION,
         "model": network.model.model_dump(mode="json"),
-        "facts": {"classes": facts.classes, "channels": facts.channels, "size": list(facts.size)},
+        "facts": asdict(network.facts),
         "classes": list(network.classes),
         "resizing": network.resizing,
         "identity": identity(network.model, [a.settings for a in network.compressions]),
@@ -129,9 +128,10 @@ def load_network(path: Path) -> Network:
     where = path.with_name(DESCRIPTION)
     try:
         told = json.loads(where.read_text(encoding="utf-8"))
+        if told["version"] != VERSION:
+            raise ValueError("another version")
         model: Any = TypeAdapter(Model).validate_python(told["model"])
-        size = told["facts"]["size"]
-        facts = ModelFacts(told["facts"]["classes"], told["facts"]["channels"], (size[0], size[1]))
+        facts = TypeAdapter(ModelFacts).validate_python(told["facts"])
         steps = [
             Applied(TypeAdapter(PruneStep).validate_python(item["settings"]), item["history"])
             for item in told["compressions"]
@@ -161,7 +161,7 @@ def rebuilt(
 
     Raises AugcompressError when they do not fit.
     """
-    channels = facts.channels
+    channels = facts.input.channels
     module: nn.Module = build_classifier(model, facts, [0.0] * channels, [1.0] * channels)
     for step in steps:
         module = step.compression.replay(module, step.history)

@@ -10,8 +10,10 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from augcompress.component import Component
+from augcompress.datasets import GivenNormalization
 from augcompress.errors import AugcompressError
 from augcompress.models import (
+    Constants,
     build_classifier,
     cut_head,
     head_classes,
@@ -65,7 +67,7 @@ def new_network(
     context.seed_everything(where)
     data = context.data
     facts = context.model_facts
-    module = build_classifier(model, facts, data.mean, data.std)
+    module = build_classifier(model, facts, *constants_of(context, model))
     if weights is not None:
         state = state_for(context, module, Path(weights), where, head)
         if load_weights(module, state, where=f"{where}.weights", head=head):
@@ -73,6 +75,19 @@ def new_network(
                 f"{where}: the head has another class count than the weights and starts fresh"
             )
     return Network(module, model, facts, tuple(data.classes), data.resizing)
+
+
+def constants_of(context: Context, model: Any) -> Constants:
+    """Mean and standard deviation in a new network: those that its pretrained weights were trained
+    with, unless the recipe gives some; else the data's.  Grey images take the average colour's."""
+    data, own = context.data, model.normalization()
+    given = getattr(context.spec.data, "normalization", None)
+    if own is None or isinstance(given, GivenNormalization):
+        return data.mean, data.std
+    if len(own[0]) == data.channels:
+        return own
+    mean, std = ([sum(each) / len(each)] * data.channels for each in own)
+    return mean, std
 
 
 def state_for(
@@ -162,9 +177,9 @@ def open_network(
 def check_fits(context: Context, network: Network, path: Path, where: str) -> None:
     """Raises AugcompressError when a network was made for other images or classes."""
     data = context.data
-    if network.facts.channels != data.channels:
+    if network.facts.input.channels != data.channels:
         raise AugcompressError(
-            f"{where}: {path.name} takes {network.facts.channels} channels and the data has"
+            f"{where}: {path.name} takes {network.facts.input.channels} channels and the data has"
             f" {data.channels}; give one that was trained on such images"
         )
     check_classes(context, network.classes, path, where)

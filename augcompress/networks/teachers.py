@@ -110,9 +110,9 @@ def open_teacher(context: Context, path: Path, model: Any, where: str) -> Teache
     if model is None and context.spec.train_teacher is not None:
         model = context.spec.train_teacher.model
     network = open_network(context, path, model, where)
-    other_size = network.facts.size != context.data.size
+    size = network.facts.input.size
     return NetworkTeacher(
-        network.module, context.device, network.facts.size if other_size else None
+        network.module, context.device, None if size == context.data.size else size
     )
 
 

@@ -95,7 +95,7 @@ class Context:
     @property
     def model_facts(self) -> ModelFacts:
         """What a model must fit."""
-        return ModelFacts(len(self.data.classes), self.data.channels, self.data.size)
+        return ModelFacts(len(self.data.classes), self.data.input)
 
     @property
     def augmentation_facts(self) -> AugmentationFacts:

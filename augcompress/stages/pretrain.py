@@ -80,5 +80,5 @@ STAGE = Stage(
     reads=lambda spec: {"model": model_of(spec)},  # stands in another section
     starts_fresh=True,
     trains=True,
-    version=2,
+    version=3,
 )

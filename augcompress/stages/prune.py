@@ -74,5 +74,5 @@ STAGE = Stage(
     makes="network",
     reads=training_reads("prune"),
     trains=True,
-    version=2,
+    version=3,
 )

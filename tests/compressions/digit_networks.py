@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from augcompress.batch import Batch
+from augcompress.batch import Batch, ImageInput
 from augcompress.models import CifarResNet, ModelFacts, build_classifier
 
 torch.set_num_threads(1)
@@ -53,5 +53,5 @@ def train(network: nn.Module, epochs: int = 1, after_step=None, lr: float = 0.05
 
 def fresh(option: str = "A", depth: int = 8) -> nn.Module:
     torch.manual_seed(0)
-    facts = ModelFacts(channels=1, classes=10, size=(8, 8))
+    facts = ModelFacts(10, ImageInput(1, (8, 8)))
     return build_classifier(CifarResNet(depth=depth, option=option), facts, [0.3], [0.4])

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from augcompress.batch import Batch
+from augcompress.batch import Batch, ImageInput
 from augcompress.compressions import Channels, Probe, StaticInt8
 from augcompress.exporters import (
     OnnxExporter,
@@ -30,7 +30,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
-    facts = ModelFacts(classes=10, channels=3, size=(32, 32))
+    facts = ModelFacts(10, ImageInput(3, (32, 32)))
     network = build_classifier(CifarResNet(depth=20), facts, MEAN, STD)
     file = Path(DATA) / "cifar10-resnets" / "resnet20-12fca82f.th"
     state = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from digit_networks import train
 
+from augcompress.batch import ImageInput
 from augcompress.compressions import Channels
 from augcompress.exporters import OnnxExporter, check_float, save, to_graph
 from augcompress.models import CifarResNet, ModelFacts, SmallCNN, backbone_layers, build_classifier
@@ -20,7 +21,7 @@ MODELS = {
 @pytest.fixture(params=MODELS.values(), ids=list(MODELS))
 def network(request):
     torch.manual_seed(0)
-    facts = ModelFacts(channels=1, classes=10, size=(8, 8))
+    facts = ModelFacts(10, ImageInput(1, (8, 8)))
     return train(build_classifier(request.param, facts, [0.3], [0.4]))
 
 

@@ -5,6 +5,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from augcompress.batch import ImageInput
 from augcompress.models import ModelFacts, SmallCNN, build_classifier
 
 torch.set_num_threads(1)
@@ -14,7 +15,7 @@ torch.set_num_threads(1)
 def network() -> nn.Module:
     images, labels = _digits()
     torch.manual_seed(0)
-    facts = ModelFacts(channels=1, classes=10, size=(8, 8))
+    facts = ModelFacts(10, ImageInput(1, (8, 8)))
     network = build_classifier(SmallCNN(widths=(8, 16)), facts, [0.3], [0.4]).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     for _ in range(6):

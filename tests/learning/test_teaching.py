@@ -12,7 +12,7 @@ from end_to_end import TINY
 from torch import Tensor, nn
 
 from augcompress import run
-from augcompress.batch import Batch
+from augcompress.batch import Batch, ImageInput
 from augcompress.errors import AugcompressError
 from augcompress.learning import TrainingSetup
 from augcompress.learning.student import StudentLearner
@@ -62,7 +62,9 @@ class Doubled(Processes):
 
 def module(seed: int, widths: tuple[int, ...] = (4, 8)) -> nn.Module:
     torch.manual_seed(seed)
-    found = build_classifier(SmallCNN(widths=widths), ModelFacts(10, 1, (8, 8)), [0.3], [0.4])
+    found = build_classifier(
+        SmallCNN(widths=widths), ModelFacts(10, ImageInput(1, (8, 8))), [0.3], [0.4]
+    )
     found.train()(torch.rand(64, 1, 8, 8))  # running statistics that are not those of any batch
     return found
 
@@ -176,7 +178,7 @@ def test_an_objective_that_reads_layers_refuses_logits_alone(tmp_path):
 
 def test_the_stage_gives_teachers_in_the_recipes_order(tmp_path, monkeypatch):
     """Their shares are given in that order."""
-    facts, classes = ModelFacts(10, 1, (8, 8)), tuple(str(digit) for digit in range(10))
+    facts, classes = ModelFacts(10, ImageInput(1, (8, 8))), tuple(str(digit) for digit in range(10))
     model, files = SmallCNN(widths=(4, 8)), []
     for seed in range(3):
         network = Network(module(seed).eval(), model, facts, classes, {})

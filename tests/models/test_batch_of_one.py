@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from augcompress.batch import ImageInput
 from augcompress.errors import AugcompressError
 from augcompress.models import ModelFacts, SmallCNN, build_classifier, check_batch_of_one
 
-FACTS = ModelFacts(classes=4, channels=1, size=(8, 8))
+FACTS = ModelFacts(4, ImageInput(1, (8, 8)))
 EXAMPLE = torch.rand(2, 1, 8, 8)
 
 

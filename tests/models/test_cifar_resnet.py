@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torchvision.io import decode_image
 from torchvision.ops import StochasticDepth
 
+from augcompress.batch import ImageInput
 from augcompress.models import (
     CifarResNet,
     ModelFacts,
@@ -22,7 +23,7 @@ from augcompress.models import (
 )
 from augcompress.models.cifar_resnet import BasicBlock, linear_decay, scaled_width
 
-FACTS = ModelFacts(classes=10, channels=3, size=(32, 32))
+FACTS = ModelFacts(10, ImageInput(3, (32, 32)))
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from augcompress.batch import ImageInput
 from augcompress.models import (
     CifarResNet,
     ModelFacts,
@@ -35,7 +36,7 @@ TORCHVISION = {
 
 
 def built(settings, size: int = 16) -> nn.Module:
-    facts = ModelFacts(classes=4, channels=3, size=(size, size))
+    facts = ModelFacts(4, ImageInput(3, (size, size)))
     return build_classifier(settings, facts, [0.5] * 3, [0.25] * 3)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from augcompress.batch import ImageInput
 from augcompress.component import key_of
 from augcompress.errors import AugcompressError
 from augcompress.exporters import OnnxExporter, check_float, save, to_graph
@@ -20,7 +21,7 @@ transformers = pytest.importorskip(
     reason="transformers is not installed; pip install 'augcompress[hugging-face]'",
 )
 
-FACTS = ModelFacts(classes=7, channels=3, size=(16, 16))
+FACTS = ModelFacts(7, ImageInput(3, (16, 16)))
 VIT = {
     "model_type": "vit",
     "hidden_size": 16,
@@ -58,7 +59,9 @@ def folder(tmp_path):
 
 def built(facts=FACTS, **settings):
     model = HuggingFaceModel(**settings)
-    return build_classifier(model, facts, [0.5] * facts.channels, [0.25] * facts.channels)
+    return build_classifier(
+        model, facts, [0.5] * facts.input.channels, [0.25] * facts.input.channels
+    )
 
 
 def stored(folder):
@@ -69,7 +72,7 @@ def stored(folder):
 @pytest.mark.parametrize("design", [VIT, CONVNEXT, RESNET], ids=["vit", "convnext", "resnet"])
 def test_a_design_is_fitted_to_the_data(design, channels, size, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(design))
-    facts = ModelFacts(classes=7, channels=channels, size=size)
+    facts = ModelFacts(7, ImageInput(channels, size))
     network = built(facts, path=str(tmp_path)).eval()
     assert network(torch.rand(2, channels, *size)).shape == (2, 7)
 
@@ -83,7 +86,7 @@ def test_a_file_does_what_the_network_does(design, tmp_path):
 
 
 def test_weights_come_from_the_folder(folder):
-    facts = ModelFacts(classes=5, channels=3, size=(16, 16))
+    facts = ModelFacts(5, ImageInput(3, (16, 16)))
     network = built(facts, path=str(folder), pretrained=True)
     assert network.training
     images = torch.rand(3, 3, 16, 16)
@@ -159,7 +162,7 @@ def test_weights_of_another_design_are_refused(folder):
 
 
 def test_images_of_another_size_are_an_error(folder):
-    facts = ModelFacts(classes=7, channels=3, size=(32, 32))
+    facts = ModelFacts(7, ImageInput(3, (32, 32)))
     with pytest.raises(AugcompressError, match=r"cannot take images of 3 x 32 x 32 .*; resize"):
         built(facts, path=str(folder), pretrained=True)
 

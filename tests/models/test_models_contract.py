@@ -9,6 +9,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_file
 
+from augcompress.batch import ImageInput
 from augcompress.component import ALLOW_PLUGINS
 from augcompress.errors import AugcompressError
 from augcompress.models import Model, ModelFacts, build_classifier, load_weights
@@ -30,7 +31,7 @@ class Settings(ModelSettings):
     kind: Literal["mine"] = "mine"
     hidden: int = 4
     def build(self, facts):
-        return Net(facts.classes, facts.channels, self.hidden)
+        return Net(facts.classes, facts.input.channels, self.hidden)
 
 class NotBuilding(ModelSettings):
     kind: Literal["mine"] = "mine"
@@ -70,7 +71,7 @@ def settings(kind, plugins, **changes):
 
 
 def classifier(kind, plugins, channels=3, seed=0):
-    facts = ModelFacts(classes=5, channels=channels, size=(16, 16))
+    facts = ModelFacts(5, ImageInput(channels, (16, 16)))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build_classifier(settings(kind, plugins), facts, [0.4] * channels, [0.2] * channels)
@@ -137,14 +138,14 @@ def test_normalisation_is_the_first_layer(plugins):
 
 @pytest.mark.parametrize("mean, std", [([0.5], [0.2]), ([0.5] * 3, [0.2, 0.2, 0.0])])
 def test_statistics_must_fit_the_channels(mean, std, plugins):
-    facts = ModelFacts(classes=5, channels=3, size=(8, 8))
+    facts = ModelFacts(5, ImageInput(3, (8, 8)))
     with pytest.raises(AugcompressError, match="one mean and one positive std per channel"):
         build_classifier(settings("small_cnn", plugins), facts, mean, std)
 
 
 def test_a_plugin_may_be_settings(plugins):
     model = settings("plugin", plugins, target="./net.py:Settings")
-    network = model.build(ModelFacts(classes=5, channels=1, size=(8, 8)))
+    network = model.build(ModelFacts(5, ImageInput(1, (8, 8))))
     assert network.conv.weight.shape == (6, 1, 3, 3)
 
 
@@ -159,7 +160,7 @@ def test_a_plugin_may_be_settings(plugins):
 )
 def test_a_plugin_that_is_no_classifier_is_refused(name, message, plugins):
     model = settings("plugin", plugins, target=f"./net.py:{name}", options={})
-    facts = ModelFacts(classes=5, channels=1, size=(8, 8))
+    facts = ModelFacts(5, ImageInput(1, (8, 8)))
     with pytest.raises(AugcompressError, match=message):
         build_classifier(model, facts, [0.5], [0.5])
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from augcompress.batch import ImageInput
 from augcompress.models import ModelFacts, SmallCNN
 
-DIGITS = ModelFacts(classes=10, channels=1, size=(8, 8))
+DIGITS = ModelFacts(10, ImageInput(1, (8, 8)))
 
 
 def test_digits_end_at_two_by_two():

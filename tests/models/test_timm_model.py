@@ -8,18 +8,19 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from augcompress.batch import ImageInput
 from augcompress.errors import AugcompressError
 from augcompress.exporters import OnnxExporter, check_float, save, to_graph
 from augcompress.models import ModelFacts, TimmModel, build_classifier
 
 timm = pytest.importorskip("timm", reason="timm is not installed; pip install 'augcompress[timm]'")
 
-SMALL = ModelFacts(classes=7, channels=3, size=(32, 32))
-GREY = ModelFacts(classes=7, channels=1, size=(48, 32))
+SMALL = ModelFacts(7, ImageInput(3, (32, 32)))
+GREY = ModelFacts(7, ImageInput(1, (48, 32)))
 
 
 def built(facts=SMALL, **settings):
-    mean, std = [0.5] * facts.channels, [0.25] * facts.channels
+    mean, std = [0.5] * facts.input.channels, [0.25] * facts.input.channels
     return build_classifier(TimmModel(**settings), facts, mean, std)
 
 
@@ -27,7 +28,7 @@ def built(facts=SMALL, **settings):
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"])
 def test_a_classifier_fits_the_data(name, facts):
     network = built(facts, name=name).eval()
-    assert network(torch.rand(2, facts.channels, *facts.size)).shape == (2, 7)
+    assert network(torch.rand(2, facts.input.channels, *facts.input.size)).shape == (2, 7)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])

@@ -10,12 +10,13 @@ import torchvision
 from pydantic import ValidationError
 from torch.nn import functional as F
 
+from augcompress.batch import ImageInput
 from augcompress.errors import AugcompressError
 from augcompress.models import ModelFacts, TorchvisionModel, build_classifier
 from augcompress.models.torchvision_model import first_convolution, fitted_filters
 
-SMALL = ModelFacts(classes=7, channels=3, size=(32, 32))
-GREY = ModelFacts(classes=7, channels=1, size=(28, 28))
+SMALL = ModelFacts(7, ImageInput(3, (32, 32)))
+GREY = ModelFacts(7, ImageInput(1, (28, 28)))
 FAMILIES = [
     "resnet18",
     "densenet121",
@@ -31,7 +32,7 @@ FAMILIES = [
 
 
 def built(facts=SMALL, **settings):
-    mean, std = [0.5] * facts.channels, [0.25] * facts.channels
+    mean, std = [0.5] * facts.input.channels, [0.25] * facts.input.channels
     return build_classifier(TorchvisionModel(**settings), facts, mean, std)
 
 
@@ -44,9 +45,9 @@ def test_a_small_stem_keeps_the_resolution(name, facts):
     seen = []
     network.body.register_forward_hook(lambda module, inputs, output: seen.append(output))
     convolution.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    images = torch.rand(2, facts.channels, *facts.size)
+    images = torch.rand(2, facts.input.channels, *facts.input.size)
     assert network.eval()(images).shape == (2, 7)
-    assert seen[0].shape[2:] == facts.size
+    assert seen[0].shape[2:] == facts.input.size
 
 
 def test_a_small_stem_has_no_early_pooling():
@@ -59,7 +60,7 @@ def test_a_small_stem_has_no_early_pooling():
 
 @pytest.mark.parametrize("name", ["vit_b_32", "googlenet", "convnext_tiny"])
 def test_other_families_at_their_default_stem(name):
-    network = built(ModelFacts(4, 1, (64, 64)), name=name)
+    network = built(ModelFacts(4, ImageInput(1, (64, 64))), name=name)
     logits = network(torch.rand(2, 1, 64, 64))
     assert logits.shape == (2, 4)
 
@@ -152,7 +153,7 @@ def test_pretrained_weights_on_grey_images_see_grey_rgb(imagenet):
 
 
 def test_pretrained_weights_without_auxiliary_heads(imagenet):
-    network = built(ModelFacts(4, 3, (64, 64)), name="googlenet", pretrained=True).body
+    network = built(ModelFacts(4, ImageInput(3, (64, 64))), name="googlenet", pretrained=True).body
     assert network.transform_input
     assert torch.equal(network.conv1.conv.weight, imagenet["googlenet"]["conv1.conv.weight"])
     assert network(torch.rand(2, 3, 64, 64)).shape == (2, 4)

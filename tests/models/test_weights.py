@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from augcompress.batch import ImageInput
 from augcompress.errors import AugcompressError
 from augcompress.models import (
     ModelFacts,
@@ -23,7 +24,7 @@ from augcompress.models import (
 
 def classifier(classes=5, widths=(4, 6), seed=0):
     torch.manual_seed(seed)
-    facts = ModelFacts(classes=classes, channels=1, size=(8, 8))
+    facts = ModelFacts(classes, ImageInput(1, (8, 8)))
     return build_classifier(SmallCNN(widths=widths), facts, [0.5], [0.25])
 
 
@@ -177,7 +178,7 @@ def test_a_cut_head_answers_with_the_chosen_columns(own):
 
 
 def test_a_head_made_of_a_convolution_is_cut():
-    facts = [ModelFacts(classes=count, channels=3, size=(32, 32)) for count in (5, 2)]
+    facts = [ModelFacts(count, ImageInput(3, (32, 32))) for count in (5, 2)]
     model = TorchvisionModel(name="squeezenet1_1")
     whole, few = (build_classifier(model, each, [0.5] * 3, [0.25] * 3).eval() for each in facts)
     load_weights(few, cut_head(few, whole.state_dict(), [3, 1]), where="test", head="strict")

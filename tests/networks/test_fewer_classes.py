@@ -11,6 +11,7 @@ import torch
 from end_to_end import TINY
 from torch import nn
 
+from augcompress.batch import ImageInput
 from augcompress.compressions import Channels, Magnitude, Probe
 from augcompress.compressions.base import Layers
 from augcompress.errors import AugcompressError
@@ -47,7 +48,7 @@ def context(tmp_path) -> Context:
 
 def network_for(model, classes=TEN, channels=1, size=(8, 8), seed=0) -> Network:
     torch.manual_seed(seed)
-    facts = ModelFacts(len(classes), channels, size)
+    facts = ModelFacts(len(classes), ImageInput(channels, size))
     module = build_classifier(model, facts, [0.4] * channels, [0.3] * channels).eval()
     return Network(module, model, facts, tuple(classes), {})
 

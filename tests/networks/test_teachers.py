@@ -11,7 +11,7 @@ import torch
 from end_to_end import TINY
 from torch import nn
 
-from augcompress.batch import Batch
+from augcompress.batch import Batch, ImageInput
 from augcompress.errors import UsageError
 from augcompress.exporters import OnnxExporter, to_graph
 from augcompress.models import ModelFacts, SmallCNN, build_classifier
@@ -34,7 +34,7 @@ def context_of(folder: Path, **data) -> Context:
 def network_for(size: tuple[int, int] = (8, 8), seed: int = 0) -> Network:
     """A network whose batch norms have seen images."""
     torch.manual_seed(seed)
-    facts = ModelFacts(10, 1, size)
+    facts = ModelFacts(10, ImageInput(1, size))
     module = build_classifier(MODEL, facts, [0.3], [0.4]).train()
     module(torch.rand(64, 1, *size))
     return Network(module.eval(), MODEL, facts, TEN, {})
@@ -45,7 +45,7 @@ def saved(network: Network, folder: Path, exporter: OnnxExporter | None = None) 
     if exporter is None:
         return save_network(network, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    example = torch.rand(2, 1, *network.facts.size)
+    example = torch.rand(2, 1, *network.facts.input.size)
     (folder / "model.onnx").write_bytes(
         to_graph(network.module, example, exporter).SerializeToString()
     )

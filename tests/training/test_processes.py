@@ -14,6 +14,7 @@ import torch.distributed as dist
 from end_to_end import TINY
 from torch import nn
 
+from augcompress.batch import ImageInput
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.learning.fitting import batches_for
 from augcompress.learning.setup import TrainingSetup
@@ -326,7 +327,7 @@ def test_norms_are_synchronised_on_several_gpus_only(processes, device, changes)
 
 
 def test_a_network_is_known_by_its_names_and_values():
-    network = SmallCNN().build(ModelFacts(10, 1, (8, 8)))
+    network = SmallCNN().build(ModelFacts(10, ImageInput(1, (8, 8))))
     digest = digest_network(network)
     assert digest_network(copy.deepcopy(network)) == digest
     with torch.no_grad():
