@@ -1,4 +1,4 @@
-"""The linear probe: how well classes are told by a line through features that stay as they are."""
+"""The linear probe: a linear classifier on frozen features."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def logistic(
         warnings.simplefilter("ignore", ConvergenceWarning)
         found.fit((features - mean) / spread, labels)
     rows, offsets = found.coef_, found.intercept_
-    if len(rows) == 1:  # one row tells two classes apart
+    if len(rows) == 1:  # binary: one row of coefficients
         rows, offsets = np.concatenate((-rows, rows)) / 2, np.concatenate((-offsets, offsets)) / 2
     weight, bias = np.zeros((classes, features.shape[1])), np.full(classes, offsets.min())
     weight[found.classes_] = rows / spread

@@ -83,7 +83,7 @@ class PretrainLearner(Learner):
 
     @torch.inference_mode()
     def validation_loss(self) -> float:
-        """Mean over equal batches; an incomplete last one, with fewer to be told from, is left
+        """Mean over equal batches; an incomplete last one, with fewer negatives, is left
         out."""
         losses: list[float] = []
         for batch in self.context.evaluation_batches("validation", SCORED_IMAGES):
@@ -147,7 +147,7 @@ def pretrain(
 
 
 def check_validation(context: Context) -> None:
-    """Raises AugcompressError when validation has no two images to be told apart."""
+    """Raises AugcompressError when validation has fewer than two images."""
     if len(context.split("validation")) < 2:
         raise AugcompressError(
             "data.validation: one image has no other to be told from, so no epoch can be chosen;"

@@ -47,7 +47,7 @@ class StudentLearner(Learner):
         self.reaches_all = not all(taps.student for taps in wanted)  # layers may end below the head
         where, facts_of_data = f"{setup.where}.augment", context.augmentation_facts
         self.augment = build_pipeline(list(setup.augmentations), facts_of_data, where)
-        self.loss = loss_of(student, self.shown)
+        self.loss = loss_of(student, self.resized_ready)
         self.emphasis = emphasis_of(context, setup.sampling)
         self.example = context.example().to(context.device)
         facts = self.objective_facts(context)
@@ -89,8 +89,8 @@ class StudentLearner(Learner):
         """Weighted losses by objective, and the penalties of what is being compressed."""
         clean = batch.scaled()
         with torch.no_grad(), torch.autocast(clean.index.device.type, enabled=False):
-            seen = self.shown(self.augmented(clean))
-            teacher_batch = seen if self.setup.teacher_view == "same" else self.shown(clean)
+            seen = self.resized_ready(self.augmented(clean))
+            teacher_batch = seen if self.setup.teacher_view == "same" else self.resized_ready(clean)
         logits, features = self.student_outputs(seen, self.student_layers)
         outputs = [teacher(teacher_batch, self.teacher_layers) for teacher in self.teachers]
         view = View(
@@ -123,8 +123,8 @@ class StudentLearner(Learner):
             clean, seed=self.seed, progress=self.progress, loss=self.loss, emphasis=emphasis
         )
 
-    def shown(self, batch: Batch) -> Batch:
-        """The batch as networks see it now: images smaller while `resolution` says so."""
+    def resized_ready(self, batch: Batch) -> Batch:
+        """The batch ready for networks, at the image size of this epoch."""
         share = share_at(self.setup.sampling.resolution, self.progress.epochs_done)
         return self.ready(batch if share == 1 else batch.with_images(shrunk(batch.images(), share)))
 

@@ -61,7 +61,7 @@ def _pooled(features: Tensor, height: int, width: int) -> Tensor:
 
 
 def hint_loss(regressed: Tensor, hint: Tensor) -> Tensor:
-    """Mean squared difference of two maps `(N,C,H,W)` over all their elements."""
+    """Mean squared difference of two maps `(N,C,H,W)` over all their elements: a scalar."""
     return (regressed - hint).square().mean()
 
 

@@ -39,7 +39,11 @@ class Labels(ObjectiveSettings):
 def soft_cross_entropy(
     logits: Tensor, targets: Tensor, *, smoothing: float = 0.0, weights: Tensor | None = None
 ) -> Tensor:
-    """`-sum_c w_c t_c log softmax(logits)_c`, mean over the batch; `t` smoothed."""
+    """`-sum_c w_c t_c log softmax(logits)_c`, mean over the batch: a scalar, in nats.
+
+    `logits` and `targets` `(N,classes)`, rows of `targets` sum to 1 and are smoothed first;
+    `weights` `(classes,)`.
+    """
     targets = targets.to(logits.dtype)
     weights = None if weights is None else weights.to(logits.dtype)
     return F.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing)

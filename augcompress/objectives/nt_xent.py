@@ -1,4 +1,4 @@
-"""The loss of learning without labels: two views of an image are told from all other images."""
+"""The contrastive loss of pretraining: two views of an image against all other images."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class SoftTargets(ObjectiveSettings):
 
 
 def standardized(logits: Tensor, epsilon: float = 1e-7) -> Tensor:
-    """Each row with mean 0 and (unbiased) standard deviation 1."""
+    """`(N,classes)`: each row with mean 0 and (unbiased) standard deviation 1."""
     mean = logits.mean(1, keepdim=True)
     return (logits - mean) / (logits.std(1, keepdim=True) + epsilon)
 
@@ -45,7 +45,8 @@ def standardized(logits: Tensor, epsilon: float = 1e-7) -> Tensor:
 def soft_probabilities(
     logits: list[Tensor], temperature: float, shares: tuple[float, ...] | None = None
 ) -> Tensor:
-    """The mean of the teachers' softened probabilities, weighted by `shares`."""
+    """The mean `(N,classes)` of `softmax(logits / temperature)` over the teachers, each `(N,classes)`,
+    weighted by `shares`."""
     parts = torch.stack([F.softmax(each / temperature, dim=1) for each in logits])
     if shares is None:
         return parts.mean(0)
@@ -54,7 +55,10 @@ def soft_probabilities(
 
 
 def soft_target_loss(student: Tensor, probabilities: Tensor, temperature: float) -> Tensor:
-    """`T² · KL(probabilities ‖ softmax(student / T))`, mean over the batch."""
+    """`T² · KL(probabilities ‖ softmax(student / T))`, mean over the batch: a scalar, in nats.
+
+    `student` are logits and `probabilities` the softened targets, both `(N,classes)`.
+    """
     log_student = F.log_softmax(student / temperature, dim=1)
     divergence = F.kl_div(log_student, probabilities, reduction="batchmean")
     return temperature**2 * divergence

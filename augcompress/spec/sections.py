@@ -119,7 +119,7 @@ class ViewTraining(Training):
 
     @model_validator(mode="after")
     def there_is_no_head(self) -> ViewTraining:
-        """What tells the head from the layers below it has no meaning here."""
+        """Settings that treat the head apart from the backbone have no meaning here."""
         asked = {
             "freeze": self.freeze is not None,
             "backbone_lr_scale": self.backbone_lr_scale != 1,
@@ -152,8 +152,8 @@ class PretrainSection(Section):
     """Augmentations of the views; `augment.pipeline` is not used.  None takes SimCLR's:
     resized_crop (at least a fifth of images below 96 pixels, 8 % of larger ones), horizontal_flip,
     color_jitter for 80 % of the views and, on three channels, grayscale for 20 %; from 96 pixels
-    on, gaussian_blur for half of them.  Leave the flip out where it makes another thing of what an
-    image shows."""
+    on, gaussian_blur for half of them.  Leave the flip out where a
+    mirrored image belongs to another class (digits, letters)."""
     unlabelled: FilePath | None = None
     """Folder with more images, at any depth, that are learned from beside the training images.
     None: the training images alone, those included that `data.subset` and `data.keep` leave out."""

@@ -56,7 +56,7 @@ def measured(
     names = {row.name for row in scores}
     scores += [row for row in output.measurements if row.name not in names]
     scores += [under(row, before) for row in control] + [under(gained, probe)]
-    return replace(output, measurements=scores, notes=[*notes, told(scores[0], gained, probe)])
+    return replace(output, measurements=scores, notes=[*notes, gain_text(scores[0], gained, probe)])
 
 
 def under(row: Measurement, probe: LinearProbe) -> Measurement:
@@ -64,7 +64,7 @@ def under(row: Measurement, probe: LinearProbe) -> Measurement:
     return row.model_copy(update={"conditions": {**row.conditions, **probe.conditions}})
 
 
-def told(top1: Measurement, gained: Measurement, probe: LinearProbe) -> str:
+def gain_text(top1: Measurement, gained: Measurement, probe: LinearProbe) -> str:
     """What pretraining gave, in a sentence."""
     return (
         f"linear probe on {probe.labels} labels: validation top-1 {value_text(top1)},"
