@@ -45,8 +45,8 @@ def standardized(logits: Tensor, epsilon: float = 1e-7) -> Tensor:
 def soft_probabilities(
     logits: list[Tensor], temperature: float, shares: tuple[float, ...] | None = None
 ) -> Tensor:
-    """The mean `(N,classes)` of `softmax(logits / temperature)` over the teachers, each `(N,classes)`,
-    weighted by `shares`."""
+    """The mean over the teachers of `softmax(logits / temperature)`, weighted by `shares`; each
+    teacher's logits and the result are `(N,classes)`."""
     parts = torch.stack([F.softmax(each / temperature, dim=1) for each in logits])
     if shares is None:
         return parts.mean(0)
