@@ -16,8 +16,7 @@ from augcompress import run
 from augcompress.batch import Batch, ImageInput
 from augcompress.compressions.folding import fold_norms, refold_norms
 from augcompress.errors import AugcompressError, LimitError
-from augcompress.exporters import OnnxExporter, open_session, to_graph
-from augcompress.exporters import run as run_graph
+from augcompress.exporters import OnnxExporter, load_onnx, to_graph
 from augcompress.models import CifarResNet, ModelFacts, SmallCNN
 from augcompress.modules.points import Point
 from augcompress.spec import validate
@@ -48,7 +47,7 @@ def test_named_points_are_tensors_of_the_file() -> None:
     assert made["body.middle"] == "Relu"
     assert made["last"] == "Gemm"
     assert [one.domain for one in graph.opset_import] == [""]
-    got = run_graph(open_session(graph.SerializeToString()), images)
+    got = load_onnx(graph.SerializeToString())(images)
     np.testing.assert_allclose(got, network(images).detach().numpy(), atol=1e-5)
 
 

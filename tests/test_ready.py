@@ -22,8 +22,8 @@ from augcompress.networks.teachers import NetworkTeacher
 from augcompress.objectives import Labels, SoftTargets
 from augcompress.running.context import Context
 from augcompress.scoring.sample_loss import loss_of
-from augcompress.shipping.layers import layers
-from augcompress.shipping.verification import calibration, images
+from augcompress.shipping import layer_costs
+from augcompress.shipping.verification import calibration, split_sample
 from augcompress.spec import validate
 from augcompress.storage.run_directory import RunDir
 from augcompress.training import Engine, Score
@@ -92,5 +92,5 @@ def test_networks_and_files_predict_from_ready_batches(context, network):
 def test_examples_calibration_and_parity_are_ready(context, network):
     assert not context.example().any()
     assert not next(calibration(context)).any()
-    assert not images(context, "validation", 8).any()
-    assert layers(context, network, {})[0].macs > 0
+    assert not split_sample(context, "validation", 8).images.any()
+    assert layer_costs(context, network, {})[0].macs > 0

@@ -1,35 +1,56 @@
 """Exporters: files for runtimes, each reopened and compared with its network."""
 
+from typing import Annotated
+
+from pydantic import Field
+
+from augcompress.component import Plugin
+from augcompress.exporters.base import Exporter, LoadedModel, softmax
 from augcompress.exporters.foreign import adopt, is_foreign
-from augcompress.exporters.graph_edits import is_quantized, with_options
-from augcompress.exporters.onnx_exporter import OnnxExporter, dress, metadata_of, to_graph
-from augcompress.exporters.parity import Reference, as_reference, check_float, check_quantized
+from augcompress.exporters.graph_edits import is_quantized
+from augcompress.exporters.onnx_exporter import OnnxExporter, metadata_of, to_graph, with_options
+from augcompress.exporters.parity import (
+    Reference,
+    check_float,
+    check_quantized,
+    graph_reference,
+    network_reference,
+)
 from augcompress.exporters.predict_script import predict_script
 from augcompress.exporters.reading import content_digest, read_graph
-from augcompress.exporters.sessions import fixed_batch, open_session, run, save, save_ort
+from augcompress.exporters.sessions import load_onnx, open_session, save, save_ort
 
-Exporter = OnnxExporter  # a union discriminated by `kind` as soon as there are two
+Target = Annotated[OnnxExporter | Plugin, Field(discriminator="kind")]
+
+
+def resolve_target(target: Exporter | Plugin) -> Exporter:
+    """The exporter itself; a plug-in's class is loaded and must be an `Exporter`."""
+    return target.component(Exporter) if isinstance(target, Plugin) else target
+
 
 __all__ = [
     "Exporter",
+    "LoadedModel",
     "OnnxExporter",
     "Reference",
+    "Target",
     "adopt",
-    "as_reference",
     "check_float",
     "check_quantized",
     "content_digest",
-    "dress",
-    "fixed_batch",
+    "graph_reference",
     "is_foreign",
     "is_quantized",
+    "load_onnx",
     "metadata_of",
+    "network_reference",
     "open_session",
     "predict_script",
     "read_graph",
-    "run",
+    "resolve_target",
     "save",
     "save_ort",
+    "softmax",
     "to_graph",
     "with_options",
 ]

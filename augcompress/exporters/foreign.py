@@ -10,6 +10,7 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from augcompress.errors import AugcompressError
+from augcompress.exporters.base import filled
 from augcompress.exporters.foreign_input import Reading, read_input
 from augcompress.exporters.foreign_output import Scores
 from augcompress.exporters.graph_edits import (
@@ -24,14 +25,8 @@ from augcompress.exporters.graph_edits import (
     put_behind,
     simplified,
 )
-from augcompress.exporters.onnx_exporter import strip
-from augcompress.exporters.sessions import (
-    RUNTIME_ERRORS,
-    filled,
-    first_line,
-    open_session,
-    run,
-)
+from augcompress.exporters.graph_names import strip
+from augcompress.exporters.sessions import RUNTIME_ERRORS, first_line, load_onnx, open_session
 
 PRODUCER = "augcompress"
 LEAST_OPSET = 13
@@ -160,11 +155,11 @@ def _require_same(
 ) -> None:
     """All images, and batches of one and of three, give the rows that the original gives."""
     want = _rows(original, reading, images, output)
-    session = open_session(adopted.SerializeToString())
+    model = load_onnx(adopted.SerializeToString())
     allowed = CLOSE * max(1.0, float(np.abs(want).max()))
     for count in (1, 3, len(images)):
         try:
-            got = run(session, images[:count])
+            got = model(images[:count])
         except RUNTIME_ERRORS as error:
             raise _fixed_batch_error(where, first_line(error)) from error
         if got.shape != want[:count].shape or not np.abs(got - want[:count]).max() <= allowed:

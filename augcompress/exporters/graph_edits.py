@@ -11,9 +11,10 @@ import onnx
 import onnxruntime
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
-from augcompress.exporters.onnx_exporter import INPUT, OnnxExporter
 from augcompress.exporters.sessions import session_options
 
+INPUT = "input"
+"""What the graph's input is called."""
 BATCH_NAME = "batch"
 """What the free first dimension is called."""
 _INTEGER_MARKS = ("Quantize", "Integer", "QLinear")  # in the names of integer operators
@@ -183,34 +184,3 @@ def name_nodes(graph: GraphProto) -> None:
         if not node.name or node.name in used:
             node.name = f"{node.op_type}_{position}"
         used.add(node.name)
-
-
-def with_options(graph: ModelProto, settings: OnnxExporter) -> ModelProto:
-    """A copy of a graph in our convention with the exporter's input, output and batch.
-
-    Probabilities stay probabilities, and uint8 input stays uint8: neither can be undone.
-    """
-    changed = copied(graph)
-    inner = changed.graph
-    takes, gives = shape_of(inner.input[0]), shape_of(inner.output[0])
-    if settings.batch is not None:
-        takes[0] = gives[0] = settings.batch
-    kind = inner.input[0].type.tensor_type.elem_type
-    steps: list[Step] = []
-    if settings.input == "uint8" and kind == TensorProto.FLOAT:
-        most, kind = constant(inner, "largest_byte", np.float32(255)), TensorProto.UINT8
-        steps = [
-            lambda a, b: onnx.helper.make_node("Cast", [a], [b], "as_float", to=TensorProto.FLOAT),
-            lambda a, b: onnx.helper.make_node("Div", [a, most], [b], "from_bytes"),
-        ]
-    put_before(inner, steps, kind, takes)
-    name = inner.output[0].name
-    if settings.output == "probabilities" and name != "probabilities":
-        put_behind(inner, [_softmax], "probabilities", gives)
-    else:
-        put_behind(inner, [], name, gives)
-    return changed
-
-
-def _softmax(source: str, made: str) -> NodeProto:
-    return onnx.helper.make_node("Softmax", [source], [made], "softmax", axis=1)

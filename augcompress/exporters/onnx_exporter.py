@@ -1,4 +1,4 @@
-"""ONNX: a network as a graph, stripped, named after its layers, dressed in metadata."""
+"""ONNX: a network as a graph, stripped, named after its layers, with metadata."""
 
 from __future__ import annotations
 
@@ -8,44 +8,100 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import ClassVar, Literal
 
+import numpy as np
 import onnx
 import torch
+from onnx import ModelProto, NodeProto, TensorProto
 from pydantic import Field
 from torch import Tensor, nn
 
-from augcompress.component import Component
-from augcompress.errors import AugcompressError
-from augcompress.modules import DOMAIN, OPERATOR
+from augcompress.errors import AugcompressError, LimitError
+from augcompress.exporters.base import Exporter, ImageNames, Images, LoadedModel
+from augcompress.exporters.graph_edits import (
+    INPUT,
+    Step,
+    constant,
+    copied,
+    is_quantized,
+    opset_of,
+    put_before,
+    put_behind,
+    shape_of,
+)
+from augcompress.exporters.graph_names import name_points, rename, strip
+from augcompress.exporters.parity import check_kernels
+from augcompress.exporters.reading import read_graph
+from augcompress.exporters.sessions import load_onnx, save, save_ort
 
-INPUT = "input"
+ORT_FILE = "model.ort"
 _NOISY = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export", "torch.fx")
 
 
-class OnnxExporter(Component):
+class OnnxExporter(Exporter):
     """An ONNX file for ONNX Runtime.
 
     Input `input`: `(N,C,H,W)`.  Output `logits` or `probabilities`: `(N,classes)`.
     """
 
+    file: ClassVar[str] = "model.onnx"
     kind: Literal["onnx"] = "onnx"
     opset: int = Field(20, ge=18, le=24)
     """Version of the operator set."""
-    input: Literal["float32", "uint8"] = "float32"
-    """float32: images in [0,1]; uint8: 0 to 255."""
-    output: Literal["logits", "probabilities"] = "logits"
-    """What the file returns."""
-    batch: int | None = Field(None, ge=1)
-    """Number of images that a call must have; None: any."""
     ort_format: bool = False
     """Also write `model.ort`, in ONNX Runtime's own format: optimised already, for CPUs like this
     machine's."""
-    tolerance: float = Field(1e-4, gt=0)
-    """Largest difference between file and network that a float file may show, relative to the
-    largest output (or to 1, where outputs are smaller)."""
-    agreement: float = Field(0.97, gt=0, le=1)
-    """Share of images on which a quantised file must choose the network's class."""
+
+    def to_graph(self, source: nn.Module | ModelProto, example: Tensor) -> ModelProto:
+        """The network, or a copy of the graph, with these settings."""
+        if isinstance(source, ModelProto):
+            return with_options(source, self)
+        return to_graph(source, example, self)
+
+    def write(self, source: nn.Module | ModelProto, folder: Path, example: Tensor) -> Path:
+        """Write `model.onnx`.
+
+        Raises AugcompressError when an operator cannot be converted.
+        """
+        save_verified(self.to_graph(source, example), folder / self.file)
+        return folder / self.file
+
+    def open(self, file: Path, threads: int = 1) -> LoadedModel:
+        """A session of ONNX Runtime, of a `.onnx` or `.ort` file."""
+        return load_onnx(file, threads)
+
+    def describe(self, file: Path, metadata: Mapping[str, str]) -> None:
+        """Write the metadata, and then `model.ort` where it is asked for."""
+        graph = read_graph(file)
+        save_verified(dress(graph, {**metadata, "opset": str(opset_of(graph))}), file)
+        if self.ort_format:
+            save_ort(file, file.with_name(ORT_FILE))
+
+    def copies(self, file: Path) -> list[Path]:
+        """`model.ort`, once `describe` has written it."""
+        return [one for one in (file.with_name(ORT_FILE),) if one.exists()]
+
+    def check(self, file: Path, images: Images, names: ImageNames = None) -> None:
+        """A quantised graph does the same with and without the runtime's optimisations: its integer
+        kernels do not saturate.
+
+        Raises LimitError naming the worst images when it does not.
+        """
+        if is_quantized(read_graph(file)):
+            for one in (file, *self.copies(file)):
+                check_kernels(self.open(one), load_onnx(file, optimize=False), images, names)
+
+
+def save_verified(graph: ModelProto, file: Path) -> None:
+    """Write a graph and read it again.
+
+    Raises LimitError when the file holds another one.
+    """
+    save(graph, file)
+    if read_graph(file) != graph:
+        raise LimitError(f"{file.name}: holds another graph than was written; export it again")
 
 
 class _Shipped(nn.Module):
@@ -64,7 +120,7 @@ class _Shipped(nn.Module):
         return outputs.softmax(dim=1) if self.to_probabilities else outputs
 
 
-def to_graph(network: nn.Module, example: Tensor, settings: OnnxExporter) -> onnx.ModelProto:
+def to_graph(network: nn.Module, example: Tensor, settings: OnnxExporter) -> ModelProto:
     """The network in evaluation mode as an ONNX graph, with nodes named after their layers.
 
     `example` is `(2,C,H,W)` in [0,1]: a trace of one image may fix the batch size to one.
@@ -90,7 +146,7 @@ def to_graph(network: nn.Module, example: Tensor, settings: OnnxExporter) -> onn
     return graph
 
 
-def _export(network: nn.Module, images: Tensor, settings: OnnxExporter) -> onnx.ModelProto:
+def _export(network: nn.Module, images: Tensor, settings: OnnxExporter) -> ModelProto:
     shapes = ({0: torch.export.Dim("batch")},) if settings.batch is None else None
     with _quietly():
         try:
@@ -130,93 +186,12 @@ def _quietly() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def strip(graph: onnx.ModelProto) -> None:
-    """Remove, in place, what tools wrote about themselves: paths, source lines, inferred shapes."""
-    del graph.metadata_props[:]
-    graph.doc_string = ""
-    for function in graph.functions:
-        function.doc_string = ""
-        _strip_nodes(function.node)
-    _strip_graph(graph.graph)
-
-
-def _strip_graph(graph: onnx.GraphProto) -> None:
-    del graph.value_info[:]
-    del graph.metadata_props[:]
-    graph.doc_string = ""
-    for described in (*graph.input, *graph.output, *graph.initializer):
-        described.doc_string = ""
-        del described.metadata_props[:]
-    _strip_nodes(graph.node)
-
-
-def _strip_nodes(nodes: Any) -> None:
-    for node in nodes:
-        node.doc_string = ""
-        del node.metadata_props[:]
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node:
-                    _strip_graph(inner)
-
-
-def rename(graph: onnx.ModelProto) -> None:
-    """Name weights as in the network, and nodes after the layer whose weights they hold."""
-    renamed = {one.name: one.name.removeprefix("network.") for one in graph.graph.initializer}
-    layers = {n: n.removesuffix(".weight") for n in renamed.values() if n.endswith(".weight")}
-    for one in graph.graph.initializer:
-        one.name = renamed[one.name]
-    used: set[str] = set()
-    for position, node in enumerate(graph.graph.node):
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-        layer = next((layers[name] for name in node.input if name in layers), None)
-        node.name = layer if layer and layer not in used else f"{node.op_type}_{position}"
-        used.add(node.name)
-
-
-def name_points(graph: onnx.ModelProto) -> None:
-    """Name each marked tensor after its point and take the marks out, in place.
-
-    An Identity stays where the tensor is the graph's input or output, or another point already.
-    Raises AugcompressError when two points have one name.
-    """
-    inner = graph.graph
-    taken = {one.name for one in (*inner.input, *inner.output, *inner.initializer)}
-    for node in [one for one in inner.node if one.domain == DOMAIN and one.op_type == OPERATOR]:
-        source, marked = node.input[0], node.output[0]
-        name = node.attribute[0].s.decode()
-        made = {output for one in inner.node for output in one.output}
-        if name in (taken | made) - {source}:
-            raise AugcompressError(f"export: two tensors are called {name}; rename a point")
-        place = list(inner.node).index(node)
-        inner.node.remove(node)
-        if source in taken:
-            inner.node.insert(place, onnx.helper.make_node("Identity", [source], [name]))
-            place += 1
-        else:
-            _rewire(inner, source, name)
-        if marked in taken:
-            inner.node.insert(place, onnx.helper.make_node("Identity", [name], [marked]))
-        else:
-            _rewire(inner, marked, name)
-        taken.add(name)
-    kept = [one for one in graph.opset_import if one.domain != DOMAIN]
-    del graph.opset_import[:]
-    graph.opset_import.extend(kept)
-
-
-def _rewire(graph: onnx.GraphProto, old: str, new: str) -> None:
-    for node in graph.node:
-        node.input[:] = [new if name == old else name for name in node.input]
-        node.output[:] = [new if name == old else name for name in node.output]
-
-
-def dress(graph: onnx.ModelProto, metadata: Mapping[str, str]) -> onnx.ModelProto:
+def dress(graph: ModelProto, metadata: Mapping[str, str]) -> ModelProto:
     """A copy with metadata (labels as JSON, resizing, recipe hash, accuracy) in place of its own.
 
     The key `producer_version` becomes the model's producer version as well.
     """
-    dressed = onnx.ModelProto()
+    dressed = ModelProto()
     dressed.CopyFrom(graph)
     dressed.producer_name = "augcompress"
     dressed.producer_version = metadata.get("producer_version", "")
@@ -226,6 +201,37 @@ def dress(graph: onnx.ModelProto, metadata: Mapping[str, str]) -> onnx.ModelProt
     return dressed
 
 
-def metadata_of(graph: onnx.ModelProto) -> dict[str, str]:
+def metadata_of(graph: ModelProto) -> dict[str, str]:
     """What `dress` wrote."""
     return {one.key: one.value for one in graph.metadata_props}
+
+
+def with_options(graph: ModelProto, settings: OnnxExporter) -> ModelProto:
+    """A copy of a graph in our convention with the exporter's input, output and batch.
+
+    Probabilities stay probabilities, and uint8 input stays uint8: neither can be undone.
+    """
+    changed = copied(graph)
+    inner = changed.graph
+    takes, gives = shape_of(inner.input[0]), shape_of(inner.output[0])
+    if settings.batch is not None:
+        takes[0] = gives[0] = settings.batch
+    kind = inner.input[0].type.tensor_type.elem_type
+    steps: list[Step] = []
+    if settings.input == "uint8" and kind == TensorProto.FLOAT:
+        most, kind = constant(inner, "largest_byte", np.float32(255)), TensorProto.UINT8
+        steps = [
+            lambda a, b: onnx.helper.make_node("Cast", [a], [b], "as_float", to=TensorProto.FLOAT),
+            lambda a, b: onnx.helper.make_node("Div", [a, most], [b], "from_bytes"),
+        ]
+    put_before(inner, steps, kind, takes)
+    name = inner.output[0].name
+    if settings.output == "probabilities" and name != "probabilities":
+        put_behind(inner, [_softmax], "probabilities", gives)
+    else:
+        put_behind(inner, [], name, gives)
+    return changed
+
+
+def _softmax(source: str, made: str) -> NodeProto:
+    return onnx.helper.make_node("Softmax", [source], [made], "softmax", axis=1)

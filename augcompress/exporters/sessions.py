@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions on the CPU: files opened, images fed, files saved."""
+"""ONNX Runtime on the CPU: sessions opened, files loaded and saved."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from pathlib import Path
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
 
-import numpy as np
 import onnx
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
-from torch import Tensor
 
 from augcompress.errors import AugcompressError
+from augcompress.exporters.base import LoadedModel
 
-BATCH = 256  # images per call when many are run
-Images = np.ndarray | Tensor
 RUNTIME_ERRORS = (
     runtime.Fail,
     runtime.InvalidArgument,
@@ -87,37 +84,19 @@ def first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
-def fixed_batch(session: onnxruntime.InferenceSession) -> int | None:
-    """The number of images that a call must have; None: any."""
-    first = session.get_inputs()[0].shape[0]
-    return first if isinstance(first, int) else None
+def load_onnx(file: str | Path | bytes, threads: int = 1, *, optimize: bool = True) -> LoadedModel:
+    """An ONNX file (`.onnx` or `.ort`), or its bytes, as a function of images.
 
-
-def as_input(session: onnxruntime.InferenceSession, images: Images) -> np.ndarray:
-    """Images in the type that the session takes: float32 in [0,1] or uint8 0-255."""
-    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
-    if session.get_inputs()[0].type == "tensor(uint8)":
-        return array if array.dtype == np.uint8 else np.rint(array * 255).astype(np.uint8)
-    scale = 255 if array.dtype == np.uint8 else 1
-    return array.astype(np.float32) / np.float32(scale)
-
-
-def run(session: onnxruntime.InferenceSession, images: Images, batch: int = BATCH) -> np.ndarray:
-    """The session's outputs `(N,classes)` for images, uint8 or float in [0,1].
-
-    A session with a fixed batch is fed exactly that many a call, the last image repeated.
+    Raises AugcompressError when the runtime cannot load it.
     """
-    name, size = session.get_inputs()[0].name, fixed_batch(session)
-    batch = size or batch
-    outputs = []
-    for start in range(0, len(images), batch):
-        part = as_input(session, images[start : start + batch])
-        found = session.run(None, {name: part if size is None else filled(part, size)})[0]
-        outputs.append(found[: len(part)])
-    return np.concatenate(outputs)
-
-
-def filled(images: np.ndarray, batch: int) -> np.ndarray:
-    """`images` with the last one repeated until there are `batch`."""
-    missing = np.repeat(images[-1:], batch - len(images), axis=0)
-    return np.concatenate([images, missing]) if len(missing) else images
+    session = open_session(file, threads, optimize=optimize)
+    takes, gives = session.get_inputs()[0], session.get_outputs()[0]
+    batch, _, *size = takes.shape
+    return LoadedModel(
+        name="graph" if isinstance(file, bytes) else str(file),
+        call=lambda images: session.run(None, {takes.name: images})[0],
+        input="uint8" if takes.type == "tensor(uint8)" else "float32",
+        output="probabilities" if gives.name == "probabilities" else "logits",
+        batch=batch if isinstance(batch, int) else None,
+        size=(size[0], size[1]) if all(isinstance(one, int) for one in size) else None,
+    )

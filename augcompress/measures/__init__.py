@@ -11,7 +11,7 @@ from augcompress.measures.cost import (
     parameters,
     size_bytes,
 )
-from augcompress.measures.latency import BENCH_SCRIPT, footprint, timing
+from augcompress.measures.latency import BENCH_SCRIPT, Opener, footprint, time_file
 from augcompress.measures.quality import calibrated, quality
 from augcompress.measures.robustness import robustness
 from augcompress.measures.selection import SelectBy, select_by
@@ -49,6 +49,7 @@ class MeasureName(StrEnum):
 __all__ = [
     "BENCH_SCRIPT",
     "MeasureName",
+    "Opener",
     "SelectBy",
     "agreement",
     "calibrated",
@@ -62,6 +63,6 @@ __all__ = [
     "robustness",
     "select_by",
     "size_bytes",
-    "timing",
+    "time_file",
     "top_k",
 ]

@@ -23,6 +23,7 @@ import argparse
 import contextlib
 import gc
 import hashlib
+import importlib
 import json
 import math
 import os
@@ -64,6 +65,9 @@ FRESH_CALLS = 10
 INPUTS = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
 
 Clock = Callable[[], int]
+Opener = dict[str, Any]
+"""`function`: `module:name` of what opens a file that is not ONNX, called with the file, the
+threads and what is `given`; returns an object with the `get_inputs` and `run` of a session."""
 Row = dict[str, Any]
 """A measurement as in `measurements.json` of augcompress."""
 
@@ -101,6 +105,8 @@ class Candidate:
     batch: int
     """Images in a call."""
     sha256: str = ""
+    opener: Opener | None = None
+    """None: ONNX Runtime."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ class Round:
     """Calls of each file before those that count."""
 
 
-def open_session(file: str | Path, threads: int = 1) -> onnxruntime.InferenceSession:
+def new_session(file: str | Path, threads: int = 1, opener: Opener | None = None) -> Any:
     """A session on the CPU.
 
     With several threads they stop spinning after each call, so that one file's threads do not slow
@@ -121,6 +127,10 @@ def open_session(file: str | Path, threads: int = 1) -> onnxruntime.InferenceSes
     """
     if not Path(file).is_file():
         raise BenchError(f"{file}: there is no such file; give the path of an ONNX file")
+    if opener is not None:
+        module, _, name = opener["function"].partition(":")
+        opens = getattr(importlib.import_module(module), name)
+        return opens(str(file), threads, **opener["given"])
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -166,19 +176,24 @@ def _batch_of(fixed: Any, file: str | Path, batch: int | None) -> int:
 
 
 def open_with_images(
-    file: str | Path, threads: int = 1, batch: int | None = None
+    file: str | Path,
+    threads: int = 1,
+    batch: int | None = None,
+    opener: Opener | None = None,
 ) -> tuple[Any, dict[str, np.ndarray]]:
-    """A session and what to feed it; raises BenchError as `open_session` and `feed_of` do."""
-    session = open_session(file, threads)
+    """A session and what to feed it; raises BenchError as `new_session` and `feed_of` do."""
+    session = new_session(file, threads, opener)
     return session, feed_of(session, file, batch)
 
 
-def candidate(file: str | Path, settings: Settings, name: str | None = None) -> Candidate:
-    """A file, looked at; raises BenchError as `open_session` and `feed_of` do."""
-    _, feed = open_with_images(file, settings.threads, settings.batch)
+def candidate(
+    file: str | Path, settings: Settings, name: str | None = None, opener: Opener | None = None
+) -> Candidate:
+    """A file, looked at; raises BenchError as `new_session` and `feed_of` do."""
+    _, feed = open_with_images(file, settings.threads, settings.batch, opener)
     batch = len(next(iter(feed.values())))
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    return Candidate(Path(file).name if name is None else name, str(file), batch, digest)
+    return Candidate(Path(file).name if name is None else name, str(file), batch, digest, opener)
 
 
 def timed(
@@ -303,10 +318,11 @@ def in_new_process(order: dict[str, Any]) -> dict[str, Any]:
 
 def obey(order: dict[str, Any]) -> dict[str, Any]:
     """Do in this process what another one ordered: a round of calls, or loading a file."""
-    files, threads, batch = order["files"], order["threads"], order["batch"]
+    threads, batch = order["threads"], order["batch"]
+    files = list(zip(order["files"], order["openers"], strict=True))
     if "first" not in order:
-        return load(files[0], threads, batch)
-    opens = [partial(open_with_images, file, threads, batch) for file in files]
+        return load(files[0][0], threads, batch, files[0][1])
+    opens = [partial(open_with_images, file, threads, batch, opener) for file, opener in files]
     taken = take_round(opens, order["first"], order["calls"])
     return {"times": taken.times.tolist(), "warm_up": taken.warm_up}
 
@@ -401,9 +417,14 @@ def latency_rows(rounds: Sequence[Round], which: int, file: Candidate, condition
     ]
 
 
+def opened_by(files: Sequence[Candidate]) -> dict[str, Any]:
+    """The files, and how to open them, for a new process."""
+    return {"files": [one.path for one in files], "openers": [one.opener for one in files]}
+
+
 def rounds_of(files: Sequence[Candidate], settings: Settings) -> list[Round]:
     """Rounds of a file, or of a file and its baseline, each in a new process."""
-    order = {"files": [file.path for file in files], "threads": settings.threads}
+    order = {**opened_by(files), "threads": settings.threads}
 
     def take(first: int, calls: int | None) -> Round:
         found = in_new_process({**order, "batch": settings.batch, "first": first, "calls": calls})
@@ -473,7 +494,7 @@ def fresh_rows(file: Candidate, settings: Settings) -> list[Row]:
     call after it is `first_call_ms` in the conditions.  `peak_memory_bytes`: see `load`; left out
     where the system does not tell.  Raises BenchError when a new process cannot run it.
     """
-    order = {"files": [file.path], "threads": settings.threads, "batch": settings.batch}
+    order = {**opened_by([file]), "threads": settings.threads, "batch": settings.batch}
     found = [in_new_process(order) for _ in range(FRESH)]
     told = {**machine(settings.threads, file.batch), "file_sha256": file.sha256, "process": "new"}
     first = float(np.median([one["first_call_ms"] for one in found]))
@@ -488,15 +509,22 @@ def fresh_rows(file: Candidate, settings: Settings) -> list[Row]:
     return rows
 
 
-def load(file: str | Path, threads: int = 1, batch: int | None = None) -> dict[str, Any]:
+def load(
+    file: str | Path,
+    threads: int = 1,
+    batch: int | None = None,
+    opener: Opener | None = None,
+) -> dict[str, Any]:
     """Load and call a file in this process, and tell the time and memory that took.
 
     The memory is the largest resident set while loading and calling, less the resident set before:
     weights, arena, input, and what the runtime itself then needs for the first time.
     """
+    if opener is not None:
+        importlib.import_module(opener["function"].partition(":")[0])  # is no part of loading
     before, counts = _memory_before()
     start = time.perf_counter_ns()
-    session = open_session(file, threads)
+    session = new_session(file, threads, opener)
     loaded = time.perf_counter_ns()
     feed = feed_of(session, file, batch)
     first = timed(session, feed, FRESH_CALLS)[0]

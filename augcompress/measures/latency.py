@@ -12,15 +12,15 @@ from pathlib import Path
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement
 from augcompress.measures import bench
-from augcompress.measures.bench import cpu_name
+from augcompress.measures.bench import Opener, cpu_name
 
-__all__ = ["BENCH_SCRIPT", "cpu_name", "footprint", "timing"]
+__all__ = ["BENCH_SCRIPT", "Opener", "cpu_name", "footprint", "time_file"]
 
 BENCH_SCRIPT = Path(bench.__file__)
 """The script, to be copied beside a shipped file."""
 
 
-def timing(
+def time_file(
     file: str | Path,
     *,
     baseline: str | Path | None = None,
@@ -30,6 +30,7 @@ def timing(
     baseline_name: str | None = None,
     rounds: int = bench.ROUNDS,
     repeats: int | None = None,
+    opener: bench.Opener | None = None,
 ) -> list[Measurement]:
     """`latency_ms`, `latency_p95_ms` and `throughput` of a file.  Against a baseline first
     `speedup`, how many times faster the file is, and last the three of the baseline.
@@ -37,14 +38,15 @@ def timing(
     `batch` None: 1, or what the file fixes.  `rounds`: at least so many new processes, up to three
     times as many while times are noisy; the intervals stand on them.  `repeats`: calls of each file
     in a round; None: as many as fit into 50 ms.  `subject` is what the file is called,
-    `baseline_name` what `speedup` is said to be against; None: the files' names.
+    `baseline_name` what `speedup` is said to be against; None: the files' names.  `opener`: how a
+    new process opens the file; None: as an ONNX file.
 
     Raises AugcompressError when a file is missing, is no ONNX or takes anything but one batch of
     images of a fixed size.
     """
     with _one_error():
         settings = bench.Settings(threads, batch, rounds, repeats)
-        files = [bench.candidate(file, settings, subject)]
+        files = [bench.candidate(file, settings, subject, opener)]
         if baseline is not None:
             files.append(bench.candidate(baseline, settings))
         found = _measurements(bench.timing_rows(files, settings))
@@ -59,15 +61,16 @@ def footprint(
     *,
     threads: int = 1,
     batch: int | None = None,
+    opener: bench.Opener | None = None,
 ) -> list[Measurement]:
     """`load_ms`, `peak_memory_bytes` (left out where the system does not tell) and
     `compressed_bytes` of a file.
 
-    Raises AugcompressError as `timing` does.
+    Raises AugcompressError as `time_file` does.
     """
     with _one_error():
         settings = bench.Settings(threads, batch)
-        fresh = bench.fresh_rows(bench.candidate(file, settings, subject), settings)
+        fresh = bench.fresh_rows(bench.candidate(file, settings, subject, opener), settings)
         packed = [one for one in bench.size_rows(file, subject) if one["name"] != "size_bytes"]
     return _measurements([*fresh, *packed])
 

@@ -11,7 +11,7 @@ from augcompress.networks.checkpoint import (
     load_network,
     save_network,
 )
-from augcompress.networks.graphs import open_graph, same_but_for_metadata, stored_types
+from augcompress.networks.graphs import open_graph, stored_types
 from augcompress.networks.heads import headless, set_head
 from augcompress.networks.opening import new_network, open_network
 from augcompress.networks.teachers import (
@@ -44,7 +44,6 @@ __all__ = [
     "open_network",
     "open_teacher",
     "resized",
-    "same_but_for_metadata",
     "save_network",
     "set_head",
     "stored_types",

@@ -76,18 +76,6 @@ def check_graph_fits(
         )
 
 
-def same_but_for_metadata(left: onnx.ModelProto, right: onnx.ModelProto) -> bool:
-    """Are two graphs the same but for their metadata?"""
-    bare = []
-    for graph in (left, right):
-        copy = onnx.ModelProto()
-        copy.CopyFrom(graph)
-        del copy.metadata_props[:]
-        copy.producer_version = ""
-        bare.append(copy.SerializeToString(deterministic=True))
-    return bare[0] == bare[1]
-
-
 def stored_types(graph: onnx.ModelProto) -> dict[str, str]:
     """The number type in which the file stores each layer's weights, by layer."""
     name = onnx.TensorProto.DataType.Name

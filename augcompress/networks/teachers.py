@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augcompress.batch import Batch
-from augcompress.exporters import open_session, run
+from augcompress.exporters import load_onnx
 from augcompress.networks.graphs import open_graph
 from augcompress.networks.opening import open_network
 from augcompress.objectives import forward_with_features
@@ -68,15 +68,13 @@ class GraphTeacher(Teacher):
     """An ONNX graph, run by ONNX Runtime on the CPU in its own precision; it gives logits only."""
 
     def __init__(self, graph: bytes) -> None:
-        self.session = open_session(graph, torch.get_num_threads())
-        height, width = self.session.get_inputs()[0].shape[2:]
-        fixed = isinstance(height, int) and isinstance(width, int)
-        self.size = (height, width) if fixed else None
+        self.model = load_onnx(graph, torch.get_num_threads())
+        self.size = self.model.size
 
     def __call__(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         images = resized(batch.images(), self.size).contiguous()
-        outputs = torch.from_numpy(run(self.session, images)).to(images.device)
-        if self.session.get_outputs()[0].name == "probabilities":
+        outputs = torch.from_numpy(self.model(images)).to(images.device)
+        if self.model.output == "probabilities":
             outputs = outputs.clamp(min=SMALLEST).log()  # logits, but for a constant in each row
         return outputs, {}
 

@@ -8,6 +8,7 @@ from augcompress.scoring.predict_functions import (
     averaged,
     open_predict_function,
     predict,
+    predict_with_file,
     predict_with_network,
     predict_with_onnx,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "open_predict_function",
     "predict",
     "predict_files",
+    "predict_with_file",
     "predict_with_network",
     "predict_with_onnx",
     "scorer",

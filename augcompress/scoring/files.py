@@ -10,8 +10,7 @@ import numpy as np
 
 from augcompress.datasets import load_image
 from augcompress.errors import AugcompressError
-from augcompress.exporters import metadata_of, open_session, read_graph
-from augcompress.scoring.predict_functions import session_answer
+from augcompress.exporters import load_onnx, metadata_of, read_graph
 
 
 def predict_files(model: Path, files: list[Path], top: int) -> list[dict[str, Any]]:
@@ -23,11 +22,11 @@ def predict_files(model: Path, files: list[Path], top: int) -> list[dict[str, An
     if "labels" not in told or "resizing" not in told:
         raise AugcompressError(f"{model}: has no labels in its metadata; give a file from export")
     labels, resizing = json.loads(told["labels"]), json.loads(told["resizing"])
-    session = open_session(model)
+    loaded = load_onnx(model)
     rows = []
     for file in files:
         image = load_image(file, resizing)  # (H,W,C)
-        found = session_answer(session, np.ascontiguousarray(image.transpose(2, 0, 1))[None])[0]
+        found = loaded.probabilities(np.ascontiguousarray(image.transpose(2, 0, 1))[None])[0]
         best = np.argsort(-found, kind="stable")[:top]
         ranked = [{"label": labels[i], "probability": float(found[i])} for i in best]
         rows.append({"image": str(file), "labels": ranked})

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from onnxruntime import InferenceSession
 from torch import nn
 
 from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
 from augcompress.evidence import Predictions
-from augcompress.exporters import open_session, run
+from augcompress.exporters import LoadedModel, load_onnx, softmax
 from augcompress.modules import in_evaluation
 from augcompress.networks import Network, open_graph, open_network
 from augcompress.running import Context
@@ -36,20 +35,15 @@ def predict_with_network(network: nn.Module, context: Context) -> PredictFunctio
     return probabilities
 
 
+def predict_with_file(model: LoadedModel, context: Context) -> PredictFunction:
+    """A file that an exporter opened as a predict function, run as it ships."""
+    data = context.data
+    return lambda batch: model.probabilities(data.ready(batch, "cpu").images())
+
+
 def predict_with_onnx(file: Path | bytes, context: Context) -> PredictFunction:
     """An ONNX file, or its bytes, as a predict function, run as it ships."""
-    session, data = open_session(file), context.data
-    return lambda batch: session_answer(session, data.ready(batch, "cpu").images().numpy())
-
-
-def session_answer(session: InferenceSession, images: np.ndarray) -> np.ndarray:
-    """Probabilities `(N,classes)` for images, uint8 or in [0,1].  The output's name tells whether
-    the file gives them or logits; those of a quantised file need not sum to 1 by themselves."""
-    outputs = run(session, images)
-    if session.get_outputs()[0].name != "probabilities":
-        return softmax(outputs)
-    shares = np.clip(outputs, 0, None)
-    return (shares / np.clip(shares.sum(1, keepdims=True), 1e-12, None)).astype(np.float32)
+    return predict_with_file(load_onnx(file), context)
 
 
 def open_predict_function(
@@ -97,9 +91,3 @@ def predict(function: PredictFunction, context: Context, split: str) -> Predicti
         split=split,
         data=context.fingerprint,
     )
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities `(N,classes)` float32."""
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return (powers / powers.sum(1, keepdims=True)).astype(np.float32)

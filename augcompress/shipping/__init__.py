@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from augcompress.shipping.comparison import compare
-from augcompress.shipping.layers import layers
-from augcompress.shipping.metadata import metadata
-from augcompress.shipping.origins import FLOAT_GRAPH, Baseline, Origin, open_baselines, open_origin
+from augcompress.shipping.comparison import compare, measure_baseline
+from augcompress.shipping.layers import layer_costs
+from augcompress.shipping.origins import (
+    FLOAT,
+    FLOAT_GRAPH,
+    TEACHER,
+    Baseline,
+    Origin,
+    open_baselines,
+    open_origin,
+)
+from augcompress.shipping.targets import SHIPPED, WrittenTarget, file_costs, verify, write_target
 from augcompress.shipping.verification import calibration, check_baseline, check_parity
 
 __all__ = [
+    "FLOAT",
     "FLOAT_GRAPH",
+    "SHIPPED",
+    "TEACHER",
     "Baseline",
     "Origin",
+    "WrittenTarget",
     "calibration",
     "check_baseline",
     "check_parity",
     "compare",
-    "layers",
-    "metadata",
+    "file_costs",
+    "layer_costs",
+    "measure_baseline",
     "open_baselines",
     "open_origin",
+    "verify",
+    "write_target",
 ]

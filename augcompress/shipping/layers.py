@@ -1,4 +1,4 @@
-"""The layers of a shipped network: what each costs, stores, and how much it minds rounding."""
+"""The layers of a shipped network: what each costs and stores, and its sensitivity to rounding."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from augcompress import measures
 from augcompress.evidence import Layer
+from augcompress.modules import in_evaluation
 from augcompress.networks import Network
 from augcompress.running import Context
 
@@ -21,17 +22,18 @@ MACS_ALLOWED = 1e12
 """Multiply-adds to spend on sensitivities; fewer images where a network is larger."""
 
 
-def layers(context: Context, network: Network, stored: Mapping[str, str]) -> list[Layer]:
+def layer_costs(context: Context, network: Network, stored: Mapping[str, str]) -> list[Layer]:
     """One row for each layer with weights; `stored` is the number type of its weights in the file,
     by layer, float32 where not named."""
-    module = network.module.to("cpu").eval()
+    module = network.module.to("cpu")
     weighted = {
         name: layer
         for name, layer in module.named_modules()
         if isinstance(getattr(layer, "weight", None), Tensor) and layer.weight.dim() > 1
     }
     macs = measures.macs_by_layer(module, context.example()[:1])
-    noise = sensitivities(context, module, weighted, sum(macs.values()))
+    with in_evaluation(module):
+        noise = sensitivities(context, module, weighted, sum(macs.values()))
     return [
         Layer(
             name=name,

@@ -6,26 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+from torch import nn
 
 from augcompress.compressions import Notes
 from augcompress.exporters import (
     OnnxExporter,
     Reference,
-    as_reference,
+    graph_reference,
+    network_reference,
     save,
-    to_graph,
-    with_options,
 )
 from augcompress.networks import Network, open_graph, open_network
 from augcompress.running import Context, Input, Inputs
-from augcompress.scoring import (
-    PredictFunction,
-    predict_with_network,
-    predict_with_onnx,
-)
+from augcompress.scoring import PredictFunction, predict_with_network, predict_with_onnx
 
 FLOAT_GRAPH = "float.onnx"
 """What `quantize` leaves beside its graph when it started from a graph: what that one was."""
+TEACHER, FLOAT = "teacher", "float"
+"""Roles of baselines: the recipe's teacher, and what is shipped before it was quantised."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +34,19 @@ class Origin:
     network: Network | None = None
 
     @property
+    def source(self) -> nn.Module | onnx.ModelProto:
+        """What exporters write: the network where there is one."""
+        return self.graph if self.network is None else self.network.module.to("cpu")
+
+    @property
     def reference(self) -> Reference:
         """What the file must do."""
         if self.network is None:
-            return as_reference(self.graph)
-        return self.network.module.to("cpu").eval()
+            return graph_reference(self.graph)
+        return network_reference(self.network.module.to("cpu"))
 
-    def answer(self, context: Context) -> PredictFunction:
-        """What it says to a batch."""
+    def predict_function(self, context: Context) -> PredictFunction:
+        """It as a predict function."""
         if self.network is None:
             return predict_with_onnx(self.graph.SerializeToString(), context)
         return predict_with_network(self.network.module, context)
@@ -64,37 +67,30 @@ class Baseline:
 
 
 def open_origin(
-    context: Context, given: Input, where: str, settings: OnnxExporter, *, marked: bool = False
+    context: Context, given: Input, where: str, exporter: OnnxExporter, *, marked: bool = False
 ) -> Origin:
     """What a stage makes its file from; `marked`: with the named points that graph steps look for.
 
     Raises AugcompressError when it is no graph and no network, or does not fit the data.
     """
+    example = context.example()
     if given.path.suffix == ".onnx":
-        return Origin(with_options(open_graph(context, given.path), settings))
+        return Origin(exporter.to_graph(open_graph(context, given.path), example))
     teacher = context.spec.train_teacher
     model = teacher.model if teacher is not None else None
     network = open_network(context, given.path, model, where)
-    return Origin(graph_of(context, network.marked() if marked else network, settings), network)
+    module = (network.marked() if marked else network).module.to("cpu")
+    return Origin(exporter.to_graph(module, example), network)
 
 
-def graph_of(context: Context, network: Network, settings: OnnxExporter) -> onnx.ModelProto:
-    """The network as an ONNX graph, traced with real images."""
-    network.module.to("cpu").eval()
-    return to_graph(network.module, context.example(), settings)
-
-
-def open_baselines(
-    context: Context, inputs: Inputs, settings: OnnxExporter, folder: Path
-) -> list[Baseline]:
-    """Teacher and float network, written side by side with the same settings."""
+def open_baselines(context: Context, inputs: Inputs, folder: Path) -> dict[str, Baseline]:
+    """Teacher and float network by role, written side by side with the headline's settings."""
     imitates = inputs["source"].path.suffix == ".onnx"  # then the file has the real thing
-    found = []
-    for role in ("teacher", "float"):
+    exporter, found = context.spec.export.headline, {}
+    for role in (TEACHER, FLOAT):
         if role in inputs:
-            where = f"export.{role}"
-            origin = open_origin(context, inputs[role], where, settings, marked=imitates)
+            origin = open_origin(context, inputs[role], f"export.{role}", exporter, marked=imitates)
             file = folder / f"{role}.onnx"
             save(origin.graph, file)
-            found.append(Baseline(role, origin, file))
+            found[role] = Baseline(role, origin, file)
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,36 @@ import numpy as np
 from augcompress.batch import Batch
 from augcompress.evidence import Measurement
 from augcompress.exporters import (
-    OnnxExporter,
+    Exporter,
+    Reference,
     check_float,
     check_quantized,
     is_quantized,
 )
 from augcompress.running import Context
-from augcompress.scoring import (
-    with_role,
-)
-from augcompress.shipping.origins import Baseline, Origin
+from augcompress.scoring import with_role
+from augcompress.shipping.origins import FLOAT, Baseline, Origin
 
 PARITY_IMAGES = 512
 
 
-def images(context: Context, split: str, count: int) -> np.ndarray:
-    """Images of a split, evenly spread, in [0,1] `(N,C,H,W)`."""
-    return np.concatenate([*arrays(context, context.evaluation_batches(split, count))])[:count]
+@dataclass(frozen=True)
+class SplitSample:
+    """Images of a split, evenly spread."""
+
+    split: str
+    images: np.ndarray
+    """`(N,C,H,W)` in [0,1]."""
+    index: np.ndarray
+    """`(N,)` positions in the source."""
+
+
+def split_sample(context: Context, split: str, count: int) -> SplitSample:
+    """At most `count` images of a split."""
+    batches = list(context.evaluation_batches(split, count))
+    images = np.concatenate([*arrays(context, batches)])
+    index = np.concatenate([batch.index.numpy() for batch in batches])
+    return SplitSample(split, images, index)
 
 
 def calibration(context: Context) -> Iterator[np.ndarray]:
@@ -36,28 +50,50 @@ def calibration(context: Context) -> Iterator[np.ndarray]:
     return arrays(context, batches.epoch(0))
 
 
-def arrays(context: Context, batches: Iterator[Batch]) -> Iterator[np.ndarray]:
+def arrays(context: Context, batches: Iterable[Batch]) -> Iterator[np.ndarray]:
     """Images of batches as files take them, in [0,1] `(N,C,H,W)`."""
     for batch in batches:
         yield context.data.ready(batch, "cpu").images().contiguous().numpy()
 
 
 def check_parity(
-    context: Context, file: Path, origin: Origin, settings: OnnxExporter, *, quantized: bool
+    context: Context,
+    exporter: Exporter,
+    file: Path,
+    origin: Origin,
+    *,
+    quantized: bool,
+    role: str = "shipped",
 ) -> list[Measurement]:
-    """The file against what it was made from, on real validation images.
+    """The reopened file, and its copies in other formats, against what it was made from, on real
+    validation images; the measurements are the file's.
 
-    Raises LimitError when they differ by more than the settings allow.
+    Raises LimitError when they differ by more than the exporter's settings allow.
     """
-    shown = images(context, "validation", PARITY_IMAGES)
-    names = [str(one) for one in context.evaluated("validation", PARITY_IMAGES).index]
-    told: dict[str, Any] = {"batch": settings.batch, "names": names}
+    sample = split_sample(context, "validation", PARITY_IMAGES)
+    exporter.check(file, sample.images, sample.index)
+    rows, *_ = [
+        parity(exporter, one, origin.reference, sample, quantized=quantized)
+        for one in (file, *exporter.copies(file))
+    ]
+    return [with_role(row, role) for row in rows]
+
+
+def parity(
+    exporter: Exporter, file: Path, reference: Reference, sample: SplitSample, *, quantized: bool
+) -> list[Measurement]:
+    """One file against its reference.
+
+    Raises LimitError when they differ by more than the exporter's settings allow.
+    """
+    model = replace(exporter.open(file), name=file.name)
+    facts: dict[str, Any] = {"batch": exporter.batch, "names": sample.index}
     if quantized:
-        rows = check_quantized(file, origin.reference, shown, settings.agreement, **told)
+        rows = check_quantized(model, reference, sample.images, exporter.agreement, **facts)
     else:
-        rows = check_float(file, origin.reference, shown, tolerance=settings.tolerance, **told)
-    update = {"split": "validation", "subject": file.name, "baseline": "float"}
-    return [with_role(row.model_copy(update=update), "shipped") for row in rows]
+        rows = check_float(model, reference, sample.images, exporter.tolerance, **facts)
+    update = {"split": sample.split, "subject": file.name, "baseline": FLOAT}
+    return [row.model_copy(update=update) for row in rows]
 
 
 def check_baseline(context: Context, baseline: Baseline) -> None:
@@ -65,5 +101,5 @@ def check_baseline(context: Context, baseline: Baseline) -> None:
 
     Raises LimitError when it does not.
     """
-    settings, quantized = context.spec.export.targets[0], is_quantized(baseline.origin.graph)
-    check_parity(context, baseline.file, baseline.origin, settings, quantized=quantized)
+    exporter, quantized = context.spec.export.headline, is_quantized(baseline.origin.graph)
+    check_parity(context, exporter, baseline.file, baseline.origin, quantized=quantized)

@@ -16,7 +16,7 @@ from augcompress.augmentations import AnyAugmentation, Ramp
 from augcompress.compressions import PruneStep, QuantizeStep
 from augcompress.datasets import ClassBalance, Dataset
 from augcompress.errors import UsageError
-from augcompress.exporters import Exporter
+from augcompress.exporters import Target
 from augcompress.models import Model
 from augcompress.objectives import Objective
 from augcompress.spec import Resolution, Sampling, Spec
@@ -36,7 +36,7 @@ ROOMS: dict[str, Any] = {
     "schedules": Schedule,
     "prune_steps": PruneStep,
     "quantize_steps": QuantizeStep,
-    "exporters": Exporter,
+    "exporters": Target,
 }
 
 

@@ -12,7 +12,7 @@ from augcompress.component import FilePath, NotInKey, Plugin, Section
 from augcompress.compressions import PruneStep, QuantizeStep
 from augcompress.datasets import ClassBalance
 from augcompress.evidence import StageName
-from augcompress.exporters import Exporter, OnnxExporter
+from augcompress.exporters import OnnxExporter, Target
 from augcompress.models import Model
 from augcompress.objectives import Labels, Objective, SoftTargets
 from augcompress.training import AdamW, Optimizer, Training
@@ -352,8 +352,9 @@ class CardSection(Section):
 class ExportSection(Section):
     """The files to ship."""
 
-    targets: tuple[Exporter, ...] = Field((OnnxExporter(),), min_length=1, max_length=1)
-    """The runtime to export for: one, as there is one exporter."""
+    targets: tuple[Target, ...] = Field((OnnxExporter(),), min_length=1)
+    """The runtimes to export for.  The first is `onnx`, whose `model.onnx` is what limits, report
+    and `predict` mean by the shipped file; each has its own file, parity and measurements."""
     timing: TimingSection = TimingSection()
     """How the file is timed against its baselines."""
     card: CardSection = CardSection()
@@ -361,6 +362,23 @@ class ExportSection(Section):
     keep_baselines: bool = False
     """Keep the float network's and the teacher's fp32 files, `float.onnx` and `teacher.onnx`,
     to time against them on another device."""
+
+    @model_validator(mode="after")
+    def first_target_is_onnx_and_none_stands_twice(self) -> ExportSection:
+        """Two targets of one kind would write the same file."""
+        kinds = [one.kind for one in self.targets if one.kind != "plugin"]
+        if self.targets[0].kind != "onnx":
+            raise ValueError("targets: the first must be onnx; put it before the others")
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"targets: {', '.join(kinds)} name one file twice; leave one out")
+        return self
+
+    @property
+    def headline(self) -> OnnxExporter:
+        """The first target, whose file is `model.onnx`."""
+        first = self.targets[0]
+        assert isinstance(first, OnnxExporter)
+        return first
 
 
 class TestTimeAugmentation(Section):

@@ -1,41 +1,38 @@
-"""export: the file to ship, verified on real images, measured on test, dressed in metadata."""
+"""export: the files to ship, verified on real images, measured on test, described."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
 
-from augcompress import measures
-from augcompress.errors import LimitError
+from augcompress.errors import AugcompressError
 from augcompress.evidence import LAYERS_FILE, Measurement, Predictions, write_layers
-from augcompress.exporters import OnnxExporter, dress, is_quantized, read_graph, save, save_ort
-from augcompress.networks import GRAPH, same_but_for_metadata, stored_types
+from augcompress.exporters import is_quantized, read_graph
+from augcompress.networks import GRAPH, stored_types
 from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
-from augcompress.scoring import (
-    measure_calibration,
-    measure_quality,
-    predict,
-    predict_with_onnx,
-    with_role,
-)
 from augcompress.shipping import (
+    FLOAT,
     FLOAT_GRAPH,
+    SHIPPED,
+    TEACHER,
     Baseline,
     Origin,
+    WrittenTarget,
     check_baseline,
-    check_parity,
     compare,
-    layers,
-    metadata,
+    file_costs,
+    layer_costs,
+    measure_baseline,
     open_baselines,
     open_origin,
+    verify,
+    write_target,
 )
 from augcompress.shipping import package as deliverable
 from augcompress.storage import digest_file, write_aside
-
-ORT_FILE = "model.ort"
 
 
 def inputs(sources: Sources) -> dict[str, Input]:
@@ -44,150 +41,118 @@ def inputs(sources: Sources) -> dict[str, Input]:
     found = {"source": source}
     beside = source.path.with_name(FLOAT_GRAPH)
     if source.path.suffix != ".onnx":
-        found["float"] = source
+        found[FLOAT] = source
     elif source.stage == "quantize" and beside.is_file():
-        found["float"] = Input(beside, digest_file(beside))
+        found[FLOAT] = Input(beside, digest_file(beside))
     elif (before := sources.network_before("export")) is not None:
-        found["float"] = before
+        found[FLOAT] = before
     elif source.stage == "quantize":
-        found["float"] = sources.source("quantize")
+        found[FLOAT] = sources.source("quantize")
     elif not is_quantized(read_graph(source.path)):
-        found["float"] = source
+        found[FLOAT] = source
     if (teacher := sources.teacher()) is not None:
-        found["teacher"] = teacher
+        found[TEACHER] = teacher
     return found
 
 
 def body(context: Context, inputs: Inputs, folder: Path) -> Output:
-    """Write, verify, measure; the file gets its final name when all of it holds."""
-    settings = context.spec.export.targets[0]
+    """Write, verify, measure; the files get their final names when all of it holds."""
     with tempfile.TemporaryDirectory() as scratch:
-        baselines = open_baselines(context, inputs, settings, Path(scratch))
-        graph = graph_to_ship(context, inputs, settings, baselines)
-        shipped, scores = score(context, graph)
-        draft = Path(scratch) / GRAPH
-        save(dress(graph, metadata(context, graph, scores)), draft)
-        rows = verify(context, inputs, graph, baselines, draft)
-        if settings.ort_format:
-            save_ort(draft, draft.with_name(ORT_FILE))
-            verify_parity(context, inputs, graph, baselines, draft.with_name(ORT_FILE))
-        others: dict[str, Predictions] = {}
-        for baseline in baselines:
-            if context.spec.export.keep_baselines:
-                check_baseline(context, baseline)
-            compared, others[baseline.role] = compare(context, draft, shipped, baseline)
-            rows += compared
-        rows = [*scores, *file_costs(draft), *rows]
-        write_beside(context, folder, baselines, graph, shipped, others)
-        ship(context, folder, Path(scratch), baselines)
-    known = "float" in inputs and origin_of(baselines, "float").network is not None
+        baselines = open_baselines(context, inputs, Path(scratch))
+        origin = origin_to_ship(context, inputs, baselines)
+        targets = write_targets(context, origin, Path(scratch))
+        rows, others = measure(context, targets, baselines)
+        headline = targets[0]
+        write_beside(context, folder, baselines, origin.graph, headline.predictions, others)
+        ship(context, folder, targets, baselines)
+        files = [file.name for target in targets for file in target.files]
+    deliverable.write_scripts(context, folder)
+    deliverable.write_sums(folder, files)
+    known = FLOAT in baselines and baselines[FLOAT].origin.network is not None
     deliverable.write_card(context, folder, rows, foreign=not known)
-    deliverable.write_sums(folder)
     notes = context.data_notes()
-    if "float" not in inputs:
+    if FLOAT not in inputs:
         notes.append("parity: not checked, the float network of this graph is not known")
-    return Output(GRAPH, rows, shipped, notes)
+    return Output(GRAPH, rows, headline.predictions, notes)
 
 
-def graph_to_ship(
-    context: Context, inputs: Inputs, settings: OnnxExporter, baselines: list[Baseline]
-) -> onnx.ModelProto:
-    """The graph as it is, or the network as a graph."""
+def origin_to_ship(context: Context, inputs: Inputs, baselines: Mapping[str, Baseline]) -> Origin:
+    """The float network, which is a baseline already, or the graph that is given."""
     if inputs["source"].path.suffix != ".onnx":
-        return origin_of(baselines, "float").graph
-    return open_origin(context, inputs["source"], "export", settings).graph
+        return baselines[FLOAT].origin
+    return open_origin(context, inputs["source"], "export", context.spec.export.headline)
 
 
-def origin_of(baselines: list[Baseline], role: str) -> Origin:
-    """The origin of a baseline that is there."""
-    return next(baseline.origin for baseline in baselines if baseline.role == role)
+def write_targets(context: Context, origin: Origin, scratch: Path) -> list[WrittenTarget]:
+    """Every target's file, in a folder of its own; the headline is the graph that is there.
 
-
-def score(context: Context, graph: onnx.ModelProto) -> tuple[Predictions, list[Measurement]]:
-    """The graph on all test images, run as it ships."""
-    function = predict_with_onnx(graph.SerializeToString(), context)
-    found = predict(function, context, "test")
-    rows = measure_quality(found, GRAPH, "shipped")
-    return found, rows + measure_calibration(function, context, found, GRAPH, "shipped")
-
-
-def file_costs(file: Path) -> list[Measurement]:
-    """Bytes, as they are and compressed, time to load and memory."""
-    rows = [
-        measures.size_bytes(file, subject=file.name),
-        *measures.footprint(file, subject=file.name),
-    ]
-    return [with_role(row, "shipped") for row in rows]
-
-
-def verify(
-    context: Context,
-    inputs: Inputs,
-    graph: onnx.ModelProto,
-    baselines: list[Baseline],
-    draft: Path,
-) -> list[Measurement]:
-    """The reopened file: the graph that was measured, and it does what its network does.
-
-    Raises LimitError when that does not hold.
+    Raises AugcompressError when two would ship one file.
     """
-    reopened = read_graph(draft)
-    if not same_but_for_metadata(reopened, graph):
-        raise LimitError(f"{draft.name}: holds another graph than was written; export it again")
-    rows = verify_parity(context, inputs, graph, baselines, draft)
-    network = origin_of(baselines, "float").network if "float" in inputs else None
-    if network is None or is_quantized(graph):
-        return rows
-    return rows + [
-        row
-        for applied in network.standing()
-        for row in applied.compression.check_file(reopened, applied.history)
-    ]
+    settings = context.spec.export.targets
+    found = [write_target(context, settings[0], origin.graph, scratch / "0", SHIPPED)]
+    for number, setting in enumerate(settings[1:], 1):
+        found.append(write_target(context, setting, origin.source, scratch / str(number)))
+    names = [file.name for target in found for file in target.files]
+    if len(set(names)) < len(names):
+        raise AugcompressError(
+            f"export.targets: two of them write one file ({', '.join(names)}); leave one out"
+        )
+    return found
 
 
-def verify_parity(
-    context: Context,
-    inputs: Inputs,
-    graph: onnx.ModelProto,
-    baselines: list[Baseline],
-    file: Path,
-) -> list[Measurement]:
-    """A written file against its float network on real images, where that is known.
+def measure(
+    context: Context, targets: Sequence[WrittenTarget], baselines: Mapping[str, Baseline]
+) -> tuple[list[Measurement], dict[str, Predictions]]:
+    """All files verified and measured, those of the headline first, alone and against each
+    baseline; and what the baselines predict.
 
-    Raises LimitError when it does not hold.
+    Raises LimitError when a file does not do what its network does.
     """
-    if "float" not in inputs:
-        return []
-    origin, settings = origin_of(baselines, "float"), context.spec.export.targets[0]
-    return check_parity(context, file, origin, settings, quantized=is_quantized(graph))
+    verified = [verify(context, target, baselines.get(FLOAT)) for target in targets]
+    rows, others = list[Measurement](), dict[str, Predictions]()
+    for target, kept in zip(targets, verified, strict=True):
+        rows += [*target.scores, *file_costs(context, target), *kept]
+        for role, baseline in baselines.items():
+            if target is targets[0]:
+                if context.spec.export.keep_baselines:
+                    check_baseline(context, baseline)
+                found, others[role] = measure_baseline(context, baseline)
+                rows += found
+            rows += compare(context, target, baseline, others[role])
+    return rows, others
 
 
 def write_beside(
     context: Context,
     folder: Path,
-    baselines: list[Baseline],
+    baselines: Mapping[str, Baseline],
     graph: onnx.ModelProto,
     shipped: Predictions,
-    others: dict[str, Predictions],
+    others: Mapping[str, Predictions],
 ) -> None:
-    """What `compare` and `report` read later: answers of the baselines, layers, examples."""
+    """What `compare` and `report` read later: baselines' predictions, layers, examples."""
     for role, found in others.items():
         found.save(folder / f"predictions-{role}.npz")
-    networks = [b.origin.network for b in baselines if b.role == "float"]
-    if networks and networks[0] is not None:
-        rows = layers(context, networks[0], stored_types(graph))
+    network = baselines[FLOAT].origin.network if FLOAT in baselines else None
+    if network is not None:
+        rows = layer_costs(context, network, stored_types(graph))
         write_layers(folder / LAYERS_FILE, rows)
     deliverable.write_examples(context, folder, shipped, others)
-    deliverable.write_scripts(context, folder, graph)
 
 
-def ship(context: Context, folder: Path, drafts: Path, baselines: list[Baseline]) -> None:
-    """Give verified files their final names."""
-    kept = [b.file.name for b in baselines] if context.spec.export.keep_baselines else []
-    for name in (*kept, ORT_FILE, GRAPH):
-        if (drafts / name).exists():
-            with write_aside(folder / name) as aside:
-                aside.write_bytes((drafts / name).read_bytes())
+def ship(
+    context: Context,
+    folder: Path,
+    targets: Sequence[WrittenTarget],
+    baselines: Mapping[str, Baseline],
+) -> None:
+    """Give verified files their final names, `model.onnx` last."""
+    drafts = [file for target in reversed(targets) for file in target.files]
+    if context.spec.export.keep_baselines:
+        drafts = [*(one.file for one in baselines.values()), *drafts]
+    for draft in drafts:
+        with write_aside(folder / draft.name) as aside:
+            aside.write_bytes(draft.read_bytes())
 
 
 STAGE = Stage(

@@ -25,8 +25,8 @@ def inputs(sources: Sources) -> dict[str, Input]:
 def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     """Export, pack step by step, reopen, check promises, parity and accuracy."""
     section = require_section(context.spec, "quantize")
-    settings = context.spec.export.targets[0]
-    origin = open_origin(context, inputs["source"], "quantize", settings, marked=True)
+    exporter = context.spec.export.headline
+    origin = open_origin(context, inputs["source"], "quantize", exporter, marked=True)
     graph, notes = origin.graph, origin.notes
     if is_quantized(graph):
         raise AugcompressError(
@@ -42,7 +42,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
         save(origin.graph, folder / FLOAT_GRAPH)
     reopened = read_graph(folder / GRAPH)
     rows = [row for step in steps for row in step.check(reopened)]
-    rows += check_parity(context, folder / GRAPH, origin, settings, quantized=True)
+    rows += check_parity(context, exporter, folder / GRAPH, origin, quantized=True)
     rows.append(measures.size_bytes(folder / GRAPH, subject=GRAPH))
     found = predict(predict_with_onnx(folder / GRAPH, context), context, "validation")
     scores = accuracy(found, GRAPH)
@@ -62,7 +62,7 @@ def check_drop(
     """Raises LimitError when the graph lost more validation top-1 than allowed."""
     if max_drop is None:
         return
-    before = accuracy(predict(origin.answer(context), context, "validation"), "float")[0]
+    before = accuracy(predict(origin.predict_function(context), context, "validation"), "float")[0]
     if before.value - score.value > max_drop:
         raise LimitError(
             f"quantize.max_drop: validation top-1 fell from {before.value:.4f} to {score.value:.4f}"
@@ -76,5 +76,5 @@ STAGE = Stage(
     inputs,
     body,
     makes="graph",
-    reads=lambda spec: {"targets": spec.export.targets},  # they shape the graph
+    reads=lambda spec: {"targets": spec.export.targets[:1]},  # it shapes the graph
 )

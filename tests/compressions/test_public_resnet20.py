@@ -15,8 +15,8 @@ from augcompress.exporters import (
     OnnxExporter,
     check_float,
     check_quantized,
-    open_session,
-    run,
+    load_onnx,
+    network_reference,
     save,
     to_graph,
 )
@@ -80,13 +80,18 @@ def test_channels_are_removed_inside_blocks_only(network, probe, importance):
 def test_float_and_int8_files_keep_their_promises(network, probe, images, tmp_path):
     graph = to_graph(network, probe.example, OnnxExporter())
     save(graph, tmp_path / "float.onnx")
-    check_float(tmp_path / "float.onnx", network, images)
+    check_float(load_onnx(tmp_path / "float.onnx"), network_reference(network), images)
     step = StaticInt8()
     packed = step.pack(graph, {}, lambda: iter([images[:500].numpy()]))
     save(packed, tmp_path / "int8.onnx")
     assert [one.value for one in step.check(packed)] == [1.0, 1.0]
-    assert check_quantized(tmp_path / "int8.onnx", network, images[500:])[0].value > 0.97
+    assert (
+        check_quantized(
+            load_onnx(tmp_path / "int8.onnx"), network_reference(network), images[500:]
+        )[0].value
+        > 0.97
+    )
     sizes = [(tmp_path / name).stat().st_size for name in ("int8.onnx", "float.onnx")]
     assert sizes[0] < 0.33 * sizes[1]
-    outputs = [run(open_session(tmp_path / n), images[500:]) for n in ("int8.onnx", "float.onnx")]
+    outputs = [load_onnx(tmp_path / n)(images[500:]) for n in ("int8.onnx", "float.onnx")]
     assert agreement(*outputs).low > 0.95

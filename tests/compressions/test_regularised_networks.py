@@ -8,7 +8,14 @@ from digit_networks import train
 
 from augcompress.batch import ImageInput
 from augcompress.compressions import Channels
-from augcompress.exporters import OnnxExporter, check_float, save, to_graph
+from augcompress.exporters import (
+    OnnxExporter,
+    check_float,
+    load_onnx,
+    network_reference,
+    save,
+    to_graph,
+)
 from augcompress.models import CifarResNet, ModelFacts, SmallCNN, backbone_layers, build_classifier
 
 MODELS = {
@@ -46,7 +53,12 @@ def test_the_file_drops_nothing(network, images, tmp_path):
     }
     save(graph, tmp_path / "model.onnx")
     pixels = (images[:32] * 255).round().to(torch.uint8).numpy()
-    rows = check_float(tmp_path / "model.onnx", network.eval(), pixels, tolerance=1e-4)
+    rows = check_float(
+        load_onnx(tmp_path / "model.onnx"),
+        network_reference(network.eval()),
+        pixels,
+        tolerance=1e-4,
+    )
     assert rows
 
 

@@ -16,12 +16,11 @@ from augcompress.compressions import StaticInt8
 from augcompress.errors import AugcompressError
 from augcompress.exporters import (
     adopt,
-    as_reference,
     check_float,
     check_quantized,
+    graph_reference,
     is_foreign,
-    open_session,
-    run,
+    load_onnx,
     save,
 )
 
@@ -101,16 +100,16 @@ def test_a_foreign_classifier_goes_through_everything(how, foreign, digits, tmp_
     save(graph, tmp_path / "float.onnx")
     with torch.no_grad():
         want = foreign(seen(pixels))
-    got = run(open_session(tmp_path / "float.onnx"), pixels)
+    got = load_onnx(tmp_path / "float.onnx")(pixels)
     assert np.abs(want.numpy() - got).max() < 1e-4
     assert (want.argmax(1) == digits[1][1300:]).float().mean() > 0.85
-    reference = as_reference(graph)
-    assert check_float(tmp_path / "float.onnx", reference, pixels)[1].value == 1.0
+    reference = graph_reference(graph)
+    assert check_float(load_onnx(tmp_path / "float.onnx"), reference, pixels)[1].value == 1.0
     packed = StaticInt8(samples=128).pack(graph, {}, lambda: iter([digits[0][:128]]))
     save(packed, tmp_path / "int8.onnx")
     shares = StaticInt8().check(onnx.load(tmp_path / "int8.onnx"))
     assert [row.value for row in shares] == [1.0, 1.0]  # int8 weights, integer kernels
-    assert check_quantized(tmp_path / "int8.onnx", reference, pixels)[0].value > 0.97
+    assert check_quantized(load_onnx(tmp_path / "int8.onnx"), reference, pixels)[0].value > 0.97
 
 
 def test_the_adopted_graph_says_what_ours_say(foreign, digits, tmp_path):
@@ -148,7 +147,7 @@ def test_torchvisions_classifiers_are_adopted_and_quantised(name, tmp_path):
     )
     with torch.no_grad():
         want = network((torch.from_numpy(images) / 255 - mean) / std).numpy()
-    got = run(open_session(adopted.SerializeToString()), images)
+    got = load_onnx(adopted.SerializeToString())(images)
     assert np.abs(got - want).max() < 1e-4 * max(1, np.abs(want).max())
     packed = StaticInt8(samples=8).pack(adopted, {}, lambda: iter([images]))
     assert [row.value for row in StaticInt8().check(packed)] == [1.0, 1.0]
@@ -183,7 +182,7 @@ def linear(takes=("n", 3, 2, 2), kind=TensorProto.FLOAT, last=(), outputs=None, 
 
 
 def answers(graph, images):
-    return run(open_session(graph.SerializeToString()), images)
+    return load_onnx(graph.SerializeToString())(images)
 
 
 @pytest.fixture

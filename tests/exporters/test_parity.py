@@ -9,12 +9,12 @@ from augcompress.compressions import StaticInt8
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.exporters import (
     OnnxExporter,
-    as_reference,
     check_float,
     check_quantized,
-    fixed_batch,
+    graph_reference,
+    load_onnx,
+    network_reference,
     open_session,
-    run,
     save,
     save_ort,
     to_graph,
@@ -55,11 +55,13 @@ def biased(graph, path, amount=1.5):
 def test_a_fixed_batch_is_fed_exactly_that_many(batch, network, images, tmp_path):
     settings = OnnxExporter(batch=batch)
     path = written(to_graph(network, images[:2], settings), tmp_path / "fixed.onnx")
-    session = open_session(path)
-    assert fixed_batch(session) == batch
-    assert session.get_outputs()[0].shape == [batch, 10]
-    assert run(session, images[:10]).shape == (10, 10)
-    difference, same = check_float(path, network, images[:50], batch=batch)
+    model = load_onnx(path)
+    assert model.batch == batch
+    assert open_session(path).get_outputs()[0].shape == [batch, 10]
+    assert model(images[:10]).shape == (10, 10)
+    difference, same = check_float(
+        load_onnx(path), network_reference(network), images[:50], batch=batch
+    )
     assert difference.value < 1e-4
     assert (same.value, same.n) == (1.0, 50)
 
@@ -69,7 +71,7 @@ def test_another_batch_than_promised_is_found(made, wanted, network, images, tmp
     settings = OnnxExporter(batch=made)
     path = written(to_graph(network, images[:2], settings), tmp_path / "model.onnx")
     with pytest.raises(LimitError, match=f"takes {made or 'any'} images a call, not {wanted}"):
-        check_float(path, network, images[:8], batch=wanted)
+        check_float(load_onnx(path), network_reference(network), images[:8], batch=wanted)
 
 
 def test_rows_that_depend_on_their_place_are_found(network, images, tmp_path):
@@ -82,16 +84,16 @@ def test_rows_that_depend_on_their_place_are_found(network, images, tmp_path):
     )
     graph.graph.node.append(onnx.helper.make_node("Add", ["mixed", "places"], [last]))
     path = written(graph, tmp_path / "places.onnx")
-    answer = as_reference(path)
+    answer = graph_reference(path)
     with pytest.raises(LimitError, match="differs from the same image in another place by 1 on"):
-        check_float(path, answer, images[:8], batch=2)
+        check_float(load_onnx(path), answer, images[:8], batch=2)
 
 
 def test_a_graph_of_fixed_batch_is_quantised_and_checked(network, images, tmp_path):
     graph = to_graph(network, images[:2], OnnxExporter(batch=5))
     packed = StaticInt8(samples=64).pack(graph, {}, lambda: iter([images[:64].numpy()]))
     path = written(packed, tmp_path / "int8.onnx")
-    (agreed,) = check_quantized(path, network, images, 0.9, batch=5)
+    (agreed,) = check_quantized(load_onnx(path), network_reference(network), images, 0.9, batch=5)
     assert agreed.value >= 0.9
 
 
@@ -99,12 +101,17 @@ def test_the_runtimes_own_format_passes_the_same_checks(graph, packed, network, 
     save_ort(written(graph, tmp_path / "float.onnx"), tmp_path / "float.ort")
     save_ort(written(packed, tmp_path / "int8.onnx"), tmp_path / "int8.ort")
     assert (tmp_path / "float.ort").read_bytes()[4:8] == b"ORTM"
-    assert check_float(tmp_path / "float.ort", network, images)[1].value == 1.0
-    (agreed,) = check_quantized(tmp_path / "int8.ort", network, images, 0.9)
+    assert (
+        check_float(load_onnx(tmp_path / "float.ort"), network_reference(network), images)[1].value
+        == 1.0
+    )
+    (agreed,) = check_quantized(
+        load_onnx(tmp_path / "int8.ort"), network_reference(network), images, 0.9
+    )
     assert agreed.value >= 0.9
     save_ort(biased(graph, tmp_path / "wrong.onnx"), tmp_path / "wrong.ort")
     with pytest.raises(LimitError, match=r"wrong\.ort: differs from the network by 1\.5"):
-        check_float(tmp_path / "wrong.ort", network, images)
+        check_float(load_onnx(tmp_path / "wrong.ort"), network_reference(network), images)
 
 
 def test_no_file_in_the_runtimes_format_comes_from_no_graph(tmp_path):
@@ -117,27 +124,27 @@ def test_the_worst_images_are_named(graph, network, images, tmp_path):
     path = biased(graph, tmp_path / "broken.onnx")
     names = [f"val/{number}.png" for number in range(len(images))]
     with pytest.raises(LimitError, match=r"by 1\.5 on image val/\d+\.png, 1\.5 on image val/"):
-        check_float(path, network, images, names=names)
+        check_float(load_onnx(path), network_reference(network), images, names=names)
     path = biased(graph, tmp_path / "broken.onnx", 40)
     numbers = np.arange(len(images)) + 9000
     with pytest.raises(LimitError, match=r"\(furthest off: [\d.]+ on image 9\d\d\d, [\d.]+ on ima"):
-        check_quantized(path, network, images, names=numbers)
+        check_quantized(load_onnx(path), network_reference(network), images, names=numbers)
 
 
 def test_a_graph_may_be_the_reference(graph, packed, network, images, tmp_path):
     plain = written(graph, tmp_path / "float.onnx")
-    for reference in (as_reference(plain), as_reference(graph)):
-        assert check_float(plain, reference, images)[0].value == 0.0
+    for reference in (graph_reference(plain), graph_reference(graph)):
+        assert check_float(load_onnx(plain), reference, images)[0].value == 0.0
     file = written(packed, tmp_path / "int8.onnx")
-    by_graph = check_quantized(file, as_reference(plain), images, 0.9)
-    assert by_graph == check_quantized(file, network, images, 0.9)
+    by_graph = check_quantized(load_onnx(file), graph_reference(plain), images, 0.9)
+    assert by_graph == check_quantized(load_onnx(file), network_reference(network), images, 0.9)
 
 
 def test_probabilities_are_compared_with_probabilities(network, images, tmp_path):
     graph = to_graph(network, images[:2], OnnxExporter(**MIXED))
     path = written(graph, tmp_path / "model.onnx")
-    assert check_float(path, as_reference(path), images)[0].value < 1e-6
-    chosen = as_reference(graph)(images).argmax(1)
+    assert check_float(load_onnx(path), graph_reference(path), images)[0].value < 1e-6
+    chosen = graph_reference(graph)(images).argmax(1)
     with torch.no_grad():
         assert torch.equal(chosen, network.eval()(images).argmax(1))
 
@@ -150,7 +157,7 @@ def test_options_of_the_exporter_fit_a_graph(graph, network, images, tmp_path):
     assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     assert given.type.tensor_type.shape.dim[0].dim_value == 6
     path = written(changed, tmp_path / "model.onnx")
-    assert check_float(path, network, images, batch=6)[0].value < 1e-4
+    assert check_float(load_onnx(path), network_reference(network), images, batch=6)[0].value < 1e-4
     again = with_options(changed, OnnxExporter())
     assert again == changed
     assert graph.graph.output[0].name == "logits"
@@ -163,7 +170,9 @@ def test_modes_are_put_back_when_the_reference_fails(network, images, tmp_path, 
 
     failing = Failing().train()
     with pytest.raises(ValueError, match="no answer"):
-        check_float(written(graph, tmp_path / "model.onnx"), failing, images)
+        check_float(
+            load_onnx(written(graph, tmp_path / "model.onnx")), network_reference(failing), images
+        )
     assert failing.training
 
 
@@ -185,7 +194,7 @@ def test_file_with_a_column_too_many_is_caught(graph, network, images, tmp_path)
     changed.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 20
     save(changed, path)
     with pytest.raises(LimitError, match=r"returns \(\d+, 20\), the network \(\d+, 10\)"):
-        check_float(path, network, images)
+        check_float(load_onnx(path), network_reference(network), images)
 
 
 def test_file_whose_rows_depend_on_each_other_is_caught(graph, images, tmp_path):
@@ -198,4 +207,4 @@ def test_file_whose_rows_depend_on_each_other_is_caught(graph, images, tmp_path)
     changed.graph.initializer.append(axes)
     save(changed, path)
     with pytest.raises(LimitError, match="differs from the larger batch"):
-        check_float(path, as_reference(path), images)
+        check_float(load_onnx(path), graph_reference(path), images)

@@ -12,7 +12,7 @@ from onnx import TensorProto, numpy_helper
 
 from augcompress.errors import AugcompressError
 from augcompress.evidence.records import Measurement
-from augcompress.measures import BENCH_SCRIPT, MeasureName, bench, footprint, timing
+from augcompress.measures import BENCH_SCRIPT, MeasureName, bench, footprint, time_file
 from augcompress.measures.bench import (
     Candidate,
     Round,
@@ -278,7 +278,7 @@ def save_model(path, shape=("batch", 1, 8, 8), kind=TensorProto.FLOAT, inputs=1)
 
 def test_timing_of_real_files(tmp_path):
     file, other = save_model(tmp_path / "file.onnx"), save_model(tmp_path / "other.onnx")
-    found = timing(
+    found = time_file(
         file, baseline=other, batch=3, subject="m", baseline_name="teacher", rounds=2, repeats=4
     )
     speedup, *latencies = found
@@ -317,7 +317,9 @@ def test_memory_counts_the_weights(tmp_path):
     )
     onnx.save(model, tmp_path / "large.onnx")
     small, large = (
-        bench.in_new_process({"files": [str(tmp_path / name)], "threads": 1, "batch": 1})
+        bench.in_new_process(
+            {"files": [str(tmp_path / name)], "openers": [None], "threads": 1, "batch": 1}
+        )
         for name in ("small.onnx", "large.onnx")
     )
     assert large["peak_bytes"] - small["peak_bytes"] > 32e6
@@ -355,24 +357,24 @@ def test_files_that_cannot_be_timed(tmp_path, case):
     settings, message = WRONG[case]
     file = save_model(tmp_path / "file.onnx", **settings)
     with pytest.raises(AugcompressError, match=message):
-        timing(file, batch=2)
+        time_file(file, batch=2)
 
 
 def test_files_that_are_none(tmp_path):
     with pytest.raises(AugcompressError, match=r"none\.onnx: there is no such file"):
-        timing(tmp_path / "none.onnx")
+        time_file(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("no graph")
     with pytest.raises(AugcompressError, match=r"text\.onnx: ONNX Runtime cannot load it"):
         footprint(tmp_path / "text.onnx")
     with pytest.raises(AugcompressError, match="rounds: 1 is too few; give at least 2"):
-        timing(tmp_path / "text.onnx", rounds=1)
+        time_file(tmp_path / "text.onnx", rounds=1)
 
 
 def test_files_of_different_batch_cannot_be_compared(tmp_path):
     file = save_model(tmp_path / "file.onnx", (2, 1, 8, 8))
     other = save_model(tmp_path / "other.onnx", (4, 1, 8, 8))
     with pytest.raises(AugcompressError, match="different sizes"):
-        timing(file, baseline=other)
+        time_file(file, baseline=other)
 
 
 def test_images_are_fed_in_the_type_that_the_file_takes(tmp_path):

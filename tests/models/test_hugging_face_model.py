@@ -13,7 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 from augcompress.batch import ImageInput
 from augcompress.component import key_of
 from augcompress.errors import AugcompressError
-from augcompress.exporters import OnnxExporter, check_float, save, to_graph
+from augcompress.exporters import (
+    OnnxExporter,
+    check_float,
+    load_onnx,
+    network_reference,
+    save,
+    to_graph,
+)
 from augcompress.models import HuggingFaceModel, Model, ModelFacts, build_classifier
 
 transformers = pytest.importorskip(
@@ -82,7 +89,10 @@ def test_a_file_does_what_the_network_does(design, tmp_path):
     torch.manual_seed(0)
     network, images = built(config=design), torch.rand(8, 3, 16, 16)
     save(to_graph(network, images[:2], OnnxExporter()), tmp_path / "model.onnx")
-    assert check_float(tmp_path / "model.onnx", network, images)[1].value == 1.0
+    assert (
+        check_float(load_onnx(tmp_path / "model.onnx"), network_reference(network), images)[1].value
+        == 1.0
+    )
 
 
 def test_weights_come_from_the_folder(folder):

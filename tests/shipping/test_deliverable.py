@@ -21,7 +21,7 @@ from PIL import Image
 
 from augcompress.evidence.predictions import Predictions, load_arrays
 from augcompress.evidence.records import read_layers, read_measurements
-from augcompress.stages import export
+from augcompress.exporters import onnx_exporter
 
 RUN = Path("runs/tiny/export")
 STANDALONE = ("onnxruntime", "numpy", "PIL", "flatbuffers", "google", "packaging")
@@ -207,13 +207,13 @@ def change_one_weight(path: Path) -> None:
 @pytest.mark.parametrize("given", [("--force",), ("--from", "prune")], ids=["int8", "float"])
 def test_file_with_one_weight_changed_is_caught_and_never_gets_its_name(mine, monkeypatch, given):
     """Changed between writing and reopening."""
-    whole = export.save
+    whole = onnx_exporter.save
 
     def save_and_change(graph, path):
         whole(graph, path)
         change_one_weight(path)
 
-    monkeypatch.setattr(export, "save", save_and_change)
+    monkeypatch.setattr(onnx_exporter, "save", save_and_change)
     before = set(Path("runs/.store").glob("export-*"))
     answer = invoke("export", "-r", "tiny.yaml", *given, "--run-dir", "runs/other")
     assert answer.code == 3
@@ -224,14 +224,13 @@ def test_file_with_one_weight_changed_is_caught_and_never_gets_its_name(mine, mo
 
 def test_float_file_that_does_something_else_is_caught_by_parity(mine, monkeypatch):
     """The same break, with the comparison of graphs taken away: numbers find it, too."""
-    whole = export.save
+    whole = onnx_exporter.save
 
     def save_and_change(graph, path):
         whole(graph, path)
         change_one_weight(path)
 
-    monkeypatch.setattr(export, "save", save_and_change)
-    monkeypatch.setattr(export, "same_but_for_metadata", lambda *_: True)
+    monkeypatch.setattr(onnx_exporter, "save_verified", save_and_change)
     answer = invoke("export", "-r", "tiny.yaml", "--from", "prune", "--run-dir", "runs/other")
     assert answer.code == 3
     assert re.search(r"model\.onnx: differs from the .* by", answer.error)
