@@ -64,7 +64,7 @@ TIMINGS = {
     "speedup",
     "throughput",
 }
-"""Measurements that depend on the machine's mood."""
+"""Measurements that differ from run to run: times and memory."""
 
 
 def training(epochs: int) -> dict[str, Any]:
