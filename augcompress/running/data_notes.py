@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from augcompress.datasets import (
-    Data,
-    class_counts,
-)
+from augcompress.datasets import Data, class_counts
 from augcompress.evidence.statistics import wilson
 
 NOISE_POINTS = 5.0
@@ -39,8 +36,8 @@ def _too_few(data: Data) -> list[str]:
     if half_points > NOISE_POINTS:
         notes.append(
             f"data: {n} validation images tell an accuracy of 80 % to ±{half_points:.0f} points"
-            " only, so that chance has a say in the best epoch; raise data.validation, or judge"
-            " by data.folds"
+            " only, so that the best epoch is partly chosen by chance; raise data.validation, or"
+            " judge by data.folds"
         )
     counts = class_counts(data.train.labels, len(data.classes))
     few = [f"{data.classes[k]} ({counts[k]})" for k in np.flatnonzero(counts < FEW_IMAGES)]

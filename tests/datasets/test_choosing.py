@@ -11,7 +11,7 @@ from datasets_sources import pixels, section, write_folder, write_npz
 from pydantic import TypeAdapter, ValidationError
 
 from augcompress.component import key_of
-from augcompress.datasets import DataFacts, Dataset, FileSplit
+from augcompress.datasets import Batches, DataFacts, Dataset, FileSplit
 from augcompress.datasets.arrays import Arrays
 from augcompress.datasets.digits import Digits
 from augcompress.datasets.image_folder import ImageFolder
@@ -143,3 +143,21 @@ def test_validation_leaves_every_class_an_image_to_train_on(tmp_path):
     data = Arrays(path=path, validation=0.5).build(FACTS)
     assert (data.train.labels == 2).sum() == 1
     assert (data.validation.labels == 2).sum() == 0
+
+
+def test_normalisation_is_fitted_to_what_is_trained_on():
+    data = Digits(subset=60, keep={"0": 0.1, "1": 0.2}).build(FACTS)
+    values = data.train.fetch(np.arange(60)).double() / 255
+    assert data.mean == pytest.approx([float(values.mean())])
+    assert data.std == pytest.approx([float(values.std(correction=0))])
+    assert data.mean != pytest.approx(Digits().build(FACTS).mean, abs=1e-3)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_index_of_a_batch_is_the_place_in_the_source(part):
+    """Whatever leaves samples out: caches and memory banks of other settings would collide."""
+    source = Digits().read().train.images
+    settings = Digits(classes=("8", "1"), folds=4, fold=1, subset=60, keep={"8": 0.5})
+    split = getattr(settings.build(FACTS), part)
+    for batch in Batches(split, 2, 16, shuffle=True, seed=0).epoch(0):
+        assert torch.equal(batch.images(), source[batch.index])
