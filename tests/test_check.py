@@ -317,11 +317,11 @@ def test_a_timing_of_another_file_is_refused(run, tmp_path):
     [
         (None, "No such file"),
         ("{", "is no JSON"),
-        ("[]", "is no timing of version 1"),
-        ('{"version": 2}', "is no timing of version 1"),
+        ("[]", "is no measurements file of version 1"),
+        ('{"version": 2}', "is no measurements file of version 1"),
         ('{"version": 1}', "holds no measurement"),
-        ('{"version": 1, "measurements": 3}', "a measurement in it is damaged"),
-        ('{"version": 1, "measurements": [{"name": "x"}]}', "a measurement in it is damaged"),
+        ('{"version": 1, "measurements": 3}', "one of its measurements is damaged"),
+        ('{"version": 1, "measurements": [{"name": "x"}]}', "one of its measurements is damaged"),
         (
             '{"version": 1, "measurements": [{"name": "latency_ms", "value": 1}]}',
             "does not say which file was timed",

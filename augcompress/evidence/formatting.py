@@ -105,14 +105,19 @@ def duration_text(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
 
 
-def score_text(one: Measurement) -> str:
-    """`val 97.2 % (95.9–98.1, n=144)`."""
+def score_text(one: Measurement | None) -> str:
+    """`val 97.2 % (95.9–98.1, n=144)`; `–` for None."""
+    if one is None:
+        return "–"
     split = f"{_SHORT_SPLITS.get(one.split, one.split)} " if one.split else ""
     return split + value_text(one)
 
 
-def value_text(one: Measurement) -> str:
-    """A value in its unit with interval and n: fractions as percent, bytes as kB or MB."""
+def value_text(one: Measurement | None) -> str:
+    """A value in its unit with interval and n: fractions as percent, bytes as kB or MB; `–` for
+    None."""
+    if one is None:
+        return "–"
     number, unit = _writer(one.unit)
     return f"{number(one.value)}{unit}{_certainty(one, number, '–')}"
 

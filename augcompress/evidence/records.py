@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -32,6 +32,8 @@ ORDER: tuple[StageName, ...] = (
 
 MEASUREMENTS_FILE = "measurements.json"
 LAYERS_FILE = "layers.json"
+REPEAT = "repeat the stage with --force"
+_Record = TypeVar("_Record", bound=Section)
 
 
 class Measurement(Section):
@@ -156,41 +158,6 @@ def headline(
     return next((by_split[split] for split in splits if split in by_split), None)
 
 
-def write_measurements(path: str | Path, measurements: Iterable[Measurement]) -> None:
-    """Write a `measurements.json`; it holds no time stamp, so equal results are equal bytes."""
-    rows = [one.model_dump(mode="json") for one in measurements]
-    text = json.dumps({"version": FORMAT_VERSION, "measurements": rows}, indent=2, allow_nan=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
-
-
-def read_measurements(path: str | Path) -> list[Measurement]:
-    """Read a `measurements.json`.
-
-    Raises AugcompressError when it is missing, damaged or of another version.
-    """
-    try:
-        payload = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AugcompressError(f"{path}: {error.strerror}; run the stage that writes it") from error
-    except ValueError as error:
-        raise AugcompressError(f"{path}: is no JSON; repeat the stage with --force") from error
-    if not isinstance(payload, dict) or payload.get("version") != FORMAT_VERSION:
-        raise AugcompressError(
-            f"{path}: is no measurements file of version {FORMAT_VERSION}; "
-            "repeat the stage with --force"
-        )
-    return _parse(path, payload.get("measurements"))
-
-
-def _parse(path: str | Path, rows: Any) -> list[Measurement]:
-    try:
-        return [Measurement.model_validate(row) for row in rows or []]
-    except (ValidationError, TypeError) as error:
-        raise AugcompressError(
-            f"{path}: a measurement is damaged; repeat the stage with --force"
-        ) from error
-
-
 class Layer(Section):
     """What one layer of the shipped network costs, and what became of it."""
 
@@ -209,24 +176,48 @@ class Layer(Section):
     to 8 bits; the smallest is the most sensitive layer.  None: not measured."""
 
 
+def write_measurements(path: str | Path, measurements: Iterable[Measurement]) -> None:
+    """Write a `measurements.json`; it holds no time stamp, so equal results are equal bytes."""
+    _write(path, "measurements", measurements, indent=2)
+
+
 def write_layers(path: str | Path, layers: Iterable[Layer]) -> None:
     """Write a `layers.json`."""
-    rows = [one.model_dump(mode="json") for one in layers]
-    text = json.dumps({"version": FORMAT_VERSION, "layers": rows}, indent=1, allow_nan=False)
+    _write(path, "layers", layers, indent=1)
+
+
+def _write(path: str | Path, name: str, records: Iterable[Section], indent: int) -> None:
+    rows = [one.model_dump(mode="json") for one in records]
+    text = json.dumps({"version": FORMAT_VERSION, name: rows}, indent=indent, allow_nan=False)
     Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def read_measurements(path: str | Path, again: str = REPEAT) -> list[Measurement]:
+    """Read a `measurements.json`, or a timing of `bench.py`; `again` says how it is written.
+
+    Raises AugcompressError when it is missing, damaged or of another version.
+    """
+    return _read(path, "measurements", Measurement, again)
 
 
 def read_layers(path: str | Path) -> list[Layer]:
     """Read a `layers.json`.
 
-    Raises AugcompressError when it is missing or damaged.
+    Raises AugcompressError when it is missing, damaged or of another version.
     """
+    return _read(path, "layers", Layer, REPEAT)
+
+
+def _read(path: str | Path, name: str, kind: type[_Record], again: str) -> list[_Record]:
     try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))["layers"]
-        return [Layer.model_validate(row) for row in rows]
+        payload = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise AugcompressError(f"{path}: {error.strerror}; run: augcompress export") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise AugcompressError(
-            f"{path}: is no list of layers; repeat the stage with --force"
-        ) from error
+        raise AugcompressError(f"{path}: {error.strerror}; {again}") from error
+    except ValueError as error:
+        raise AugcompressError(f"{path}: is no JSON; {again}") from error
+    if not isinstance(payload, dict) or payload.get("version") != FORMAT_VERSION:
+        raise AugcompressError(f"{path}: is no {name} file of version {FORMAT_VERSION}; {again}")
+    try:
+        return [kind.model_validate(row) for row in payload.get(name) or []]
+    except (ValidationError, TypeError) as error:
+        raise AugcompressError(f"{path}: one of its {name} is damaged; {again}") from error

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from augcompress.errors import AugcompressError
-from augcompress.evidence import FORMAT_VERSION, Measurement
+from augcompress.evidence import Measurement, read_measurements
 from augcompress.storage import digest_file
 
 ROLE_NAMES = ("teacher", "float")
@@ -26,7 +21,9 @@ def read_timing(path: Path, shipped: Path, reference: Path | None = None) -> lis
 
     Raises AugcompressError when the file cannot be read, or another file than `shipped` was timed.
     """
-    rows = _read(path)
+    rows = read_measurements(path, AGAIN)
+    if not rows:
+        raise AugcompressError(f"{path}: holds no measurement; {AGAIN}")
     digest = digest_file(shipped)
     baselines = {_told(row, "baseline_sha256") for row in rows} - {None}
     last = digest_file(reference) if reference is not None else None
@@ -69,22 +66,3 @@ def _check_file(path: Path, row: Measurement, shipped: Path, digest: str) -> Non
 def _told(row: Measurement, name: str) -> str | None:
     found = row.conditions.get(name)
     return found if isinstance(found, str) else None
-
-
-def _read(path: Path) -> Sequence[Measurement]:
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AugcompressError(f"{path}: {error.strerror}; {AGAIN}") from error
-    except ValueError as error:
-        raise AugcompressError(f"{path}: is no JSON; {AGAIN}") from error
-    if not isinstance(content, dict) or content.get("version") != FORMAT_VERSION:
-        raise AugcompressError(f"{path}: is no timing of version {FORMAT_VERSION}; {AGAIN}")
-    rows = content.get("measurements")
-    try:
-        found = [Measurement.model_validate(row) for row in rows or []]
-    except (ValidationError, TypeError) as error:
-        raise AugcompressError(f"{path}: a measurement in it is damaged; {AGAIN}") from error
-    if not found:
-        raise AugcompressError(f"{path}: holds no measurement; {AGAIN}")
-    return found

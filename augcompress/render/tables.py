@@ -82,7 +82,7 @@ def runs_table(summaries: Sequence[RunSummary]) -> Table:
         (
             summary.name,
             ", ".join(summary.stages) or "–",
-            "–" if summary.top1 is None else score_text(summary.top1),
+            score_text(summary.top1),
             bytes_text(summary.size_bytes),
             datetime.fromtimestamp(summary.modified).strftime("%Y-%m-%d %H:%M"),
         )
@@ -119,8 +119,7 @@ def _status(stage: StageResult) -> str:
 
 
 def _stage_score(stage: StageResult) -> str:
-    score = headline(stage.measurements, ("validation", "test"))
-    return "–" if score is None else score_text(score)
+    return score_text(headline(stage.measurements, ("validation", "test")))
 
 
 def _stage_size(stage: StageResult) -> str:

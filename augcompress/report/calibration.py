@@ -72,7 +72,7 @@ def _measures(run: Run, columns: Sequence[str]) -> list[tuple[str, list[str]]]:
     for role in ROLES:
         found = [run.measured(key, role) for key in columns]
         if any(found):
-            rows.append((role, ["–" if one is None else value_text(one) for one in found]))
+            rows.append((role, [value_text(one) for one in found]))
     return rows
 
 

@@ -126,7 +126,7 @@ def read_classes(run: Run) -> Classes | None:
     ours = run.predictions.get("shipped")
     if ours is None or not len(ours.labels):
         return None
-    role = next((role for role in ("teacher", "float") if role in run.predictions), None)
+    role = run.baseline
     theirs = run.predictions[role] if role else None
     rows = class_rows(ours, theirs)
     lowest = min(min(row.shipped.low, row.baseline.low if row.baseline else 1) for row in rows)

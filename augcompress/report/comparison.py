@@ -34,9 +34,9 @@ class ComparisonView:
     """The opening of a page of several runs."""
 
     names: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[str]]]
+    rows: Sequence[Sequence[str]]
     """A measure, and a text a run."""
-    settings: Sequence[tuple[str, Sequence[str]]]
+    settings: Sequence[Sequence[str]]
     """A dotted path, and the value of each run, where they differ."""
     note: str
     """Whether accuracies can be compared."""
@@ -46,16 +46,6 @@ class ComparisonView:
         """A column's head a run."""
         return [f"{number} {name}" for number, name in enumerate(self.names, 1)]
 
-    @property
-    def lines(self) -> list[list[str]]:
-        """`rows` as a table's."""
-        return [[label, *cells] for label, cells in self.rows]
-
-    @property
-    def setting_lines(self) -> list[list[str]]:
-        """`settings` as a table's."""
-        return [[path, *cells] for path, cells in self.settings]
-
 
 def compare_runs(runs: Sequence[Run]) -> ComparisonView:
     """The tables of several runs."""
@@ -63,7 +53,7 @@ def compare_runs(runs: Sequence[Run]) -> ComparisonView:
     return ComparisonView(names, _rows(runs), settings, _note(runs))
 
 
-def _rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+def _rows(runs: Sequence[Run]) -> list[list[str]]:
     lines: list[tuple[str, list[Measurement | None]]] = [
         (label, [run.measured(name) for run in runs]) for label, name in _MEASURES
     ]
@@ -73,23 +63,21 @@ def _rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
             lines.append((title, [run.measured(name, baseline=role) for run in runs]))
     for label, name, role in _OF_BASELINES:
         lines.append((label, [run.measured(name, role) for run in runs]))
-    told = [(label, [_text(one) for one in found]) for label, found in lines if any(found)]
-    return [("Stages done", [f"{len(run.done)} of {len(run.parts)}" for run in runs]), *told]
+    told = [[label, *map(_text, found)] for label, found in lines if any(found)]
+    return [["Stages done", *(f"{len(run.done)} of {len(run.parts)}" for run in runs)], *told]
 
 
 def _text(one: Measurement | None) -> str:
-    if one is None:
-        return "–"
-    noisy = "; too noisy to say" if one.conditions.get("too_noisy") else ""
+    noisy = "; too noisy to say" if one is not None and one.conditions.get("too_noisy") else ""
     return value_text(one) + noisy
 
 
-def differing_settings(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+def differing_settings(runs: Sequence[Run]) -> list[list[str]]:
     """The settings, by dotted path, in which the runs differ; a run's name is none."""
     flat = [dict(_flat(run.spec)) for run in runs]
     paths = dict.fromkeys(path for one in flat for path in one if path != "name")
     return [
-        (path, [one.get(path, "–") for one in flat])
+        [path, *(one.get(path, "–") for one in flat)]
         for path in paths
         if len({one.get(path, "–") for one in flat}) > 1
     ]

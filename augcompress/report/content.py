@@ -23,6 +23,7 @@ from augcompress.evidence import (
     StageResult,
     Verdict,
     are_same_images,
+    headline,
     load_arrays,
     read_layers,
 )
@@ -68,6 +69,11 @@ class Part:
         return self.result.measurements if self.result else []
 
     @property
+    def score(self) -> Measurement | None:
+        """Top-1 of its own result, on validation where it can be."""
+        return headline(self.measurements, ("validation", "test"))
+
+    @property
     def command(self) -> str:
         """Its name on the command line."""
         return self.name.replace("_", "-")
@@ -104,6 +110,12 @@ class Run:
     def shipped(self) -> list[Measurement]:
         """Of `export`, which compares the shipped file with its baselines; empty: not done."""
         return next((part.measurements for part in self.parts if part.name == "export"), [])
+
+    @property
+    def baseline(self) -> str | None:
+        """Whose predictions the shipped file's are compared with: teacher, else float; None:
+        there are none."""
+        return next((role for role in ("teacher", "float") if role in self.predictions), None)
 
     def part(self, name: str) -> Part:
         """A stage by name; one that is not done where the run has none of that name."""

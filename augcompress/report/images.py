@@ -53,7 +53,7 @@ def gallery(run: Run) -> list[ImageGroup]:
     ours = run.predictions.get("shipped")
     if ours is None or not run.examples:
         return []
-    role = next((role for role in ("teacher", "float") if role in run.predictions), None)
+    role = run.baseline
     theirs = run.predictions[role] if role else None
     groups = []
     if theirs is not None:

@@ -84,7 +84,7 @@ def by_file(run: Run) -> tuple[list[str], list[tuple[str, list[str]]]]:
     for name in names:
         found = [run.measured(name, role) for role in roles]
         if any(found):
-            rows.append((name, ["–" if one is None else value_text(one) for one in found]))
+            rows.append((name, [value_text(one) for one in found]))
     return roles, rows
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -12,10 +11,10 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from augcompress.evidence import percent
-from augcompress.report.calibration import CalibrationView, read_calibration
-from augcompress.report.classes import Classes, read_classes
+from augcompress.report.calibration import read_calibration
+from augcompress.report.classes import read_classes
 from augcompress.report.comparison import compare_runs
-from augcompress.report.content import Gap, Part, Run
+from augcompress.report.content import Part, Run
 from augcompress.report.curves import (
     accuracy_curves,
     has,
@@ -23,11 +22,9 @@ from augcompress.report.curves import (
     rate_curves,
     speed_curves,
 )
-from augcompress.report.images import ImageGroup, Shot, gallery, sheet_shot
-from augcompress.report.network import LayersView, read_network
+from augcompress.report.images import gallery, sheet_shot
+from augcompress.report.network import read_network
 from augcompress.report.origin import (
-    Command,
-    Number,
     by_file,
     commands,
     every_number,
@@ -36,9 +33,9 @@ from augcompress.report.origin import (
     versions,
 )
 from augcompress.report.pictures import Picture
-from augcompress.report.pipeline import Card, cards
-from augcompress.report.summary import Summary, summarize
-from augcompress.report.tradeoffs import Tradeoffs, read_tradeoffs
+from augcompress.report.pipeline import cards
+from augcompress.report.summary import summarize
+from augcompress.report.tradeoffs import read_tradeoffs
 
 TEMPLATE = "page.html.j2"
 _UNIT = re.compile(r"(?<=\d) (?=(%|B|kB|MB|GB|ms|times|points)\b|%)|(?<=\d,) (?=n=)")
@@ -63,43 +60,12 @@ SECTIONS: Mapping[str, str] = {
 `tradeoffs` and `comparison` stand once, ahead of them."""
 
 
-@dataclass(frozen=True)
-class RunView:
-    """What the template shows of one run."""
-
-    run: Run
-    prefix: str
-    """Of its sections' ids."""
-    sections: Mapping[str, str]
-    summary: Summary
-    cards: Sequence[Card]
-    tradeoffs: Tradeoffs | None
-    curves: Sequence[tuple[str, Picture]]
-    logs: Sequence[Part]
-    calibration: CalibrationView | None
-    classes: Classes | None
-    groups: Sequence[ImageGroup]
-    sheet: Shot | None
-    layers: LayersView | None
-    environment: Sequence[tuple[str, str]]
-    timing: Sequence[tuple[str, str]]
-    digest: str
-    steps: Sequence[Command]
-    files: tuple[Sequence[str], Sequence[tuple[str, Sequence[str]]]]
-    """Roles, and every measure of theirs on test."""
-    numbers: Sequence[Number]
-
-    def gap(self, what: str, stage: str = "export") -> Gap:
-        """What is missing, and the command that makes it."""
-        return self.run.gap(what, stage)
-
-
 def render(runs: Sequence[Run]) -> str:
     """The page of one run, or of several side by side."""
     several = len(runs) > 1
     views = [_view(run, f"run-{n}-" if several else "") for n, run in enumerate(runs, 1)]
     page: dict[str, Any] = {
-        "title": f"{len(runs)} runs compared" if several else views[0].summary.title,
+        "title": f"{len(runs)} runs compared" if several else views[0]["summary"].title,
         "css": Markup(_read("page.css")),
         "views": views,
         "comparison": compare_runs(runs) if several else None,
@@ -108,30 +74,32 @@ def render(runs: Sequence[Run]) -> str:
     return _templates().get_template(TEMPLATE).render(page)
 
 
-def _view(run: Run, prefix: str) -> RunView:
-    names = {key: name for key, name in SECTIONS.items() if key != "tradeoffs" or not prefix}
+def _view(run: Run, prefix: str) -> dict[str, Any]:
+    """What the template shows of one run; `prefix` stands before its sections' ids."""
     logs = [part for part in run.parts if part.epochs]
-    return RunView(
-        run=run,
-        prefix=prefix,
-        sections=names,
-        summary=summarize(run),
-        cards=cards(run),
-        tradeoffs=None if prefix else read_tradeoffs([run], ""),
-        curves=_curves(logs, prefix),
-        logs=logs,
-        calibration=read_calibration(run, prefix),
-        classes=read_classes(run),
-        groups=gallery(run),
-        sheet=sheet_shot(run.folder / "augment" / "contact_sheet.png"),
-        layers=read_network(run),
-        environment=versions(run),
-        timing=timing_conditions(run),
-        digest=shipped_digest(run),
-        steps=commands(run),
-        files=by_file(run),
-        numbers=every_number(run),
-    )
+    roles, by_role = by_file(run)
+    return {
+        "run": run,
+        "prefix": prefix,
+        "sections": {k: name for k, name in SECTIONS.items() if k != "tradeoffs" or not prefix},
+        "summary": summarize(run),
+        "cards": cards(run),
+        "tradeoffs": None if prefix else read_tradeoffs([run], ""),
+        "curves": _curves(logs, prefix),
+        "logs": logs,
+        "calibration": read_calibration(run, prefix),
+        "classes": read_classes(run),
+        "groups": gallery(run),
+        "sheet": sheet_shot(run.folder / "augment" / "contact_sheet.png"),
+        "layers": read_network(run),
+        "environment": versions(run),
+        "timing": timing_conditions(run),
+        "digest": shipped_digest(run),
+        "steps": commands(run),
+        "roles": roles,
+        "by_role": by_role,
+        "numbers": every_number(run),
+    }
 
 
 def _curves(logs: Sequence[Part], prefix: str) -> list[tuple[str, Picture]]:

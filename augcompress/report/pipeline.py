@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from augcompress.evidence import (
-    Measurement,
     bytes_text,
     count_text,
     duration_text,
-    headline,
     own_measurements,
     score_text,
 )
@@ -60,8 +58,9 @@ class Card:
 
 def cards(run: Run) -> list[Card]:
     """One card a stage, in the pipeline's order."""
+    every = [one for part in run.parts for one in part.measurements]
     largest = {
-        name: max((one.value for part in run.parts for one in _own(part, name)), default=0)
+        name: max((one.value for one in own_measurements(every, name)), default=0)
         for name in _COSTS
     }
     return [_card(run, part, largest) for part in run.parts]
@@ -69,14 +68,13 @@ def cards(run: Run) -> list[Card]:
 
 def _card(run: Run, part: Part, largest: Mapping[str, float]) -> Card:
     result = part.result
-    score = headline(part.measurements, ("validation", "test"))
     return Card(
         title=STAGE_TITLES.get(part.name, part.name),
         role={"train_teacher": "teacher", "augment": ""}.get(part.name, "shipped"),
         done=result is not None,
         settings=", ".join(_settings(run.spec.get(part.name))),
         seconds=duration_text(result.seconds) if result else "",
-        score="" if score is None else score_text(score),
+        score="" if part.score is None else score_text(part.score),
         costs=_costs(part, largest),
         notes=[without_folders(note) for note in result.notes] if result else [],
         command=run.gap("", part.name).command,
@@ -86,15 +84,11 @@ def _card(run: Run, part: Part, largest: Mapping[str, float]) -> Card:
 def _costs(part: Part, largest: Mapping[str, float]) -> list[Cost]:
     found = []
     for name, label in _COSTS.items():
-        for one in _own(part, name)[:1]:
+        for one in own_measurements(part.measurements, name)[:1]:
             number = bytes_text if name == "size_bytes" else count_text
             width = 100 * one.value / (largest[name] or 1)
             found.append(Cost(label, number(one.value), f"{width:.2f}%"))
     return found
-
-
-def _own(part: Part, name: str) -> list[Measurement]:
-    return own_measurements(part.measurements, name)
 
 
 def _settings(section: Any) -> Iterator[str]:

@@ -12,13 +12,12 @@ from augcompress.evidence import (
     bytes_text,
     decimal_text,
     difference_text,
-    headline,
     percent,
     score_text,
     three_digits,
     value_text,
 )
-from augcompress.report.content import ROLES, Part, Run, without_folders
+from augcompress.report.content import ROLES, Run, without_folders
 
 NOUNS = {"teacher": "the teacher", "float": "the float network"}
 
@@ -96,10 +95,10 @@ def summarize(run: Run) -> Summary:
 
 def _unfinished(run: Run) -> Summary:
     facts = []
-    scored = [(part, score) for part in run.done if (score := _score(part)) is not None]
+    scored = [part for part in run.done if part.score is not None]
     if scored:
-        part, score = scored[-1]
-        facts.append(("So far", f"{part.command} reached {score_text(score)}."))
+        reached = score_text(scored[-1].score)
+        facts.append(("So far", f"{scored[-1].command} reached {reached}."))
     missing = [part.command for part in run.parts if part.result is None]
     if missing:
         facts.append(("Not done yet", f"{', '.join(missing)}."))
@@ -111,10 +110,6 @@ def _unfinished(run: Run) -> Summary:
         limits=limit_rows(run),
         command=f"augcompress run --recipe {run.settings_file} --run-dir {run.name}",
     )
-
-
-def _score(part: Part) -> Measurement | None:
-    return headline(part.measurements, ("validation", "test"))
 
 
 def _title(run: Run, top1: Measurement) -> str:

@@ -36,7 +36,7 @@ def trials_table(study: Study) -> TitledTable:
             trial.seed,
             *([trial.fold] if study.folds else []),
             trial.status,
-            value_text(trial.measurement) if trial.measurement else None,
+            value_text(trial.measurement),
         ]
         for trial in study.trials
     ]
@@ -73,11 +73,11 @@ def _cells_table(study: Study) -> TitledTable:
     changes = {_key(change.of): change for change in study.against_control}
     rows = []
     for cell in study.cells:
-        change, found = changes.get(_key(cell.levels)), cell.measurement
+        change = changes.get(_key(cell.levels))
         against = "control" if change is None else change_text(change, _unit(study))
         levels = [cell.levels[factor] for factor in short]
         p = p_text(None if change is None else change.p_adjusted)
-        rows.append([*levels, value_text(found) if found else "–", against, p])
+        rows.append([*levels, value_text(cell.measurement), against, p])
     columns = [*short.values(), _what(study), f"against control{_in_points(study)}", "p"]
     return f"{study.name}: {_where(study)}", columns, rows
 

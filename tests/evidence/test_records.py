@@ -69,8 +69,11 @@ def test_measurements_come_back_as_written(tmp_path):
         ("{", "is no JSON; repeat"),
         ("[]", "no measurements file of version 1"),
         ('{"version": 2, "measurements": []}', "no measurements file of version 1"),
-        ('{"version": 1, "measurements": [{"name": "top1"}]}', "a measurement is damaged"),
-        ('{"version": 1, "measurements": 3}', "a measurement is damaged"),
+        (
+            '{"version": 1, "measurements": [{"name": "top1"}]}',
+            "one of its measurements is damaged",
+        ),
+        ('{"version": 1, "measurements": 3}', "measurements is damaged"),
     ],
 )
 def test_damaged_measurements_are_said(tmp_path, content, complaint):
@@ -80,7 +83,7 @@ def test_damaged_measurements_are_said(tmp_path, content, complaint):
 
 
 def test_missing_measurements_are_said(tmp_path):
-    with pytest.raises(AugcompressError, match="No such file or directory; run the stage"):
+    with pytest.raises(AugcompressError, match="No such file or directory; repeat the stage"):
         read_measurements(tmp_path / "m.json")
 
 

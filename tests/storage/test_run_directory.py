@@ -16,6 +16,7 @@ import pytest
 
 from augcompress.errors import AugcompressError
 from augcompress.evidence.records import Measurement, write_measurements
+from augcompress.storage import shipping_stage
 from augcompress.storage.files import digest_file, digest_json, write_aside
 from augcompress.storage.run_directory import RunDir
 from augcompress.storage.runs import clean, runs
@@ -253,6 +254,37 @@ def test_missing_rights_are_said_with_the_path(entry):
     with pytest.raises(AugcompressError, match=r"^/data/x.npz: Permission denied; make it"):
         fail_writing(entry, error)
     assert not entry.path.exists()
+
+
+def test_an_error_that_was_already_explained_is_not_explained_again(entry):
+    with pytest.raises(AugcompressError, match=r"^x: No space left on device, so wait$"):
+        fail_writing(entry, AugcompressError("x: No space left on device, so wait"))
+
+
+def test_a_fresh_start_forgets_the_state_of_a_killed_run(entry):
+    with entry.writing() as work:
+        (work / "state").mkdir()
+        (work / "state" / "epoch.pt").write_text("half")
+    with entry.writing() as work:
+        assert names(work) == ["state"]
+    with entry.writing(fresh=True) as work:
+        assert names(work) == []
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "made", "ships"),
+    [
+        (None, ["distill", "train_teacher"], "distill"),
+        (None, ["export", "quantize"], "export"),
+        (["train_teacher"], ["quantize", "train_teacher"], "quantize"),
+        (["prune", "distill"], ["distill", "evaluate", "prune"], "distill"),
+        (None, ["evaluate"], "evaluate"),
+        (None, [], None),
+    ],
+)
+def test_what_ships_is_export_or_the_last_of_the_pipeline(tmp_path, pipeline, made, ships):
+    (tmp_path / "spec.json").write_text(json.dumps({"pipeline": pipeline}))
+    assert shipping_stage(tmp_path, made) == ships
 
 
 def test_other_errors_pass_as_they_are(entry):
