@@ -108,7 +108,7 @@ class Clip(nn.Module):
 class Range(NetworkCompression):
     kind: Literal["range"] = "range"
     broken: bool = False
-    def prepare(self, network, probe, *, round=0, original_cost):
+    def prepare(self, network, probe, *, round=0):
         return Prepared(self.replay(copy.deepcopy(network), {}))
     def replay(self, network, history):
         network.body.blocks[0].relu = Clip()
@@ -127,12 +127,11 @@ class Range(NetworkCompression):
 
 class Use(GraphCompression):
     kind: Literal["use"] = "use"
-    def pack(self, graph, notes, calibration):
+    def pack(self, graph, notes, probe):
         names = {name for node in graph.graph.node for name in node.output}
         assert set(notes["range"]) <= names, names
         assert "Clip" not in {node.op_type for node in graph.graph.node}
-        notes[self.kind] = {"points": len(notes["range"])}
-        return graph
+        return graph, {"points": len(notes["range"])}
     def check(self, graph):
         return []
 """

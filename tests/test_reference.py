@@ -50,7 +50,7 @@ def test_every_class_of_a_recipe_is_explained():
         ("search", "vary", "levels"),
         ("search", "vary.levels", "overrides"),
         ("foreign", None, "layout"),
-        ("prune-steps", "layers", "include"),
+        ("compressions", "layers", "include"),
     ],
 )
 def test_sections_inside_sections_are_found_by_their_field(room, kind, field):

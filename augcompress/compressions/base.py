@@ -25,25 +25,46 @@ Notes = dict[str, dict[str, Any]]
 """What a graph step may know beside the graph: by the kind of the component that left it, then by
 named point (`augcompress.modules.points`): the name of a tensor in the graph."""
 
-Calibration = Callable[[], Iterator[np.ndarray]]
-"""Batches of images `(N,C,H,W)` to calibrate on, from the start at each call: uint8 0-255 or float
-in [0,1]."""
+Decisions = dict[str, Any]
+"""What a graph step decided by itself, by name, for people."""
+
+CostName = Literal["macs", "parameters", "bytes", "latency_ms"]
+"""Multiply-adds of one image; parameters; bytes of the float file; milliseconds that it takes for
+one image in ONNX Runtime on one thread, the least of several calls."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a compression may ask of the world, as functions given by the stage."""
+    """What a network compression may ask of the world, as functions given by the stage."""
 
     example: Tensor
     """`(2,C,H,W)` in [0,1], on the network's device; two, so that nothing is specialised to one."""
     batches: Callable[[], Iterator[Batch]]
     """Batches of the training split, the same ones at each call."""
+    calibration: Callable[[], Iterator[Tensor]]
+    """Training images `(N,C,H,W)` as a network takes them, never augmented, on its device; the same
+    ones at each call."""
     loss: Callable[[nn.Module, Batch], Tensor]
-    """The stage's loss, a scalar."""
+    """The stage's own loss, a scalar: its objectives with its teacher and augmentations."""
     score: Callable[[nn.Module], float]
     """Accuracy on the validation split, higher is better."""
-    cost: Callable[[nn.Module], float]
-    """MACs for one image."""
+    cost: Callable[[nn.Module, CostName], float]
+    """What a network costs."""
+    original: Callable[[CostName], float]
+    """What the network that the stage began with costs: targets count from there, in every round,
+    also after earlier ones were read back."""
+
+
+@dataclass(frozen=True)
+class GraphProbe:
+    """What a graph compression may ask of the world, as functions given by the stage."""
+
+    calibration: Callable[[], Iterator[np.ndarray]]
+    """Training images `(N,C,H,W)` float32 in [0,1], never augmented; the same ones at each call."""
+    score: Callable[[onnx.ModelProto], float]
+    """Accuracy of a graph on the validation split, higher is better."""
+    reference: Callable[[Tensor], Tensor]
+    """What the first graph was made from: images `(N,C,H,W)` in [0,1] to logits `(N,classes)`."""
 
 
 class Prepared:
@@ -79,7 +100,13 @@ class Prepared:
         return self.network, self.history
 
 
-class NetworkCompression(Component, ABC):
+class AnyCompression(Component, ABC):
+    """A compression of either level."""
+
+    level: ClassVar[Literal["network", "graph"]]
+
+
+class NetworkCompression(AnyCompression):
     """A compression of the torch network; its artefact is a checkpoint."""
 
     level: ClassVar[Literal["network", "graph"]] = "network"
@@ -90,13 +117,16 @@ class NetworkCompression(Component, ABC):
     the original network."""
 
     @abstractmethod
-    def prepare(
-        self, network: nn.Module, probe: Probe, *, round: int = 0, original_cost: float
-    ) -> Prepared:
-        """A copy of `network` made ready for round `round` (from 0).
+    def prepare(self, network: nn.Module, probe: Probe, *, round: int = 0) -> Prepared:
+        """A copy of `network` made ready for round `round` (from 0)."""
 
-        `original_cost` is the cost of the network before the first round.
+    def stop_after(self, done: int, score: Callable[[int], float]) -> int | None:
+        """After `done` rounds: None goes on; a number ends the step with the network that it had
+        after so many rounds (0: before the first).
+
+        `score(n)` is the validation accuracy after `n` rounds, measured when it is asked for.
         """
+        return None
 
     @abstractmethod
     def replay(self, network: nn.Module, history: History) -> nn.Module:
@@ -127,27 +157,24 @@ class NetworkCompression(Component, ABC):
         return {}
 
     def check_file(self, graph: onnx.ModelProto, history: History) -> list[Measurement]:
-        """The promise that holds in the reopened float file as well.
+        """The promise that holds in the reopened file as well, be its weights float or quantised.
 
         Raises LimitError when it is not kept.
         """
         return []
 
 
-class GraphCompression(Component, ABC):
+class GraphCompression(AnyCompression):
     """A compression of the exported ONNX graph; its artefact is an `.onnx`."""
 
     level: ClassVar[Literal["network", "graph"]] = "graph"
 
     @abstractmethod
     def pack(
-        self, graph: onnx.ModelProto, notes: Notes, calibration: Calibration
-    ) -> onnx.ModelProto:
-        """The compressed graph; `graph` is not modified, and its named points keep their names.
-
-        `notes` holds what network faces learned (ranges, scales); what was decided here is added
-        under the component's own kind.
-        """
+        self, graph: onnx.ModelProto, notes: Notes, probe: GraphProbe
+    ) -> tuple[onnx.ModelProto, Decisions]:
+        """The compressed graph, and what was decided; neither `graph` nor `notes`, which holds what
+        network faces learned (ranges, scales), is modified, and named points keep their names."""
 
     @abstractmethod
     def check(self, graph: onnx.ModelProto) -> list[Measurement]:
@@ -162,7 +189,7 @@ def matches(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}")
 
 
-class Layers(Section):
+class LayerSelection(Section):
     """Which layers a step works on: globs of names, or names of types (`Linear`)."""
 
     include: tuple[str, ...] = ("*",)

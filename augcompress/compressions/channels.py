@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from augcompress.compressions.base import (
     History,
-    Layers,
+    LayerSelection,
     NetworkCompression,
     Prepared,
     Probe,
@@ -38,7 +38,7 @@ from augcompress.modules import in_evaluation
 
 
 @dataclass(frozen=True)
-class Block:
+class ChannelBlock:
     """Channels that leave together, so that what is left is a multiple of `round_to`."""
 
     score: float
@@ -46,7 +46,7 @@ class Block:
     channels: tuple[int, ...]
 
 
-def blocks_of(root: str, importance: Tensor, round_to: int, scope: str) -> list[Block]:
+def blocks_of(root: str, importance: Tensor, round_to: int, scope: str) -> list[ChannelBlock]:
     """A root layer's channels, least important first, cut into blocks that can be removed in turn.
 
     At least `round_to` channels stay.  The score is the block's largest importance so far (scope
@@ -59,12 +59,12 @@ def blocks_of(root: str, importance: Tensor, round_to: int, scope: str) -> list[
         end = start + ((total - start) % round_to or round_to)
         floor = max(floor, float(importance[order[start:end]].mean()))
         score = floor if scope == "global" else end / total
-        blocks.append(Block(score, root, tuple(sorted(order[start:end]))))
+        blocks.append(ChannelBlock(score, root, tuple(sorted(order[start:end]))))
         start = end
     return blocks
 
 
-def together(blocks: list[Block]) -> Removal:
+def together(blocks: list[ChannelBlock]) -> Removal:
     """The channels of several blocks, by root layer."""
     removal: Removal = {}
     for block in blocks:
@@ -99,12 +99,10 @@ class Channels(NetworkCompression):
     """Training batches whose gradients `taylor` looks at."""
     seed: int = Field(0, ge=0)
     """Seed of `random`."""
-    layers: Layers = Layers()
+    layers: LayerSelection = LayerSelection()
     """Convolutions and dense layers that may lose output channels."""
 
-    def prepare(
-        self, network: nn.Module, probe: Probe, *, round: int = 0, original_cost: float
-    ) -> Prepared:
+    def prepare(self, network: nn.Module, probe: Probe, *, round: int = 0) -> Prepared:
         """A copy without the channels of this round.
 
         Raises AugcompressError when the target cannot be reached, or when removing would not be
@@ -114,11 +112,11 @@ class Channels(NetworkCompression):
         share = 1 - (1 - self.macs) * (round + 1) / self.rounds
         with in_evaluation(network):
             blocks = self._blocks(network, probe)
-            gone = self._fewest(network, probe, blocks, share, original_cost)
+            gone = self._fewest(network, probe, blocks, share)
             pruned = remove(network, probe.example, gone)
             verify_removal(network, pruned, probe.example, gone)
         _restore_modes(network, pruned)
-        return Prepared(pruned, _history(network, pruned, gone, share, probe, original_cost))
+        return Prepared(pruned, _history(network, pruned, gone, share, probe))
 
     def replay(self, network: nn.Module, history: History) -> nn.Module:
         """Resize the layers; their weights are zero until the state dict is loaded."""
@@ -158,7 +156,7 @@ class Channels(NetworkCompression):
                 )
         return []
 
-    def _blocks(self, network: nn.Module, probe: Probe) -> list[Block]:
+    def _blocks(self, network: nn.Module, probe: Probe) -> list[ChannelBlock]:
         """What can be removed, in the order in which it goes."""
         graph = dependency_graph(network, probe.example)
         chosen = set(self.layers.choose(network, ROOTS).values())
@@ -183,12 +181,13 @@ class Channels(NetworkCompression):
         return scores.detach().nan_to_num().cpu()
 
     def _fewest(
-        self, network: nn.Module, probe: Probe, blocks: list[Block], share: float, original: float
+        self, network: nn.Module, probe: Probe, blocks: list[ChannelBlock], share: float
     ) -> Removal:
         """The fewest leading blocks without which `share` of the original cost is left."""
+        original = probe.original("macs")
 
         def cost(count: int) -> float:
-            return probe.cost(remove(network, probe.example, together(blocks[:count])))
+            return probe.cost(remove(network, probe.example, together(blocks[:count])), "macs")
 
         lowest = cost(len(blocks))
         if lowest > share * original:
@@ -237,7 +236,6 @@ def _history(
     gone: Removal,
     share: float,
     probe: Probe,
-    original_cost: float,
 ) -> History:
     before = sizes_of(network)
     changed = {name: now for name, now in sizes_of(pruned).items() if now != before[name]}
@@ -245,13 +243,13 @@ def _history(
         "sizes": changed,
         "removed": gone,
         "target": share,
-        "macs": float(probe.cost(pruned)),
-        "original_macs": float(original_cost),
+        "macs": float(probe.cost(pruned, "macs")),
+        "original_macs": float(probe.original("macs")),
     }
 
 
 def _macs_kept(network: nn.Module, history: History, probe: Probe | None) -> float:
-    macs = history["macs"] if probe is None else probe.cost(network)
+    macs = history["macs"] if probe is None else probe.cost(network, "macs")
     kept = macs / history["original_macs"]
     if kept > history["target"]:
         raise LimitError(

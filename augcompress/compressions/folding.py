@@ -12,12 +12,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from augcompress.errors import AugcompressError
 from augcompress.modules import in_evaluation
 
-Pairs = list[tuple[str, str]]
+FoldedPairs = list[tuple[str, str]]
 """A convolution's name and that of the batch norm behind it; JSON data."""
 CLOSE = 1e-4
 
 
-def fold_norms(network: nn.Module, example: Tensor) -> Pairs:
+def fold_norms(network: nn.Module, example: Tensor) -> FoldedPairs:
     """Fold, in place, every batch norm that takes a convolution's output; says which.
 
     Raises AugcompressError when the outputs change: something else reads that convolution too.
@@ -36,7 +36,7 @@ def fold_norms(network: nn.Module, example: Tensor) -> Pairs:
     return pairs
 
 
-def refold_norms(network: nn.Module, pairs: Pairs) -> None:
+def refold_norms(network: nn.Module, pairs: FoldedPairs) -> None:
     """Fold these pairs, in place: what `replay` needs before weights are loaded."""
     for convolution, norm in pairs:
         before, after = network.get_submodule(convolution), network.get_submodule(norm)
@@ -47,12 +47,12 @@ def refold_norms(network: nn.Module, pairs: Pairs) -> None:
         network.set_submodule(norm, nn.Identity())
 
 
-def _pairs(network: nn.Module, example: Tensor) -> Pairs:
+def _pairs(network: nn.Module, example: Tensor) -> FoldedPairs:
     """Convolutions and the norms that take their output, each called once."""
     made: dict[int, str] = {}
     kept: list[Tensor] = []  # alive, so that no address is used twice
     calls: list[str] = []
-    pairs: Pairs = []
+    pairs: FoldedPairs = []
     handles = []
 
     def watch(name: str, layer: nn.Module) -> None:

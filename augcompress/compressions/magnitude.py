@@ -7,22 +7,21 @@ from typing import Literal
 
 import onnx
 import torch
-from onnx import numpy_helper
 from pydantic import Field
 from torch import Tensor, nn
 
 from augcompress.compressions.base import (
     History,
-    Layers,
+    LayerSelection,
     NetworkCompression,
     Prepared,
     Probe,
 )
-from augcompress.compressions.stored import stored_weights
+from augcompress.compressions.stored import WEIGHTED, count_zeros
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
 
-WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+PRUNABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 def cubic_sparsity(final: float, round: int, rounds: int) -> float:
@@ -47,10 +46,10 @@ def smallest(weights: list[Tensor], share: float) -> list[Tensor]:
 class Masked(Prepared):
     """A network whose pruned weights stay at zero."""
 
-    def __init__(self, network: nn.Module, masks: dict[str, Tensor], sparsity: float) -> None:
-        """`masks`: layer's name to a boolean tensor, True where the weight is zero."""
+    def __init__(self, network: nn.Module, masks: dict[str, Tensor], round: int = 0) -> None:
+        """`masks`: layer's name to a boolean tensor `(out,in,…)`, True where the weight is zero."""
         super().__init__(network)
-        self.masks, self.sparsity = masks, sparsity
+        self.masks, self.round = masks, round
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -61,13 +60,8 @@ class Masked(Prepared):
     def convert(self) -> tuple[nn.Module, History]:
         """The same network: its zeros are its masks."""
         self.after_step()
-        history = {
-            "sparsity": self.sparsity,
-            "zeros": sum(int(mask.sum()) for mask in self.masks.values()),
-            "weights": sum(mask.numel() for mask in self.masks.values()),
-            "layers": list(self.masks),
-        }
-        return self.network, history
+        layers = {name: mask.numel() for name, mask in self.masks.items()}
+        return self.network, {"round": self.round, "layers": layers}
 
 
 class Magnitude(NetworkCompression):
@@ -83,22 +77,20 @@ class Magnitude(NetworkCompression):
     """Share of the chosen layers' weights (no biases) that become zero."""
     scope: Literal["global", "layer"] = "global"
     """Compare weights across all layers, or take the same share of each."""
-    layers: Layers = Layers()
+    layers: LayerSelection = LayerSelection()
     """Convolutions and dense layers to prune."""
 
-    def prepare(
-        self, network: nn.Module, probe: Probe, *, round: int = 0, original_cost: float
-    ) -> Masked:
+    def prepare(self, network: nn.Module, probe: Probe, *, round: int = 0) -> Masked:
         """A copy with this round's share of weights at zero; earlier zeros stay."""
         network = copy.deepcopy(network)
-        layers = self.layers.choose(network, WEIGHTED)
+        layers = self.layers.choose(network, PRUNABLE)
         share = cubic_sparsity(self.sparsity, round, self.rounds)
         weights = [_weight(network, name) for name in layers]
         if self.scope == "global":
             masks = smallest(weights, share)
         else:
             masks = [smallest([weight], share)[0] for weight in weights]
-        masked = Masked(network, dict(zip(layers, masks, strict=True)), share)
+        masked = Masked(network, dict(zip(layers, masks, strict=True)), round)
         masked.after_step()
         return masked
 
@@ -111,22 +103,23 @@ class Magnitude(NetworkCompression):
     def mask_hooks(self, network: nn.Module, history: History) -> Masked:
         """Keeps the zeros that the network has now."""
         masks = {name: _weight(network, name).detach() == 0 for name in history["layers"]}
-        return Masked(network, masks, history["sparsity"])
+        return Masked(network, masks)
 
     def check(
         self, network: nn.Module, history: History, probe: Probe | None = None
     ) -> list[Measurement]:
-        """At least as many zeros as promised.
+        """At least as many zeros in the chosen layers as the recipe's sparsity says.
 
         Raises LimitError when there are fewer.
         """
-        weights = [_weight(network, name) for name in history["layers"]]
+        weights = [_weight(network, name) for name in self.layers.choose(network, PRUNABLE)]
         zeros = sum(int((weight == 0).sum()) for weight in weights)
         total = sum(weight.numel() for weight in weights)
-        if zeros < history["zeros"]:
+        promised = self._promised([weight.numel() for weight in weights], history)
+        if zeros < promised:
             raise LimitError(
-                f"magnitude: {zeros} of {total} weights are zero, {history['zeros']} were promised;"
-                " hold the masks while training"
+                f"magnitude: {zeros} of {total} weights are zero, {promised} were promised;"
+                " keep the masks while training"
             )
         conditions = {"scope": self.scope, "layers": len(weights), "weights": total}
         return [
@@ -136,18 +129,28 @@ class Magnitude(NetworkCompression):
         ]
 
     def check_file(self, graph: onnx.ModelProto, history: History) -> list[Measurement]:
-        """At least as many zeros among the weights that the file stores.
+        """At least as many zeros among the chosen layers' weights in the file, in int8 those that
+        equal the zero point.  Nodes that lost their layer's name count where a layer is missing.
 
         Raises LimitError when there are fewer.
         """
-        arrays = [numpy_helper.to_array(one) for one in stored_weights(graph).values()]
-        zeros = sum(int((array == 0).sum()) for array in arrays)
-        if zeros < history["zeros"]:
+        layers, found = history["layers"], count_zeros(graph)
+        nameless = [name for name in found if name.partition("_")[0] in WEIGHTED]
+        counted = list(layers) if set(layers) <= set(found) else [*layers, *nameless]
+        zeros = sum(found.get(name, 0) for name in counted)
+        promised = self._promised(list(layers.values()), history)
+        if zeros < promised:
             raise LimitError(
-                f"magnitude: {zeros} stored weights are zero, {history['zeros']} were promised;"
+                f"magnitude: {zeros} stored weights are zero, {promised} were promised;"
                 " export it again"
             )
         return []
+
+    def _promised(self, sizes: list[int], history: History) -> int:
+        """Zeros among layers of these sizes after the history's round."""
+        share = cubic_sparsity(self.sparsity, history["round"], self.rounds)
+        parts = sizes if self.scope == "layer" else [sum(sizes)]
+        return sum(int(share * size + 0.5) for size in parts)
 
 
 def _weight(network: nn.Module, name: str) -> Tensor:

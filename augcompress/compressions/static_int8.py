@@ -22,12 +22,17 @@ from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from pydantic import Field
 
-from augcompress.compressions.base import Calibration, GraphCompression, Notes, matches
+from augcompress.compressions.base import (
+    Decisions,
+    GraphCompression,
+    GraphProbe,
+    Notes,
+    matches,
+)
+from augcompress.compressions.stored import WEIGHTED
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
 
-WEIGHTED = ["Conv", "Gemm", "MatMul"]
-"""Operators whose weights become int8."""
 OPERATORS = [*WEIGHTED, "Relu", "Clip", "Add"]
 """What is quantised.  A Relu or Clip after an integer layer vanishes into its range; without them
 in this list the layer's output is rounded twice (1.65 instead of 1.22 times faster than float on
@@ -65,18 +70,19 @@ class StaticInt8(GraphCompression):
     this CPU, so say true or false when the file is for another one."""
 
     def pack(
-        self, graph: onnx.ModelProto, notes: Notes, calibration: Calibration
-    ) -> onnx.ModelProto:
-        """The graph with QDQ nodes; leaves `reduce_range` and `samples` in `notes`.
+        self, graph: onnx.ModelProto, notes: Notes, probe: GraphProbe
+    ) -> tuple[onnx.ModelProto, Decisions]:
+        """The graph with QDQ nodes, and `reduce_range` and `samples`: float weights `(out,in,…)`
+        become int8 `(out,in,…)` with scales `(out,)`, activations uint8 with one scale a tensor.
 
         Raises AugcompressError without calibration images, or when `exclude` matches nothing.
         """
         excluded = excluded_nodes(graph, self.exclude)
         reduce_range = not has_vnni() if self.reduce_range == "auto" else self.reduce_range
-        images = first_images(calibration(), self.samples)
+        images = first_images(probe.calibration(), self.samples)
         ranges = self._ranges(graph, images)
-        notes[self.kind] = {"reduce_range": reduce_range, "samples": len(images)}
-        return quantize(graph, ranges, excluded, reduce_range)
+        packed = quantize(graph, ranges, excluded, reduce_range)
+        return packed, {"reduce_range": reduce_range, "samples": len(images)}
 
     def check(self, graph: onnx.ModelProto) -> list[Measurement]:
         """int8 weights in the file, integer kernels in the runtime.

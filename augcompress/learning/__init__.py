@@ -7,20 +7,25 @@ from augcompress.learning.linear_probe import LinearProbe, linear_probe
 from augcompress.learning.pretraining import WHERE, pretrain
 from augcompress.learning.resolution import check_takes, share_at, shrunk
 from augcompress.learning.setup import TrainingSetup
-from augcompress.learning.shrinking import make_probe, shrink
+from augcompress.learning.shrinking import (
+    check_promises,
+    compress_network,
+    compression_inputs,
+)
 
 __all__ = [
     "WHERE",
     "LinearProbe",
     "TrainingSetup",
+    "check_promises",
     "check_takes",
+    "compress_network",
+    "compression_inputs",
     "engine_for",
     "finish",
     "linear_probe",
-    "make_probe",
     "pretrain",
     "share_at",
-    "shrink",
     "shrunk",
     "train",
 ]

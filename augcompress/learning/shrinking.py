@@ -9,69 +9,168 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from augcompress import measures
-from augcompress.batch import Batch
-from augcompress.compressions import NetworkCompression, Prepared, Probe, resolve
+from augcompress.compressions import (
+    NetworkCompression,
+    Prepared,
+    Probe,
+    resolve,
+    resolve_steps,
+)
 from augcompress.errors import AugcompressError
-from augcompress.learning.fitting import how_it_went, learn
+from augcompress.evidence import Measurement, StageName
+from augcompress.learning.fitting import engine_for, how_it_went, learn
+from augcompress.learning.probe import make_probe
 from augcompress.learning.setup import TrainingSetup
 from augcompress.networks import (
     DESCRIPTION,
     WEIGHTS,
     Applied,
     Network,
+    Teacher,
     load_network,
+    open_network,
+    open_teacher,
     save_network,
 )
-from augcompress.running import Context
-from augcompress.scoring import accuracy_scorer
-from augcompress.spec import PruneSection
+from augcompress.running import Context, Input, Inputs, Sources
+from augcompress.spec import CompressionSection, require_section
 from augcompress.storage import write_aside
-from augcompress.training import Engine
+from augcompress.training import Engine, Training
 
-PROBE_BATCH = 64
 LOG = "log.jsonl"
+
+
+def compress_network(
+    context: Context, where: StageName, inputs: Inputs, folder: Path
+) -> tuple[Network, list[Measurement]]:
+    """Open a stage's network, take it through its section's steps on the network, and save it;
+    reopened, with the promises that were checked on it.
+
+    Raises LimitError when one is not kept.
+    """
+    section: CompressionSection = require_section(context.spec, where)
+    network = open_network(context, inputs["source"].path, None, where)
+    setup = TrainingSetup(
+        where,
+        section.objectives,
+        context.spec.augmentations(where),
+        teachers(context, section, inputs, where),
+        sampling=context.spec.sampling(where),
+    )
+    engine = engine_for(context, where, section.training, folder)
+    probe = make_probe(context, setup, engine, network.module)
+    shrunk = shrink(context, section, network, setup, probe, engine)
+    context.processes.rank_zero_only(lambda: save_network(shrunk, folder))
+    reopened = load_network(folder / WEIGHTS)
+    return reopened, check_promises(reopened, probe)
+
+
+def compression_inputs(sources: Sources, where: StageName) -> dict[str, Input]:
+    """What a stage compresses, and the teacher where an objective follows the recipe's."""
+    section: CompressionSection = require_section(sources.context.spec, where)
+    found = {"source": sources.source(where)}
+    follows = section.follows_teacher() and section.teacher == "train_teacher"
+    if follows and (teacher := sources.teacher()) is not None:
+        found["teacher"] = teacher
+    return found
+
+
+def teachers(
+    context: Context, section: CompressionSection, inputs: Inputs, where: str
+) -> list[Teacher]:
+    """The recipe's teacher, the network that the stage began with, or none where none is
+    followed."""
+    role = "source" if section.teacher == "original" else "teacher"
+    if not section.follows_teacher() or role not in inputs:
+        return []
+    return [open_teacher(context, inputs[role].path, None, f"{where}.teacher")]
+
+
+def check_promises(network: Network, probe: Probe | None = None) -> list[Measurement]:
+    """What a reopened network's compressions promise of it.
+
+    Raises LimitError when a promise is not kept.
+    """
+    return [
+        row
+        for applied in network.standing()
+        for row in applied.compression.check(network.module, applied.history, probe)
+    ]
 
 
 def shrink(
     context: Context,
-    section: PruneSection,
+    section: CompressionSection,
     network: Network,
     setup: TrainingSetup,
+    probe: Probe,
     engine: Engine,
-    folder: Path,
 ) -> Network:
-    """Take `network` through all rounds of all steps; finished rounds are read back, not repeated.
+    """Take `network` through all rounds of all steps on the network; finished rounds are read back,
+    not repeated.
 
     Every round counts its target from the network that the stage began with.
     """
-    probe = make_probe(context, engine)
-    original_cost = probe.cost(network.module)
-    for position, settings in enumerate(section.steps):
-        step = resolve(settings, NetworkCompression)
-        for turn in range(step.rounds):
-            place = folder / "state" / f"step-{position}-round-{turn}"
-            if context.processes.broadcast((place / DESCRIPTION).exists):
-                network = load_network(place / WEIGHTS)
-                continue
-            context.reporter.message(f"{step.kind}: round {turn + 1} of {step.rounds}")
-            context.seed_everything(setup.where, position, turn)
-            network.module.to(context.device)
-            with repeatable(context):
-                prepared = step.prepare(
-                    network.module, probe, round=turn, original_cost=original_cost
-                )
-            check_alike(context, prepared.network, f"{setup.where}.steps.{position}")
-            if section.training is not None:
-                tune(context, prepared, network, setup, section, own_files(engine, place))
-            module, history = prepared.convert()
-            network = network.changed(module.cpu().eval(), Applied(settings, history))
-            context.processes.rank_zero_only(partial(save_network, network, place))
-    context.processes.rank_zero_only(lambda: join_logs(folder))
+    on_network, _ = resolve_steps(section.steps, setup.where)
+    for position, step in enumerate(on_network):
+        states = [network]  # before the first round and after each
+        kept = None
+
+        def score(done: int, states: list[Network] = states) -> float:
+            return probe.score(states[done].module.to(context.device))
+
+        while kept is None and len(states) <= step.rounds:
+            states.append(
+                one_round(context, section, states[-1], setup, probe, engine, position, len(states))
+            )
+            kept = step.stop_after(len(states) - 1, score)
+        network = states[-1 if kept is None else kept]
+    assert engine.state is not None
+    context.processes.rank_zero_only(partial(join_logs, engine.state.parent))
     return network
+
+
+def one_round(
+    context: Context,
+    section: CompressionSection,
+    network: Network,
+    setup: TrainingSetup,
+    probe: Probe,
+    engine: Engine,
+    position: int,
+    number: int,
+) -> Network:
+    """The network after round `number`, from 1, of a step: read back where it was finished."""
+    settings, turn = section.steps[position], number - 1
+    assert engine.state is not None
+    place = engine.state / f"step-{position}-round-{turn}"
+    if context.processes.broadcast((place / DESCRIPTION).exists):
+        return load_network(place / WEIGHTS)
+    step = resolve(settings)
+    assert isinstance(step, NetworkCompression)
+    context.reporter.message(f"{step.kind}: round {number} of {step.rounds}")
+    context.seed_everything(setup.where, position, turn)
+    network.module.to(context.device)
+    with repeatable(context):
+        prepared = step.prepare(network.module, probe, round=turn)
+    check_alike(context, prepared.network, f"{setup.where}.steps.{position}")
+    if prepared.needs == "training" and section.training is not None:
+        tune(context, prepared, network, setup, section.training, own_files(engine, place))
+    if prepared.needs == "calibration":
+        calibrate(prepared, probe)
+    module, history = prepared.convert()
+    network = network.changed(module.cpu().eval(), Applied(settings, history))
+    context.processes.rank_zero_only(partial(save_network, network, place))
+    return network
+
+
+@torch.no_grad()
+def calibrate(prepared: Prepared, probe: Probe) -> None:
+    """Show a prepared network the calibration batches, once."""
+    for images in probe.calibration():
+        prepared.network(images)
 
 
 def own_files(engine: Engine, place: Path) -> Engine:
@@ -94,7 +193,7 @@ def check_alike(context: Context, network: nn.Module, where: str) -> None:
     digest = digest_network(network)
     if context.processes.all_reduce_any(context.processes.broadcast(lambda: digest) != digest):
         raise AugcompressError(
-            f"{where}: the processes chose differently, as their arithmetic differs; prune with"
+            f"{where}: the processes chose differently, as their arithmetic differs; run it with"
             " --devices 1"
         )
 
@@ -123,39 +222,13 @@ def tune(
     prepared: Prepared,
     network: Network,
     setup: TrainingSetup,
-    section: PruneSection,
+    training: Training,
     engine: Engine,
 ) -> None:
-    """Fine-tune a prepared network with its hooks and the mask hooks of earlier compressions."""
-    assert section.training is not None
+    """Train a prepared network with its hooks and the mask hooks of earlier compressions."""
     assert engine.state is not None
     engine.state.mkdir(parents=True, exist_ok=True)
     earlier = replace(network, module=prepared.network).mask_hooks()
     setup = replace(setup, prepared=(prepared, *earlier))
-    result = learn(context, prepared.network, setup, section.training, engine)
-    context.reporter.message(f"prune: {how_it_went(result, section.training, engine)}")
-
-
-def make_probe(context: Context, engine: Engine) -> Probe:
-    """The world as a compression may ask for it."""
-    example = context.example()
-    size = min(PROBE_BATCH, len(context.data.train))
-
-    def loss(network: nn.Module, batch: Batch) -> Tensor:
-        moved = context.data.ready(batch, engine.device)
-        assert moved.targets is not None
-        return F.cross_entropy(network(moved.inputs).float(), moved.targets)
-
-    def cost(network: nn.Module) -> float:
-        device = next(network.parameters()).device
-        with torch.no_grad():
-            return float(measures.count_macs(network, example.to(device)))
-
-    score = accuracy_scorer(context, engine)
-    return Probe(
-        example=example.to(engine.device),
-        batches=lambda: context.training_batches(size).epoch(0),
-        loss=loss,
-        score=lambda network: score(network).value,
-        cost=cost,
-    )
+    result = learn(context, prepared.network, setup, training, engine)
+    context.reporter.message(f"{setup.where}: {how_it_went(result, training, engine)}")

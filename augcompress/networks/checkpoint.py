@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from augcompress.component import Plugin, key_of
-from augcompress.compressions import NetworkCompression, Notes, Prepared, PruneStep, resolve
+from augcompress.compressions import Compression, NetworkCompression, Notes, Prepared, resolve
 from augcompress.errors import AugcompressError
 from augcompress.models import Model, ModelFacts, build_classifier, load_weights
 from augcompress.storage import digest_json, write_aside
@@ -29,13 +29,15 @@ class Applied:
     """A compression that a network went through, with what it changed."""
 
     settings: Any
-    """A member of the union PruneStep."""
+    """A member of the union Compression."""
     history: Any
 
     @property
     def compression(self) -> NetworkCompression:
         """The compression itself, also where a plug-in names it."""
-        return resolve(self.settings, NetworkCompression)
+        found = resolve(self.settings)
+        assert isinstance(found, NetworkCompression)
+        return found
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def load_network(path: Path) -> Network:
         model: Any = TypeAdapter(Model).validate_python(told["model"])
         facts = TypeAdapter(ModelFacts).validate_python(told["facts"])
         steps = [
-            Applied(TypeAdapter(PruneStep).validate_python(item["settings"]), item["history"])
+            Applied(TypeAdapter(Compression).validate_python(item["settings"]), item["history"])
             for item in told["compressions"]
         ]
         state = load_file(path)

@@ -14,7 +14,12 @@ from augcompress.shipping.origins import (
     open_origin,
 )
 from augcompress.shipping.targets import SHIPPED, WrittenTarget, file_costs, verify, write_target
-from augcompress.shipping.verification import calibration, check_baseline, check_parity
+from augcompress.shipping.verification import (
+    calibration,
+    check_baseline,
+    check_file_promises,
+    check_parity,
+)
 
 __all__ = [
     "FLOAT",
@@ -26,6 +31,7 @@ __all__ = [
     "WrittenTarget",
     "calibration",
     "check_baseline",
+    "check_file_promises",
     "check_parity",
     "compare",
     "file_costs",

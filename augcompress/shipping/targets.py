@@ -28,7 +28,7 @@ from augcompress.scoring import (
 )
 from augcompress.shipping.metadata import metadata
 from augcompress.shipping.origins import Baseline
-from augcompress.shipping.verification import check_parity
+from augcompress.shipping.verification import check_file_promises, check_parity
 
 SHIPPED, TARGET = "shipped", "target"
 """Roles of written files: the headline's, which limits speak of, and those of further targets."""
@@ -100,14 +100,9 @@ def promises(target: WrittenTarget, baseline: Baseline) -> list[Measurement]:
     Raises LimitError when it is not kept.
     """
     network = baseline.origin.network
-    if network is None or target.quantized or not isinstance(target.exporter, OnnxExporter):
+    if network is None or not isinstance(target.exporter, OnnxExporter):
         return []
-    graph = read_graph(target.file)
-    return [
-        row
-        for applied in network.standing()
-        for row in applied.compression.check_file(graph, applied.history)
-    ]
+    return check_file_promises(read_graph(target.file), network)
 
 
 def file_costs(context: Context, target: WrittenTarget) -> list[Measurement]:

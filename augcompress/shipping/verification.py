@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from augcompress.batch import Batch
 from augcompress.evidence import Measurement
@@ -18,6 +19,7 @@ from augcompress.exporters import (
     check_quantized,
     is_quantized,
 )
+from augcompress.networks import Network
 from augcompress.running import Context
 from augcompress.scoring import with_role
 from augcompress.shipping.origins import FLOAT, Baseline, Origin
@@ -94,6 +96,18 @@ def parity(
         rows = check_float(model, reference, sample.images, exporter.tolerance, **facts)
     update = {"split": sample.split, "subject": file.name, "baseline": FLOAT}
     return [row.model_copy(update=update) for row in rows]
+
+
+def check_file_promises(graph: onnx.ModelProto, network: Network) -> list[Measurement]:
+    """What the compressions of a network promise of a reopened file that was made from it.
+
+    Raises LimitError when a promise is not kept.
+    """
+    return [
+        row
+        for applied in network.standing()
+        for row in applied.compression.check_file(graph, applied.history)
+    ]
 
 
 def check_baseline(context: Context, baseline: Baseline) -> None:

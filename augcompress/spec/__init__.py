@@ -15,9 +15,10 @@ from augcompress.spec.loading import (
 from augcompress.spec.overriding import override_value, set_value
 from augcompress.spec.search import Factor, GridSearch, Search
 from augcompress.spec.sections import (
+    CompressionSection,
     DistillSection,
     ForeignSection,
-    PruneSection,
+    QuantizeSection,
     Resolution,
     Sampling,
 )
@@ -25,11 +26,12 @@ from augcompress.spec.tree import Spec, differing_sections, require_section
 
 __all__ = [
     "ORDER",
+    "CompressionSection",
     "DistillSection",
     "Factor",
     "ForeignSection",
     "GridSearch",
-    "PruneSection",
+    "QuantizeSection",
     "Resolution",
     "Sampling",
     "Search",

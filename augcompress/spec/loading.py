@@ -101,9 +101,10 @@ def read_raw(recipe: str | Path, overrides: Iterable[str] = ()) -> tuple[dict[st
 def shrink_to_smoke(raw: dict[str, Any]) -> None:
     """One epoch everywhere, in place; the run has a name of its own."""
     raw["name"] = f"{raw.get('name')}-smoke"
-    for section in ("pretrain", "train_teacher", "distill", "prune"):
+    for section in ("pretrain", "train_teacher", "distill", "prune", "quantize"):
         inside = raw.get(section)
-        if isinstance(inside, dict) and inside.get("training", {}) is not None:
+        usually: Any = None if section == "quantize" else {}
+        if isinstance(inside, dict) and inside.get("training", usually) is not None:
             training = inside.setdefault("training", {})
             if not isinstance(training, dict):
                 continue  # validation says what is wrong with it

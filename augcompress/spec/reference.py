@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from augcompress.augmentations import AnyAugmentation, Ramp
-from augcompress.compressions import PruneStep, QuantizeStep
+from augcompress.compressions import Compression
 from augcompress.datasets import ClassBalance, Dataset
 from augcompress.errors import UsageError
 from augcompress.exporters import Target
@@ -34,8 +34,7 @@ ROOMS: dict[str, Any] = {
     "training": Training,
     "optimizers": Optimizer,
     "schedules": Schedule,
-    "prune_steps": PruneStep,
-    "quantize_steps": QuantizeStep,
+    "compressions": Compression,
     "exporters": Target,
 }
 

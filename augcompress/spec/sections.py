@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from augcompress.augmentations import AnyAugmentation
 from augcompress.component import FilePath, NotInKey, Plugin, Section
-from augcompress.compressions import PruneStep, QuantizeStep
+from augcompress.compressions import Compression
 from augcompress.datasets import ClassBalance
 from augcompress.evidence import StageName
 from augcompress.exporters import OnnxExporter, Target
@@ -294,30 +294,43 @@ def reads_teacher_layers(objective: Any) -> bool:
     return bool(objective.taps().teacher)
 
 
-class PruneSection(Section):
-    """Steps that make the network smaller before quantising, with fine-tuning after each."""
+class CompressionSection(Section):
+    """Steps that compress, and how the network is trained in each of their rounds."""
 
-    steps: tuple[PruneStep, ...] = Field(min_length=1)
-    """Network compressions, in order."""
+    steps: tuple[Compression, ...] = Field(min_length=1)
+    """Compressions, in order: first those of the network, then those of its graph."""
     objectives: tuple[Objective, ...] = (Labels(),)
-    """Losses of the fine-tuning."""
-    teacher: Literal["train_teacher", "unpruned"] = "train_teacher"
-    """Whom objectives with a teacher follow: the recipe's, or the network before pruning."""
-    training: Training | None = Training(epochs=3)
-    """Fine-tuning after each round; None prunes only."""
+    """Losses of the training."""
+    teacher: Literal["train_teacher", "original"] = "train_teacher"
+    """Whom objectives with a teacher follow: the recipe's, or the network that the stage began
+    with."""
+    training: Training | None = None
+    """Training in each round of a step on the network; None compresses only."""
     augment: tuple[AnyAugmentation, ...] | None = None
     """Augmentations of this stage; None takes `augment.pipeline`."""
     sampling: Sampling | None = None
     """Class balance, repeats and image size of this stage; None takes `augment.sampling`."""
 
+    def follows_teacher(self) -> bool:
+        """Does the training follow a teacher?"""
+        return self.training is not None and any(
+            getattr(one, "needs_teacher", False) for one in self.objectives
+        )
 
-class QuantizeSection(Section):
-    """Steps on the exported graph."""
 
-    steps: tuple[QuantizeStep, ...] = Field(min_length=1)
-    """Graph compressions, in order."""
+class PruneSection(CompressionSection):
+    """Steps that make the network smaller before quantising, with fine-tuning after each."""
+
+    training: Training | None = Training(epochs=3)
+    """Fine-tuning after each round; None prunes only."""
+
+
+class QuantizeSection(CompressionSection):
+    """Steps towards a graph of smaller numbers: on the network, then on its exported graph."""
+
     max_drop: float | None = Field(0.05, ge=0, le=1)
-    """Largest fall of validation top-1 below the float network, a fraction; None allows any."""
+    """Largest fall of validation top-1 below the network that the stage began with, a fraction;
+    None allows any."""
 
 
 class TimingSection(Section):

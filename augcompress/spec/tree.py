@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from augcompress.augmentations import AnyAugmentation
 from augcompress.component import Section, key_of
+from augcompress.compressions import misplaced, wrong_place
 from augcompress.datasets import Dataset
 from augcompress.errors import AugcompressError
 from augcompress.evidence import ORDER, Limit, StageName
@@ -82,6 +83,15 @@ class Spec(Section):
         return self
 
     @model_validator(mode="after")
+    def network_steps_come_before_graph_steps(self) -> Spec:
+        """A graph is no network any more, and `prune` makes none."""
+        for name, section in (("prune", self.prune), ("quantize", self.quantize)):
+            steps = () if section is None else section.steps
+            if (place := misplaced(steps, graphs=name != "prune")) is not None:
+                raise ValueError(f"{name}.steps.{place}: {wrong_place(steps[place])}")
+        return self
+
+    @model_validator(mode="after")
     def what_is_pretrained_is_trained_next(self) -> Spec:
         """A network of the recipe starts from what `pretrain` learned, and from nothing else."""
         stages = self.stages()
@@ -107,7 +117,7 @@ class Spec(Section):
     @model_validator(mode="after")
     def batches_hold_repeats_and_partners(self) -> Spec:
         """A batch has whole groups of repeats, and at least two images where some are mixed."""
-        for stage in ("train_teacher", "distill", "prune"):
+        for stage in ("train_teacher", "distill", "prune", "quantize"):
             training = getattr(getattr(self, stage), "training", None)
             if training is None:
                 continue

@@ -11,7 +11,7 @@ import onnx
 from augcompress.errors import AugcompressError
 from augcompress.evidence import LAYERS_FILE, Measurement, Predictions, write_layers
 from augcompress.exporters import is_quantized, read_graph
-from augcompress.networks import GRAPH, stored_types
+from augcompress.networks import GRAPH, WEIGHTS, stored_types
 from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
 from augcompress.shipping import (
     FLOAT,
@@ -39,11 +39,12 @@ def inputs(sources: Sources) -> dict[str, Input]:
     """The artefact to ship; what it was in floating point and the teacher, to compare with."""
     source = sources.source("export")
     found = {"source": source}
-    beside = source.path.with_name(FLOAT_GRAPH)
+    left = [source.path.with_name(name) for name in (WEIGHTS, FLOAT_GRAPH)]
+    beside = [path for path in left if source.stage == "quantize" and path.is_file()]
     if source.path.suffix != ".onnx":
         found[FLOAT] = source
-    elif source.stage == "quantize" and beside.is_file():
-        found[FLOAT] = Input(beside, digest_file(beside))
+    elif beside:
+        found[FLOAT] = Input(beside[0], digest_file(beside[0]))
     elif (before := sources.network_before("export")) is not None:
         found[FLOAT] = before
     elif source.stage == "quantize":

@@ -4,11 +4,10 @@ import copy
 
 import pytest
 import torch
-from digit_networks import batches, digits, fresh, loss, score, train
+from digit_networks import digits, fresh, probe_of, train
 from torch import nn
 
 from augcompress.compressions import Probe
-from augcompress.measures import count_macs
 
 
 @pytest.fixture(scope="session")
@@ -27,9 +26,8 @@ def network(trained, option) -> nn.Module:
 
 
 @pytest.fixture(scope="session")
-def probe() -> Probe:
-    example = digits()[0][:2]
-    return Probe(example, batches, loss, score, lambda network: count_macs(network, example))
+def probe(trained) -> Probe:
+    return probe_of(trained["A"])
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from augcompress.batch import Batch, ImageInput
+from augcompress.compressions import CostName, Probe
+from augcompress.measures import count_macs, parameters
 from augcompress.models import CifarResNet, ModelFacts, build_classifier
 
 torch.set_num_threads(1)
@@ -35,6 +37,24 @@ def score(network: nn.Module) -> float:
     images, labels = digits()
     network.eval()
     return float((network(images[1024:]).argmax(1) == labels[1024:]).float().mean())
+
+
+def probe_of(original: nn.Module) -> Probe:
+    """What a stage that began with `original` would give."""
+    example = digits()[0][:2]
+
+    def cost(network: nn.Module, name: CostName) -> float:
+        return float(count_macs(network, example)) if name == "macs" else parameters(network).value
+
+    return Probe(
+        example=example,
+        batches=batches,
+        calibration=lambda: (batch.images() for batch in batches()),
+        loss=loss,
+        score=score,
+        cost=cost,
+        original=lambda name: cost(original, name),
+    )
 
 
 def train(network: nn.Module, epochs: int = 1, after_step=None, lr: float = 0.05) -> nn.Module:

@@ -2,11 +2,11 @@ import copy
 
 import pytest
 import torch
-from digit_networks import digits, fresh
+from digit_networks import digits, fresh, probe_of
 from torch import nn
 
 from augcompress.compressions import Channels
-from augcompress.compressions.base import Layers
+from augcompress.compressions.base import LayerSelection
 from augcompress.compressions.channels import blocks_of, together
 from augcompress.compressions.dependencies import (
     ROOTS,
@@ -21,7 +21,7 @@ from augcompress.errors import AugcompressError, LimitError
 
 
 def prune(step, network, probe):
-    return step.prepare(network, probe, original_cost=probe.cost(network))
+    return step.prepare(network, probe_of(network))
 
 
 def layers_of(network):
@@ -55,7 +55,7 @@ def test_layers_not_wider_than_the_rounding_keep_their_channels():
 @pytest.mark.parametrize("scope", ["global", "layer"])
 def test_the_target_is_reached_and_widths_are_rounded(network, probe, share, scope):
     pruned, history = prune(Channels(macs=share, scope=scope), network, probe).convert()
-    assert history["macs"] == probe.cost(pruned) <= share * probe.cost(network)
+    assert history["macs"] == probe.cost(pruned, "macs") <= share * probe.cost(network, "macs")
     changed = [sizes.get("out_channels", 8) for sizes in history["sizes"].values()]
     assert changed
     assert all(width % 8 == 0 for width in changed)
@@ -129,7 +129,7 @@ def test_an_unreachable_target_says_what_is_reachable(trained, probe):
 
 
 def test_excluded_layers_keep_their_channels(network, probe):
-    step = Channels(macs=0.8, layers=Layers(exclude=("layer3.*",)))
+    step = Channels(macs=0.8, layers=LayerSelection(exclude=("layer3.*",)))
     pruned, history = prune(step, network, probe).convert()
     assert not any("layer3.0.conv1" in root for root in history["removed"])
     assert pruned.body.layer3[0].conv1.out_channels == 64

@@ -6,11 +6,11 @@ from typing import get_args
 
 import pytest
 import torch
-from digit_networks import fresh, train
+from digit_networks import fresh, probe_of, train
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 
-from augcompress.compressions import Channels, Magnitude, PruneStep
+from augcompress.compressions import Channels, Compression, Magnitude
 from augcompress.errors import LimitError
 from augcompress.exporters import OnnxExporter, to_graph
 
@@ -26,6 +26,11 @@ STEPS = {
 }
 
 
+@pytest.fixture
+def probe(network):
+    return probe_of(network)
+
+
 @pytest.fixture(params=STEPS, ids=list(STEPS))
 def step(request):
     return STEPS[request.param]
@@ -36,9 +41,8 @@ def outputs(network, images):
         return network.eval()(images)
 
 
-def prune(step, network, probe, round=0, original=None):
-    original = probe.cost(network) if original is None else original
-    return step.prepare(network, probe, round=round, original_cost=original)
+def prune(step, network, probe, round=0):
+    return step.prepare(network, probe, round=round)
 
 
 def reopened(step, network, history, option, folder):
@@ -52,14 +56,14 @@ def reopened(step, network, history, option, folder):
 
 
 def test_every_kind_of_the_union_is_tested():
-    members = get_args(get_args(PruneStep)[0])
+    members = get_args(get_args(Compression)[0])
     kinds = {member.model_fields["kind"].default for member in members}
-    assert kinds - {"plugin"} == {step.kind for step in STEPS.values()}
+    assert kinds - {"plugin", "static_int8"} == {step.kind for step in STEPS.values()}
 
 
 def test_settings_survive_json(step):
     text = step.model_dump_json()
-    assert TypeAdapter(PruneStep).validate_json(text) == step
+    assert TypeAdapter(Compression).validate_json(text) == step
 
 
 def test_convert_keeps_the_outputs(step, network, probe, images):
@@ -119,13 +123,12 @@ def test_rounds_resumed_from_an_artefact_equal_uninterrupted_ones(
     step, network, probe, option, images, tmp_path
 ):
     step = step.model_copy(update={"rounds": 2})
-    original = probe.cost(network)
-    prepared = prune(step, network, probe, 0, original)
+    prepared = prune(step, network, probe, 0)
     first, history = train_round(prepared)
-    straight, straight_history = train_round(prune(step, first, probe, 1, original))
+    straight, straight_history = train_round(prune(step, first, probe, 1))
 
     again = reopened(step, first, history, option, tmp_path)
-    resumed, resumed_history = train_round(prune(step, again, probe, 1, original))
+    resumed, resumed_history = train_round(prune(step, again, probe, 1))
     assert resumed_history == straight_history
     assert torch.equal(outputs(resumed, images), outputs(straight, images))
     assert step.check(resumed, resumed_history, probe)

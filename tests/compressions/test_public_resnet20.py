@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from augcompress.batch import Batch, ImageInput
-from augcompress.compressions import Channels, Probe, StaticInt8
+from augcompress.compressions import Channels, GraphProbe, Probe, StaticInt8
 from augcompress.exporters import (
     OnnxExporter,
     check_float,
@@ -61,15 +61,23 @@ def probe(network, images) -> Probe:
     def loss(network, batch):
         return nn.functional.cross_entropy(network(batch.inputs), batch.targets)
 
-    return Probe(example, batches, loss, lambda n: 0.0, lambda n: count_macs(n, example))
+    return Probe(
+        example=example,
+        batches=batches,
+        calibration=lambda: (batch.images() for batch in batches()),
+        loss=loss,
+        score=lambda network: 0.0,
+        cost=lambda network, name: count_macs(network, example),
+        original=lambda name: count_macs(network, example),
+    )
 
 
 @pytest.mark.parametrize("importance", ["l2", "taylor"])
 def test_channels_are_removed_inside_blocks_only(network, probe, importance):
     """`prepare` itself refuses where removing is not masking."""
     step = Channels(macs=0.75, importance=importance, round_to=8)
-    original = probe.cost(network)
-    pruned, history = step.prepare(network, probe, original_cost=original).convert()
+    original = probe.original("macs")
+    pruned, history = step.prepare(network, probe).convert()
     assert original == 40_551_040  # 41 M in the literature
     assert history["macs"] <= 0.75 * original
     assert all(root.endswith("conv1") and "layer" in root for root in history["removed"])
@@ -82,7 +90,8 @@ def test_float_and_int8_files_keep_their_promises(network, probe, images, tmp_pa
     save(graph, tmp_path / "float.onnx")
     check_float(load_onnx(tmp_path / "float.onnx"), network_reference(network), images)
     step = StaticInt8()
-    packed = step.pack(graph, {}, lambda: iter([images[:500].numpy()]))
+    calibration = lambda: iter([images[:500].float().numpy() / 255])  # noqa: E731
+    packed, _ = step.pack(graph, {}, GraphProbe(calibration, lambda graph: 0.0, network))
     save(packed, tmp_path / "int8.onnx")
     assert [one.value for one in step.check(packed)] == [1.0, 1.0]
     assert (

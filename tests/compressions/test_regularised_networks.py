@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from digit_networks import train
+from digit_networks import probe_of, train
 
 from augcompress.batch import ImageInput
 from augcompress.compressions import Channels
@@ -32,11 +32,11 @@ def network(request):
     return train(build_classifier(request.param, facts, [0.3], [0.4]))
 
 
-def test_channels_are_removed_and_the_rest_still_drops_in_training(network, probe, images):
-    cost = probe.cost(network)
+def test_channels_are_removed_and_the_rest_still_drops_in_training(network, images):
+    probe = probe_of(network)
     step = Channels(macs=0.7)
-    pruned, history = step.prepare(network, probe, original_cost=cost).convert()
-    assert probe.cost(pruned) <= 0.7 * cost
+    pruned, history = step.prepare(network, probe).convert()
+    assert probe.cost(pruned, "macs") <= 0.7 * probe.original("macs")
     step.check(pruned, history, probe)
     body = pruned.train().body
     for layer in body.modules():

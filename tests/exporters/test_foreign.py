@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 from torch import nn
 
-from augcompress.compressions import StaticInt8
+from augcompress.compressions import GraphProbe, StaticInt8
 from augcompress.errors import AugcompressError
 from augcompress.exporters import (
     adopt,
@@ -42,6 +42,10 @@ class Foreign(nn.Module):
         x = torch.relu(self.norm(self.stem(x)))
         x = torch.max_pool2d(torch.relu(self.body(x)), 2)
         return self.head(x.view(x.size(0), -1))
+
+
+def on_images(images) -> GraphProbe:
+    return GraphProbe(lambda: iter([images]), lambda graph: 0.0, lambda images: images)
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +109,7 @@ def test_a_foreign_classifier_goes_through_everything(how, foreign, digits, tmp_
     assert (want.argmax(1) == digits[1][1300:]).float().mean() > 0.85
     reference = graph_reference(graph)
     assert check_float(load_onnx(tmp_path / "float.onnx"), reference, pixels)[1].value == 1.0
-    packed = StaticInt8(samples=128).pack(graph, {}, lambda: iter([digits[0][:128]]))
+    packed = StaticInt8(samples=128).pack(graph, {}, on_images(digits[0][:128]))[0]
     save(packed, tmp_path / "int8.onnx")
     shares = StaticInt8().check(onnx.load(tmp_path / "int8.onnx"))
     assert [row.value for row in shares] == [1.0, 1.0]  # int8 weights, integer kernels
@@ -149,7 +153,7 @@ def test_torchvisions_classifiers_are_adopted_and_quantised(name, tmp_path):
         want = network((torch.from_numpy(images) / 255 - mean) / std).numpy()
     got = load_onnx(adopted.SerializeToString())(images)
     assert np.abs(got - want).max() < 1e-4 * max(1, np.abs(want).max())
-    packed = StaticInt8(samples=8).pack(adopted, {}, lambda: iter([images]))
+    packed = StaticInt8(samples=8).pack(adopted, {}, on_images(images))[0]
     assert [row.value for row in StaticInt8().check(packed)] == [1.0, 1.0]
 
 
@@ -303,7 +307,7 @@ def test_branches_see_the_renamed_images(images):
 
 def test_an_integer_graph_is_left_as_it_is(foreign, digits, tmp_path):
     graph = adopt(exported(foreign, tmp_path / "a.onnx", seen(digits[0][:1]), **LEGACY), **HOW)
-    packed = StaticInt8(samples=64).pack(graph, {}, lambda: iter([digits[0][:64]]))
+    packed = StaticInt8(samples=64).pack(graph, {}, on_images(digits[0][:64]))[0]
     packed.producer_name = "another tool"
     kinds = [node.op_type for node in packed.graph.node]
     assert [node.op_type for node in adopt(packed).graph.node] == kinds

@@ -5,7 +5,7 @@ import onnx
 import pytest
 import torch
 
-from augcompress.compressions import StaticInt8
+from augcompress.compressions import GraphProbe, StaticInt8
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.exporters import (
     OnnxExporter,
@@ -24,6 +24,10 @@ from augcompress.exporters import (
 MIXED = {"input": "uint8", "output": "probabilities"}
 
 
+def on_images(images) -> GraphProbe:
+    return GraphProbe(lambda: iter([images]), lambda graph: 0.0, lambda images: images)
+
+
 @pytest.fixture(scope="session")
 def graph(network, images):
     return to_graph(network, images[:2], OnnxExporter())
@@ -31,7 +35,7 @@ def graph(network, images):
 
 @pytest.fixture(scope="session")
 def packed(graph, images):
-    return StaticInt8(samples=128).pack(graph, {}, lambda: iter([images.numpy()]))
+    return StaticInt8(samples=128).pack(graph, {}, on_images(images.numpy()))[0]
 
 
 def written(graph, path):
@@ -91,7 +95,7 @@ def test_rows_that_depend_on_their_place_are_found(network, images, tmp_path):
 
 def test_a_graph_of_fixed_batch_is_quantised_and_checked(network, images, tmp_path):
     graph = to_graph(network, images[:2], OnnxExporter(batch=5))
-    packed = StaticInt8(samples=64).pack(graph, {}, lambda: iter([images[:64].numpy()]))
+    packed = StaticInt8(samples=64).pack(graph, {}, on_images(images[:64].numpy()))[0]
     path = written(packed, tmp_path / "int8.onnx")
     (agreed,) = check_quantized(load_onnx(path), network_reference(network), images, 0.9, batch=5)
     assert agreed.value >= 0.9

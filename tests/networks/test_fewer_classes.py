@@ -13,7 +13,7 @@ from torch import nn
 
 from augcompress.batch import ImageInput
 from augcompress.compressions import Channels, Magnitude, Probe
-from augcompress.compressions.base import Layers
+from augcompress.compressions.base import LayerSelection
 from augcompress.errors import AugcompressError
 from augcompress.models import CifarResNet, ModelFacts, SmallCNN, TorchvisionModel, build_classifier
 from augcompress.networks.checkpoint import Applied, Network, load_network, save_network
@@ -100,12 +100,19 @@ def probe() -> Probe:
     def count(network):
         return float(sum(parameter.numel() for parameter in network.parameters()))
 
-    return Probe(example, lambda: iter(()), lambda *_: torch.zeros(()), lambda _: 0.0, count)
+    return Probe(
+        example=example,
+        batches=lambda: iter(()),
+        calibration=lambda: iter(()),
+        loss=lambda *_: torch.zeros(()),
+        score=lambda _: 0.0,
+        cost=lambda network, name: count(network),
+        original=lambda name: count(network_for(SmallCNN(widths=(16, 32))).module),
+    )
 
 
 def compressed(network: Network, step, probe: Probe) -> Network:
-    cost = probe.cost(network.module)
-    module, history = step.prepare(network.module, probe, original_cost=cost).convert()
+    module, history = step.prepare(network.module, probe).convert()
     return network.changed(module.eval(), Applied(step, history))
 
 
@@ -128,7 +135,7 @@ def test_head_with_zeros_is_not_cut_and_another_one_is(probe):
         AugcompressError, match=r"here: magnitude has changed the head body\.linear"
     ):
         narrowed(sparse, FEW, "here")
-    step = Magnitude(sparsity=0.5, layers=Layers(exclude=("linear",)))
+    step = Magnitude(sparsity=0.5, layers=LayerSelection(exclude=("linear",)))
     spared = compressed(network_for(SmallCNN()), step, probe)
     assert narrowed(spared, FEW, "here").module.body.linear.out_features == 3
 
