@@ -7,7 +7,6 @@ from typing import Annotated
 from pydantic import Field
 
 from augcompress.augmentations.adversarial import Fgsm, Pgd
-from augcompress.augmentations.affine import Affine
 from augcompress.augmentations.augmix import AugMix
 from augcompress.augmentations.auto_augment import AutoAugment
 from augcompress.augmentations.base import (
@@ -16,23 +15,36 @@ from augcompress.augmentations.base import (
     GeometricAugmentation,
     GeometricWorker,
     Loss,
+    PixelAugmentation,
     PixelWorker,
 )
 from augcompress.augmentations.blur import BoxBlur, GaussianBlur, MedianBlur
-from augcompress.augmentations.channels import ChannelDropout, ChannelShuffle, Grayscale
+from augcompress.augmentations.channels import (
+    ChannelDropout,
+    ChannelShuffle,
+    ColorMatrix,
+    Grayscale,
+)
 from augcompress.augmentations.color_jitter import ColorJitter
-from augcompress.augmentations.color_matrix import ColorMatrix
 from augcompress.augmentations.color_space import ColorSpaceJitter
 from augcompress.augmentations.contact_sheet import before_after, contact_sheet
-from augcompress.augmentations.cutmix import CutMix
 from augcompress.augmentations.cutout import Cutout
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.elastic import Elastic
-from augcompress.augmentations.histogram import Autocontrast, Equalize
-from augcompress.augmentations.horizontal_flip import HorizontalFlip
 from augcompress.augmentations.lens_distortion import LensDistortion
-from augcompress.augmentations.levels import Invert, Posterize, Solarize
-from augcompress.augmentations.mixup import Mixup
+from augcompress.augmentations.levels import Autocontrast, Equalize, Invert, Posterize, Solarize
+from augcompress.augmentations.mixing import CutMix, Mixup
+from augcompress.augmentations.moves import (
+    Affine,
+    HorizontalFlip,
+    RandomCrop,
+    Rotate,
+    Rotate90,
+    Scale,
+    Shear,
+    Translate,
+    VerticalFlip,
+)
 from augcompress.augmentations.noise import (
     GaussianNoise,
     ImpulseNoise,
@@ -48,18 +60,11 @@ from augcompress.augmentations.plugin import AugmentationPlugin
 from augcompress.augmentations.policy_magnitudes import operations
 from augcompress.augmentations.ramp import Ramp
 from augcompress.augmentations.rand_augment import RandAugment
-from augcompress.augmentations.random_crop import RandomCrop
 from augcompress.augmentations.random_erasing import RandomErasing
 from augcompress.augmentations.recording import Recorder
 from augcompress.augmentations.resized_crop import ResizedCrop
-from augcompress.augmentations.rotate import Rotate
-from augcompress.augmentations.rotate90 import Rotate90
-from augcompress.augmentations.scale import Scale
 from augcompress.augmentations.shading import Shading
-from augcompress.augmentations.shear import Shear
-from augcompress.augmentations.translate import Translate
 from augcompress.augmentations.trivial_augment import TrivialAugment
-from augcompress.augmentations.vertical_flip import VerticalFlip
 
 AnyAugmentation = Annotated[
     RandomCrop
@@ -122,6 +127,7 @@ __all__ = [
     "GeometricWorker",
     "Loss",
     "Pipeline",
+    "PixelAugmentation",
     "PixelWorker",
     "Ramp",
     "Recorder",

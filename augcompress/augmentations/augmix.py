@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -101,35 +101,24 @@ class AugMix(PolicyAugmentation):
         return draws.dirichlet(self.alpha, self.mixture_width), draws.beta(self.alpha)
 
     def build(self, facts: AugmentationFacts) -> nn.Module:
-        filling = filling_of(self.fill, facts)
-        return AugMixWorker(self.plan, self.weights, self.probability, self.interpolation, filling)
+        return AugMixWorker(self, filling_of(self.fill, facts))
 
 
 class AugMixWorker(nn.Module):
     """Runs the chains of all samples side by side and blends them; targets stay."""
 
-    def __init__(
-        self,
-        plan: Callable[[Draws, tuple[int, int]], Plan],
-        weights: Callable[[Draws], tuple[Tensor, Tensor]],
-        probability: float,
-        interpolation: Interpolation,
-        filling: Filling,
-    ) -> None:
+    def __init__(self, settings: AugMix, filling: Filling) -> None:
         super().__init__()
-        self.plan = plan
-        self.weights = weights
-        self.probability = probability
-        self.interpolation = interpolation
-        self.filling = filling
+        self.settings, self.filling = settings, filling
 
     def forward(
         self, batch: Batch, draws: Draws, *, progress: Progress, loss: Loss | None = None
     ) -> Batch:
-        images, chosen = batch.images(), draws.chosen(self.probability)
-        plan, (weights, share) = self.plan(draws, size_of(images)), self.weights(draws)
+        settings, images = self.settings, batch.images()
+        chosen = draws.chosen(settings.probability)
+        plan, (weights, share) = settings.plan(draws, size_of(images)), settings.weights(draws)
         plan = plan.where(chosen.repeat_interleave(weights.shape[1])[:, None])
         share = torch.where(chosen, share, 0.0)
         draws.tell(share=share)
-        moving = Moving(self.interpolation, outside_of(self.filling, images, draws))
+        moving = Moving(settings.interpolation, outside_of(self.filling, images, draws))
         return batch.with_images(mixed(images, plan, weights, share, moving))

@@ -27,6 +27,17 @@ Loss = Callable[[Batch], Tensor]
 another one; its gradient reaches the images.  Adversarial augmentations climb it."""
 
 
+def above_zero(rule: str) -> AfterValidator:
+    """Checks that a range starts above 0; `rule` is the message where it does not."""
+
+    def check(limits: tuple[float, float]) -> tuple[float, float]:
+        if limits[0] <= 0:
+            raise ValueError(rule)
+        return limits
+
+    return AfterValidator(check)
+
+
 def _lowest_first(limits: tuple[float, float]) -> tuple[float, float]:
     if limits[0] > limits[1]:
         raise ValueError(f"write the lower end first: [{limits[1]}, {limits[0]}]")
@@ -115,9 +126,41 @@ class Augmentation(Component, ABC):
 class GeometricAugmentation(Augmentation):
     """An operation that only moves pixels, so that neighbours can be fused into one resampling."""
 
+    whole: ClassVar[bool] = False
+    """Does every matrix map pixels onto pixels, so that copying is exact?"""
+
     @abstractmethod
     def transforms(self, draws: Draws, size: tuple[int, int]) -> Tensor:
         """`(N,2,3)` or `(N,3,3)` matrices as in `geometry`, as if every sample were chosen."""
+
+    def filling(self, facts: AugmentationFacts) -> Filling:
+        """What lies outside the image; None where it is never seen."""
+        return None
+
+    def build(self, facts: AugmentationFacts) -> GeometricWorker:
+        filling = self.filling(facts)
+        return GeometricWorker(self.transforms, self.probability, filling, whole=self.whole)
+
+
+class FilledGeometricAugmentation(GeometricAugmentation):
+    """A geometric operation that may show what lies outside the image."""
+
+    fill: Fill = 0.0
+    """What comes in from outside: a value in [0,1], "mean", "nearest", "reflect" or "noise"."""
+
+    def filling(self, facts: AugmentationFacts) -> Filling:
+        return filling_of(self.fill, facts)
+
+
+class PixelAugmentation(Augmentation):
+    """An operation that changes each image by itself and leaves targets alone."""
+
+    @abstractmethod
+    def change(self, images: Tensor, draws: Draws) -> Tensor:
+        """The changed images `(N,C,H,W)`, as if every sample were chosen."""
+
+    def build(self, facts: AugmentationFacts) -> PixelWorker:
+        return PixelWorker(self.change, self.probability)
 
 
 class PixelWorker(nn.Module):

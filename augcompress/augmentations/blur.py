@@ -12,9 +12,9 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 from torch.nn import functional
 
-from augcompress.augmentations.base import Augmentation, AugmentationFacts, Limits, PixelWorker
+from augcompress.augmentations.base import Limits, PixelAugmentation
 from augcompress.augmentations.blocks import blockwise
-from augcompress.augmentations.draws import Draws, between
+from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.geometry import bring_inside
 
 _FEWEST_TAPS = 5  # on a CPU, convolving with three takes longer than with five
@@ -119,7 +119,7 @@ def _not_below_zero(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
-class GaussianBlur(Augmentation):
+class GaussianBlur(PixelAugmentation):
     """Blur by a Gaussian whose width each image draws (Chen et al. 2020, arXiv:2002.05709, appendix
     A); beyond the edge the image is mirrored.  Values are torchvision's `gaussian_blur`."""
 
@@ -136,16 +136,12 @@ class GaussianBlur(Augmentation):
     least 3."""
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        sigma = between(self.sigma, draws.uniform(1)[:, 0])
-        draws.tell(sigma=sigma)
+        sigma = draws.in_range("sigma", self.sigma)
         size = self.kernel_size or tenth_of((images.shape[-2], images.shape[-1]))
         return blockwise(blur, images, gaussian_kernels(sigma, size))
 
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)
 
-
-class BoxBlur(Augmentation):
+class BoxBlur(PixelAugmentation):
     """Blur by the mean over a square whose size each image draws (McDonnell 1981, "Box-filtering
     techniques", Computer Graphics and Image Processing 17); mirrored beyond the edge."""
 
@@ -160,15 +156,11 @@ class BoxBlur(Augmentation):
     the rim count in part (Pillow's `BoxBlur`)."""
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        radius = between(self.radius, draws.uniform(1)[:, 0])
-        draws.tell(radius=radius)
+        radius = draws.in_range("radius", self.radius)
         return blockwise(blur, images, box_kernels(radius, math.ceil(self.radius[1])))
 
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)
 
-
-class MedianBlur(Augmentation):
+class MedianBlur(PixelAugmentation):
     """Replace each pixel by the median of its neighbourhood, channel by channel (Tukey 1977,
     "Exploratory data analysis"); beyond the edge the image is mirrored.  Edges stay sharp."""
 
@@ -182,6 +174,3 @@ class MedianBlur(Augmentation):
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
         return blockwise(partial(median_filtered, kernel_size=self.kernel_size), images)
-
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)

@@ -1,14 +1,15 @@
-"""Operations on whole colour channels: grayscale, shuffle, dropout."""
+"""Operations on whole colour channels: grayscale, shuffle, dropout, mixing."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from augcompress.augmentations.base import Augmentation, AugmentationFacts, PixelWorker
+from augcompress.augmentations.base import PixelAugmentation
 from augcompress.augmentations.color_jitter import luma
 from augcompress.augmentations.draws import Draws
 
@@ -26,7 +27,14 @@ def dropped(order: Tensor, count: int) -> Tensor:
     return rank < min(count, order.shape[1] - 1)
 
 
-class Grayscale(Augmentation):
+def add_mixture(images: Tensor, matrices: Tensor) -> Tensor:
+    """Images `(N,C,H,W)` plus `matrices` `(N,C,C)` times their channels: zeros keep."""
+    channels = images.flatten(2)
+    mixture = matrices.to(images.dtype) @ channels
+    return (channels + mixture).clamp_(0, 1).view(images.shape)
+
+
+class Grayscale(PixelAugmentation):
     """Take the colour out, keeping the number of channels (SimCLR, Chen et al. 2020,
     arXiv:2002.05709).
 
@@ -43,11 +51,8 @@ class Grayscale(Augmentation):
     def change(self, images: Tensor, draws: Draws) -> Tensor:
         return luma(images).expand_as(images)
 
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)
 
-
-class ChannelShuffle(Augmentation):
+class ChannelShuffle(PixelAugmentation):
     """Put the channels in another order, drawn evenly from all orders (the old one, too); one
     channel stays."""
 
@@ -62,11 +67,8 @@ class ChannelShuffle(Augmentation):
         draws.tell(order=order)
         return permuted(images, order)
 
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)
 
-
-class ChannelDropout(Augmentation):
+class ChannelDropout(PixelAugmentation):
     """Overwrite whole channels; which ones is drawn evenly.  One always stays, so images of a
     single channel do not change."""
 
@@ -86,5 +88,21 @@ class ChannelDropout(Augmentation):
         draws.tell(lost=lost)
         return torch.where(lost[:, :, None, None], self.value, images)
 
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)
+
+class ColorMatrix(PixelAugmentation):
+    """Mix the channels by the identity plus a matrix drawn for each image: another camera's
+    primaries.  With one channel it is a change of brightness."""
+
+    label_safety: ClassVar[str] = "classes told apart by colour or brightness (ripeness, stains)"
+    neutral: ClassVar[Mapping[str, Any]] = {"strength": 0.0}
+
+    kind: Literal["color_matrix"] = "color_matrix"
+    strength: float = Field(0.2, ge=0, le=1)
+    """Every entry gets an even draw from -strength to strength added; 0 changes nothing."""
+
+    def change(self, images: Tensor, draws: Draws) -> Tensor:
+        channels = images.shape[1]
+        signed = 2 * draws.uniform(channels * channels) - 1
+        added = (self.strength * signed).view(-1, channels, channels)
+        draws.tell(added=added)
+        return add_mixture(images, added)

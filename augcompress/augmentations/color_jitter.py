@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from augcompress.augmentations.base import Augmentation, AugmentationFacts, PixelWorker
+from augcompress.augmentations.base import PixelAugmentation
 from augcompress.augmentations.draws import Draws
 
 
@@ -74,7 +74,7 @@ def factors(uniform: Tensor, strength: float) -> Tensor:
     return low + (1 + strength - low) * uniform
 
 
-class ColorJitter(Augmentation):
+class ColorJitter(PixelAugmentation):
     """Change brightness, contrast, saturation and hue, each image by factors of its own.
 
     Meaning of the factors as in torchvision's `ColorJitter`; the defaults are SimCLR's for CIFAR-10
@@ -120,6 +120,3 @@ class ColorJitter(Augmentation):
         if self.hue:
             images = adjust_hue(images, turn)
         return images
-
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)

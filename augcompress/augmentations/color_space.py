@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from augcompress.augmentations.base import Augmentation, AugmentationFacts, PixelWorker
+from augcompress.augmentations.base import PixelAugmentation
 from augcompress.augmentations.blocks import blockwise
 from augcompress.augmentations.color_jitter import colours_of, hue_of
 from augcompress.augmentations.draws import Draws
@@ -56,7 +56,7 @@ def adjust_yuv(images: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
     return result.clamp_(0, 1).view(images.shape)
 
 
-class ColorSpaceJitter(Augmentation):
+class ColorSpaceJitter(PixelAugmentation):
     """Scale and shift the channels of another colour space, each image by draws of its own.
 
     Images that are not RGB have brightness alone: all their channels are changed as value (HSV) or
@@ -86,6 +86,3 @@ class ColorSpaceJitter(Augmentation):
         brightness = 2 if self.space == "hsv" else 0
         factor, shift = (v[:, brightness, None, None, None] for v in (factor, shift))
         return (images * factor.to(images.dtype) + shift.to(images.dtype)).clamp_(0, 1)
-
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)

@@ -133,6 +133,12 @@ class Draws:
         """Uniform in [0, 1): float32 `(N, count)`, multiples of 2^-24."""
         return (self.words(count) >> 8).float() * 2.0**-24
 
+    def in_range(self, name: str, limits: tuple[float, float]) -> Tensor:
+        """One even draw in a range for each sample: float32 `(N,)`, recorded under `name`."""
+        told: dict[str, Any] = {name: between(limits, self.uniform(1)[:, 0])}
+        self.tell(**told)
+        return told[name]
+
     def normal(self, count: int) -> Tensor:
         """Standard normal: float32 `(N, count)`, by Box & Muller."""
         half = -(-count // 2)

@@ -132,7 +132,7 @@ def take(pixels: Tensor, places: Tensor) -> Tensor:
     return pixels.gather(2, index).view(*pixels.shape[:2], *places.shape[1:])
 
 
-def copied(images: Tensor, column: Tensor, row: Tensor, outside: Outside) -> Tensor:
+def nearest_pixels(images: Tensor, column: Tensor, row: Tensor, outside: Outside) -> Tensor:
     """`(N,C,H,W)` at whole coordinates, given as floats that broadcast to `(N,H,W)`."""
     return _by_blocks(_copy, images, column, row, outside)
 
@@ -176,4 +176,4 @@ def resample(images: Tensor, matrices: Tensor, outside: Outside, *, whole: bool)
     (flips, whole shifts), else bilinear without a low-pass filter (as torchvision's `affine`)."""
     size = (images.shape[-2], images.shape[-1])
     column, row = source_coordinates(matrices, size, whole=whole)
-    return (copied if whole else bilinear)(images, column, row, outside)
+    return (nearest_pixels if whole else bilinear)(images, column, row, outside)

@@ -17,7 +17,7 @@ from augcompress.augmentations.base import (
     PixelWorker,
     filling_of,
 )
-from augcompress.augmentations.draws import Draws, between
+from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.geometry import (
     Filling,
     Outside,
@@ -62,8 +62,7 @@ class LensDistortion(Augmentation):
     """What comes in from outside: a value in [0,1], "mean", "nearest", "reflect" or "noise"."""
 
     def change(self, images: Tensor, draws: Draws, filling: Filling) -> Tensor:
-        k1 = between(self.k1, draws.uniform(1)[:, 0])
-        draws.tell(k1=k1)
+        k1 = draws.in_range("k1", self.k1)
         return radially(images, k1, outside_of(filling, images, draws))
 
     def build(self, facts: AugmentationFacts) -> PixelWorker:

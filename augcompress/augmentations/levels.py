@@ -1,4 +1,4 @@
-"""Fixed tone curves: posterize, solarize, invert."""
+"""Tone curves, fixed or read off the image's own histogram."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from augcompress.augmentations.base import Augmentation, AugmentationFacts, PixelWorker, Shares
+from augcompress.augmentations.base import PixelAugmentation, Shares
+from augcompress.augmentations.blocks import blockwise
 from augcompress.augmentations.draws import Draws, between
-from augcompress.augmentations.tone import invert, posterize, solarize
+from augcompress.augmentations.tone import autocontrast, equalize, invert, posterize, solarize
 
 _Bits = Annotated[int, Field(ge=1, le=8)]
 
@@ -20,7 +21,7 @@ def _fewest_first(bits: tuple[int, int]) -> tuple[int, int]:
     return bits
 
 
-class Posterize(Augmentation):
+class Posterize(PixelAugmentation):
     """Keep only the first bits of every value (AutoAugment, Cubuk et al. 2019, arXiv:1805.09501,
     whose range the default is).
 
@@ -41,11 +42,8 @@ class Posterize(Augmentation):
         draws.tell(bits=bits)
         return posterize(images, bits)
 
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)
 
-
-class Solarize(Augmentation):
+class Solarize(PixelAugmentation):
     """Turn the bright values, from a threshold on, into their negative (AutoAugment, Cubuk et al.
     2019, arXiv:1805.09501, whose range the default is).
 
@@ -61,15 +59,11 @@ class Solarize(Augmentation):
     """Value from which on a pixel is inverted, drawn evenly from this range; 0 inverts all."""
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        threshold = between(self.threshold, draws.uniform(1)[:, 0])
-        draws.tell(threshold=threshold)
+        threshold = draws.in_range("threshold", self.threshold)
         return solarize(images, threshold)
 
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)
 
-
-class Invert(Augmentation):
+class Invert(PixelAugmentation):
     """Swap dark and bright: the negative (AutoAugment, Cubuk et al. 2019, arXiv:1805.09501)."""
 
     label_safety: ClassVar[str] = "classes told apart by brightness or colour (chess pieces)"
@@ -81,5 +75,34 @@ class Invert(Augmentation):
     def change(self, images: Tensor, draws: Draws) -> Tensor:
         return invert(images)
 
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)
+
+class Equalize(PixelAugmentation):
+    """Spread the levels of every channel so that all are about equally frequent (AutoAugment, Cubuk
+    et al. 2019, arXiv:1805.09501).
+
+    Values are counted in 256 levels, as PIL and torchvision do.  A channel with fewer than 255
+    pixels below its brightest level (all channels of images under 16x16) keeps its levels.
+    """
+
+    label_safety: ClassVar[str] = "classes told apart by brightness, contrast or tint"
+
+    kind: Literal["equalize"] = "equalize"
+    probability: float = Field(0.5, ge=0, le=1)
+    """Share of the samples that are equalized."""
+
+    def change(self, images: Tensor, draws: Draws) -> Tensor:
+        return blockwise(equalize, images)
+
+
+class Autocontrast(PixelAugmentation):
+    """Stretch every channel to reach from 0 to 1 (AutoAugment, Cubuk et al. 2019,
+    arXiv:1805.09501); a channel of one single value stays."""
+
+    label_safety: ClassVar[str] = "classes told apart by brightness, contrast or tint"
+
+    kind: Literal["autocontrast"] = "autocontrast"
+    probability: float = Field(0.5, ge=0, le=1)
+    """Share of the samples that are stretched."""
+
+    def change(self, images: Tensor, draws: Draws) -> Tensor:
+        return autocontrast(images)

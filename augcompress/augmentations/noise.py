@@ -7,21 +7,16 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from torch import Tensor
 
-from augcompress.augmentations.base import (
-    Augmentation,
-    AugmentationFacts,
-    Limits,
-    PixelWorker,
-    Shares,
-)
+from augcompress.augmentations.base import Limits, PixelAugmentation, Shares, above_zero
 from augcompress.augmentations.blocks import blockwise
 from augcompress.augmentations.draws import Draws, between
 from augcompress.augmentations.pixel_draws import pixel_normal, pixel_uniform
 from augcompress.augmentations.poisson import poisson
 
+_PHOTONS = above_zero("a number of photons must be above 0; the more, the less noise")
 _UNSAFE = "classes that hang on fine texture or on single faint pixels (microscopy, stars)"
 
 
@@ -79,7 +74,7 @@ def replace_values(images: Tensor, keys: Tensor, amount: Tensor) -> Tensor:
     return images * (1 - hit).to(images.dtype) + value.to(images.dtype)  # exact: 1 or 0
 
 
-class GaussianNoise(Augmentation):
+class GaussianNoise(PixelAugmentation):
     """Add normal noise to every value of every pixel."""
 
     label_safety: ClassVar[str] = _UNSAFE
@@ -91,15 +86,11 @@ class GaussianNoise(Augmentation):
     [0,1]; 0 changes nothing."""
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        std = between(self.std, draws.uniform(1)[:, 0])
-        draws.tell(std=std)
+        std = draws.in_range("std", self.std)
         return blockwise(add_noise, images, draws.words(2), std)
 
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)
 
-
-class SpeckleNoise(Augmentation):
+class SpeckleNoise(PixelAugmentation):
     """Multiply every value of every pixel by normal noise about 1: bright places suffer most."""
 
     label_safety: ClassVar[str] = _UNSAFE
@@ -111,21 +102,11 @@ class SpeckleNoise(Augmentation):
     nothing."""
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        std = between(self.std, draws.uniform(1)[:, 0])
-        draws.tell(std=std)
+        std = draws.in_range("std", self.std)
         return blockwise(multiply_noise, images, draws.words(2), std)
 
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)
 
-
-def _above_zero(limits: tuple[float, float]) -> tuple[float, float]:
-    if limits[0] <= 0:
-        raise ValueError("a number of photons must be above 0; the more, the less noise")
-    return limits
-
-
-class ShotNoise(Augmentation):
+class ShotNoise(PixelAugmentation):
     """Count photons: every value becomes a Poisson draw, as on a sensor in little light
     (ImageNet-C, Hendrycks & Dietterich 2019, arXiv:1903.12261, whose severities 3 to 1 the default
     range spans).
@@ -136,7 +117,7 @@ class ShotNoise(Augmentation):
     label_safety: ClassVar[str] = _UNSAFE
 
     kind: Literal["shot_noise"] = "shot_noise"
-    photons: Annotated[Limits, AfterValidator(_above_zero)] = (12.0, 60.0)
+    photons: Annotated[Limits, _PHOTONS] = (12.0, 60.0)
     """Mean count at white, drawn from this range, evenly in its logarithm, for each image.  The
     noise is about 1/sqrt(photons) at white: no count is neutral, a million is next to it."""
 
@@ -146,11 +127,8 @@ class ShotNoise(Augmentation):
         draws.tell(photons=photons)
         return blockwise(count_photons, images, draws.words(4), photons)
 
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)
 
-
-class SaltPepperNoise(Augmentation):
+class SaltPepperNoise(PixelAugmentation):
     """Turn single pixels white or black, all channels together: dead and hot sensor cells."""
 
     label_safety: ClassVar[str] = _UNSAFE
@@ -164,16 +142,12 @@ class SaltPepperNoise(Augmentation):
     """Share of white among the pixels that are hit; the others turn black."""
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        amount = between(self.amount, draws.uniform(1)[:, 0])
-        draws.tell(amount=amount)
+        amount = draws.in_range("amount", self.amount)
         salt = torch.full_like(amount, self.salt)
         return blockwise(salt_and_pepper, images, draws.words(2), amount, salt)
 
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)
 
-
-class ImpulseNoise(Augmentation):
+class ImpulseNoise(PixelAugmentation):
     """Replace single values by random ones, each channel for itself: bits lost on the way.
 
     Random-valued impulses; those that are only black or white are `salt_pepper_noise`, which is
@@ -189,9 +163,5 @@ class ImpulseNoise(Augmentation):
     value decides for itself.  0 changes nothing."""
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        amount = between(self.amount, draws.uniform(1)[:, 0])
-        draws.tell(amount=amount)
+        amount = draws.in_range("amount", self.amount)
         return blockwise(replace_values, images, draws.words(2), amount)
-
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from augcompress.augmentations.base import Augmentation, AugmentationFacts, Loss
+from augcompress.augmentations.base import Augmentation, AugmentationFacts, PixelWorker
 from augcompress.augmentations.draws import Draws
-from augcompress.batch import Batch, Progress
 from augcompress.errors import AugcompressError
 
 
@@ -51,33 +51,18 @@ class PcaJitter(Augmentation):
     std: float = Field(0.1, ge=0)
     """Standard deviation of α, one normal draw for each axis; 0 changes nothing."""
 
-    def build(self, facts: AugmentationFacts) -> PcaJitterWorker:
+    def build(self, facts: AugmentationFacts) -> PixelWorker:
         if facts.covariance is None:
             raise AugcompressError(
                 "pca_jitter: the covariance of the training images' colours is not known here; "
                 "leave it out, or use color_jitter"
             )
-        steps = principal_steps(facts.covariance()) * self.std
-        return PcaJitterWorker(steps.float(), self.probability)
+        steps = (principal_steps(facts.covariance()) * self.std).float()
+        return PixelWorker(partial(self.change, steps=steps), self.probability)
 
-
-class PcaJitterWorker(nn.Module):
-    """Shifts the chosen samples."""
-
-    steps: Tensor
-
-    def __init__(self, steps: Tensor, probability: float) -> None:
+    def change(self, images: Tensor, draws: Draws, steps: Tensor) -> Tensor:
         """`steps` `(C,C)`: in its columns, the shift of one standard deviation along an axis."""
-        super().__init__()
-        self.register_buffer("steps", steps, persistent=False)
-        self.probability = probability
-
-    def forward(
-        self, batch: Batch, draws: Draws, *, progress: Progress, loss: Loss | None = None
-    ) -> Batch:
-        images, steps = batch.images(), self.steps.to(draws.device)
-        chosen = draws.chosen(self.probability)[:, None]
         alpha = draws.normal(len(steps))
         draws.tell(alpha=alpha)
-        shifts = (steps * alpha[:, None]).sum(2)  # (N, C); no matmul: a GPU may round to TF32
-        return batch.with_images(add_colours(images, shifts * chosen))
+        # (N, C); no matmul: a GPU may round to TF32
+        return add_colours(images, (steps.to(draws.device) * alpha[:, None]).sum(2))

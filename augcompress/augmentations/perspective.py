@@ -9,13 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from augcompress.augmentations.base import (
-    AugmentationFacts,
-    Fill,
-    GeometricAugmentation,
-    GeometricWorker,
-    filling_of,
-)
+from augcompress.augmentations.base import FilledGeometricAugmentation
 from augcompress.augmentations.draws import Draws
 
 _CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
@@ -62,7 +56,7 @@ def homographies(corners: Tensor, size: tuple[int, int]) -> Tensor:
     return inverse * half[:, None] / half
 
 
-class Perspective(GeometricAugmentation):
+class Perspective(FilledGeometricAugmentation):
     """Look at the image from a slant: its corners move inwards, each by itself (a homography;
     Hartley & Zisserman 2004, doi:10.1017/CBO9780511811685, section 2.3).
 
@@ -82,12 +76,7 @@ class Perspective(GeometricAugmentation):
     distortion_scale: float = Field(0.5, ge=0, le=1)
     """How far a corner moves inwards, along x and along y, drawn evenly from 0 to this share of
     half the side; above 2/3 an image may be folded."""
-    fill: Fill = 0.0
-    """What comes in from outside: a value in [0,1], "mean", "nearest", "reflect" or "noise"."""
 
     def transforms(self, draws: Draws, size: tuple[int, int]) -> Tensor:
         uniform = draws.uniform(8).reshape(len(draws), 4, 2)
         return homographies(drawn_corners(uniform, self.distortion_scale), size)
-
-    def build(self, facts: AugmentationFacts) -> GeometricWorker:
-        return GeometricWorker(self.transforms, self.probability, filling_of(self.fill, facts))

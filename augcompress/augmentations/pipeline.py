@@ -58,7 +58,7 @@ class FusedGeometry(nn.Module):
         return batch.with_images(resample(images, matrices, outside, whole=self.whole))
 
 
-class Step(nn.Module):
+class SingleWorker(nn.Module):
     """One worker with its place in the recipe's list."""
 
     def __init__(self, worker: nn.Module) -> None:
@@ -191,4 +191,4 @@ def fusible(earlier: nn.Module, later: nn.Module) -> bool:
 
 def _step(workers: Sequence[nn.Module]) -> nn.Module:
     geometric = [worker for worker in workers if isinstance(worker, GeometricWorker)]
-    return FusedGeometry(geometric) if geometric else Step(workers[0])
+    return FusedGeometry(geometric) if geometric else SingleWorker(workers[0])

@@ -11,7 +11,7 @@ from torch import Tensor
 from augcompress.augmentations.base import Augmentation, AugmentationFacts, PixelWorker, Shares
 from augcompress.augmentations.blocks import blockwise
 from augcompress.augmentations.covering import Value, colour_of
-from augcompress.augmentations.draws import Draws, between
+from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.pixel_draws import pixel_uniform
 
 
@@ -36,8 +36,7 @@ class PixelDropout(Augmentation):
     """What is written: a value in [0,1], or "mean", the training set's mean colour."""
 
     def change(self, images: Tensor, draws: Draws, colour: tuple[float, ...]) -> Tensor:
-        share = between(self.share, draws.uniform(1)[:, 0])
-        draws.tell(share=share)
+        share = draws.in_range("share", self.share)
         colours = images.new_tensor(colour).expand(len(images), -1)
         return blockwise(drop_pixels, images, draws.words(2), share, colours)
 

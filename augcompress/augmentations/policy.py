@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -44,34 +43,24 @@ class PolicyAugmentation(Augmentation):
         """What is done to each sample, as if all were chosen."""
 
     def build(self, facts: AugmentationFacts) -> nn.Module:
-        filling = filling_of(self.fill, facts)
-        return PolicyWorker(self.plan, self.probability, self.interpolation, filling)
+        return PolicyWorker(self, filling_of(self.fill, facts))
 
 
 class PolicyWorker(nn.Module):
     """Carries the plan out on the chosen samples; targets stay."""
 
-    def __init__(
-        self,
-        plan: Callable[[Draws, tuple[int, int]], Plan],
-        probability: float,
-        interpolation: Interpolation,
-        filling: Filling,
-    ) -> None:
+    def __init__(self, settings: PolicyAugmentation, filling: Filling) -> None:
         super().__init__()
-        self.plan = plan
-        self.probability = probability
-        self.interpolation = interpolation
-        self.filling = filling
+        self.settings, self.filling = settings, filling
 
     def forward(
         self, batch: Batch, draws: Draws, *, progress: Progress, loss: Loss | None = None
     ) -> Batch:
-        images, chosen = batch.images(), draws.chosen(self.probability)
-        plan = self.plan(draws, size_of(images)).where(chosen[:, None])
+        images, chosen = batch.images(), draws.chosen(self.settings.probability)
+        plan = self.settings.plan(draws, size_of(images)).where(chosen[:, None])
         for number, column in enumerate(plan.operation.unbind(1), start=1):
             draws.tell(OPERATIONS, **{f"operation_{number}": column})
         for number, column in enumerate(plan.magnitude.unbind(1), start=1):
             draws.tell(None, **{f"magnitude_{number}": column})
-        moving = Moving(self.interpolation, outside_of(self.filling, images, draws))
+        moving = Moving(self.settings.interpolation, outside_of(self.filling, images, draws))
         return batch.with_images(apply_plan(images, plan, moving))

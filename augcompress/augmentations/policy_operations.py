@@ -14,7 +14,7 @@ from augcompress.augmentations.color_jitter import (
     adjust_contrast,
     adjust_saturation,
 )
-from augcompress.augmentations.geometry import Outside, bilinear, copied, source_coordinates
+from augcompress.augmentations.geometry import Outside, bilinear, nearest_pixels, source_coordinates
 from augcompress.augmentations.tone import (
     adjust_sharpness,
     autocontrast,
@@ -90,7 +90,7 @@ class Moving:
         column, row = source_coordinates(matrices, size, whole=False)
         if self.interpolation == "bilinear":
             return bilinear(images, column, row, self.outside)
-        return copied(images, column + _NUDGE, row + _NUDGE, self.outside)
+        return nearest_pixels(images, column + _NUDGE, row + _NUDGE, self.outside)
 
 
 def move_matrices(operation: Tensor, magnitude: Tensor, size: tuple[int, int]) -> Tensor:
@@ -113,7 +113,7 @@ def family_of(operation: Tensor) -> Tensor:
     return (operation - len(_MOVES) + 1).clamp_min(1) * (operation > 0)
 
 
-def grouped(plan: Plan) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
+def by_family(plan: Plan) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
     """Column by column the families present, each with its rows and their operations and
     magnitudes, all `(rows,)`."""
     count, columns = plan.operation.shape
@@ -132,7 +132,7 @@ def apply_plan(images: Tensor, plan: Plan, moving: Moving) -> Tensor:
     """`(N,C,H,W)` images in [0,1] with the plan carried out; each family present costs one pass
     over the samples that chose it."""
     result = images.clone()
-    for family, rows, operation, magnitude in grouped(plan):
+    for family, rows, operation, magnitude in by_family(plan):
         chosen = result.index_select(0, rows)
         if family == "moves":
             chosen = moving.of(rows)(chosen, operation, magnitude)

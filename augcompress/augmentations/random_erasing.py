@@ -9,7 +9,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from augcompress.augmentations.base import Augmentation, AugmentationFacts, Limits, PixelWorker
+from augcompress.augmentations.base import Limits, PixelAugmentation, above_zero
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.pixel_draws import pixel_uniform
 
@@ -46,19 +46,13 @@ def _spans(uniform: Tensor, side: Tensor, length: int) -> Tensor:
     return (place >= start) & (place < start + side[:, None])  # (N, length)
 
 
-def _above_zero(limits: tuple[float, float]) -> tuple[float, float]:
-    if limits[0] <= 0:
-        raise ValueError("a height-to-width ratio must be above 0")
-    return limits
-
-
 def _a_share(limits: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= limits[0] <= limits[1] <= 1:
         raise ValueError("an area is a share of the image, from 0 to 1")
     return limits
 
 
-class RandomErasing(Augmentation):
+class RandomErasing(PixelAugmentation):
     """Overwrite a rectangle (Zhong et al. 2017, arXiv:1708.04896).
 
     The height-to-width ratio is drawn evenly in its logarithm, as torchvision does, so that
@@ -73,7 +67,7 @@ class RandomErasing(Augmentation):
     """Share of the samples that lose a rectangle."""
     scale: Annotated[Limits, AfterValidator(_a_share)] = (0.02, 0.4)
     """Area of the rectangle, as a share of the image's."""
-    ratio: Annotated[Limits, AfterValidator(_above_zero)] = (0.3, 1 / 0.3)
+    ratio: Annotated[Limits, above_zero("a height-to-width ratio must be above 0")] = (0.3, 1 / 0.3)
     """Height divided by width."""
     value: Annotated[float, Field(ge=0, le=1)] | Literal["noise"] = "noise"
     """What is written: a value in [0,1], or "noise", even in [0,1] for every pixel and channel."""
@@ -91,6 +85,3 @@ class RandomErasing(Augmentation):
         if self.value != "noise":
             return torch.full_like(images, self.value)
         return pixel_uniform(draws.words(2), images[0].numel()).view(images.shape).to(images.dtype)
-
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)

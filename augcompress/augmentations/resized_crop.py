@@ -6,16 +6,9 @@ import math
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import AfterValidator
 from torch import Tensor
 
-from augcompress.augmentations.base import (
-    AugmentationFacts,
-    GeometricAugmentation,
-    GeometricWorker,
-    Limits,
-    Shares,
-)
+from augcompress.augmentations.base import GeometricAugmentation, Limits, Shares, above_zero
 from augcompress.augmentations.draws import Draws, between
 from augcompress.augmentations.matrices import windows
 
@@ -56,12 +49,6 @@ def drawn_windows(
     return torch.where(found, place * (room + 1), room / 2).floor(), chosen
 
 
-def _above_zero(limits: tuple[float, float]) -> tuple[float, float]:
-    if limits[0] <= 0:
-        raise ValueError("a width-to-height ratio must be above 0")
-    return limits
-
-
 class ResizedCrop(GeometricAugmentation):
     """Cut out a window of random area and shape and enlarge it to the image's size (Szegedy et al.
     2015, arXiv:1409.4842, section 6).
@@ -80,7 +67,7 @@ class ResizedCrop(GeometricAugmentation):
     scale: Shares = (0.08, 1.0)
     """Area of the window, as a share of the image's, drawn evenly; at 1 the image stays, if its own
     shape is within `ratio`."""
-    ratio: Annotated[Limits, AfterValidator(_above_zero)] = (3 / 4, 4 / 3)
+    ratio: Annotated[Limits, above_zero("a width-to-height ratio must be above 0")] = (3 / 4, 4 / 3)
     """Width of the window divided by its height, drawn evenly in its logarithm."""
 
     def transforms(self, draws: Draws, size: tuple[int, int]) -> Tensor:
@@ -88,6 +75,3 @@ class ResizedCrop(GeometricAugmentation):
         corner, sides = drawn_windows(uniform, draws.uniform(2), size, self.scale, self.ratio)
         draws.tell(left=corner[:, 0], top=corner[:, 1], width=sides[:, 0], height=sides[:, 1])
         return windows(corner, sides, size)
-
-    def build(self, facts: AugmentationFacts) -> GeometricWorker:
-        return GeometricWorker(self.transforms, self.probability)

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from augcompress.augmentations.base import Augmentation, AugmentationFacts, PixelWorker
+from augcompress.augmentations.base import PixelAugmentation
 from augcompress.augmentations.draws import Draws
 
 
@@ -32,7 +32,7 @@ def shade(images: Tensor, field: Tensor, strength: Tensor) -> Tensor:
     return (images * gain[:, None].to(images.dtype)).clamp_(0, 1)
 
 
-class Shading(Augmentation):
+class Shading(PixelAugmentation):
     """Light an image unevenly: brighter on one side, darker on the other, or in one wide wave.
 
     The gain's direction is drawn evenly from the circle.
@@ -58,6 +58,3 @@ class Shading(Augmentation):
             turns = periods[:, None, None] * field / 2 + start[:, None, None]
             field = (2 * math.pi * turns).cos()
         return shade(images, field, strength)
-
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        return PixelWorker(self.change, self.probability)

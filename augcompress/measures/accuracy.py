@@ -21,7 +21,7 @@ def top_k(
     `probabilities` is `(samples, classes)` (logits do as well), `labels` `(samples,)` int.
     """
     right = hits(np.asarray(probabilities), np.asarray(labels), k)
-    return share(f"top{k}", right, split=split, subject=subject, level=level)
+    return proportion(f"top{k}", right, split=split, subject=subject, level=level)
 
 
 def agreement(
@@ -38,10 +38,10 @@ def agreement(
     """
     same = np.asarray(outputs).argmax(axis=1) == np.asarray(others).argmax(axis=1)
     named = {"split": split, "subject": subject, "baseline": baseline}
-    return share("agreement", same, level=level, **named)
+    return proportion("agreement", same, level=level, **named)
 
 
-def share(
+def proportion(
     name: str,
     successes: np.ndarray,
     *,

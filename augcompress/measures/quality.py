@@ -22,7 +22,7 @@ from augcompress.evidence.statistics import (
     nll,
     rescale,
 )
-from augcompress.measures.accuracy import share, top_k
+from augcompress.measures.accuracy import proportion, top_k
 
 _CALIBRATION = {"bins": BINS, "bias": "estimated too high on few samples"}
 _LIKELIHOOD = {"clipped_at": LEAST_PROBABILITY}
@@ -90,7 +90,7 @@ def _by_class(predictions: Predictions, subject: str | None) -> list[Measurement
     for one, name in enumerate(names):
         right = chosen[predictions.labels == one] == one
         if len(right):
-            recall = share("recall", right, split=split, subject=subject)
+            recall = proportion("recall", right, split=split, subject=subject)
             found.append(recall.model_copy(update={"conditions": {"class": name}}))
     return found
 

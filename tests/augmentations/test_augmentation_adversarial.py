@@ -22,7 +22,7 @@ from augcompress.augmentations.adversarial import (
     steepest,
 )
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.mixup import Mixup
+from augcompress.augmentations.mixing import Mixup
 from augcompress.batch import Batch, Progress
 from augcompress.errors import AugcompressError
 

@@ -16,11 +16,12 @@ from augcompress.augmentations import build_pipeline
 from augcompress.augmentations.channels import (
     ChannelDropout,
     ChannelShuffle,
+    ColorMatrix,
     Grayscale,
+    add_mixture,
     dropped,
     permuted,
 )
-from augcompress.augmentations.color_matrix import ColorMatrix, add_mixture
 from augcompress.augmentations.color_space import ColorSpaceJitter, adjust_hsv, adjust_yuv
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.pca_jitter import PcaJitter, channel_covariance, principal_steps
@@ -217,8 +218,10 @@ def test_pca_jitter_of_one_channel_is_brightness(make_batch, make_facts):
 def test_pca_jitter_keeps_no_state_and_can_be_sent_to_a_worker(make_batch, make_facts):
     pipeline, batch = build_pipeline([PcaJitter()], make_facts()), make_batch()
     assert not pipeline.state_dict()
-    sent = pickle.loads(pickle.dumps(pipeline.steps))
-    assert torch.equal(sent[0].worker.steps, pipeline.steps[0].worker.steps)
+    sent = pickle.loads(pickle.dumps(pipeline))
+    shown, there = (each(batch, seed=0, progress=NOW).images() for each in (pipeline, sent))
+    assert torch.equal(there, shown)
+    assert not torch.equal(shown, batch.images())
     still = build_pipeline([PcaJitter(std=0)], make_facts())(batch, seed=0, progress=NOW)
     assert torch.equal(still.images(), batch.images())
 

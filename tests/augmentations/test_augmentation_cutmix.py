@@ -8,8 +8,8 @@ from scipy import stats
 from torchvision.transforms.v2 import CutMix as TorchvisionsCutMix
 
 from augcompress.augmentations import build_pipeline
-from augcompress.augmentations.cutmix import CutMix, kept_share, patches
 from augcompress.augmentations.draws import Draws
+from augcompress.augmentations.mixing import CutMix, kept_share, patches
 from augcompress.batch import Batch, Progress
 
 NOW = Progress()

@@ -7,12 +7,18 @@ import torch
 import torchvision.transforms.v2.functional as tv
 
 from augcompress.augmentations import build_pipeline, pipeline
-from augcompress.augmentations.affine import Affine, affine_matrices
 from augcompress.augmentations.color_jitter import ColorJitter
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.geometry import compose, identity_matrices, resample
-from augcompress.augmentations.horizontal_flip import HorizontalFlip, mirrors
-from augcompress.augmentations.random_crop import RandomCrop, crop_shifts, translations
+from augcompress.augmentations.moves import (
+    Affine,
+    HorizontalFlip,
+    RandomCrop,
+    affine_matrices,
+    crop_shifts,
+    mirrors,
+    translations,
+)
 from augcompress.batch import Progress
 
 NOW = Progress(epoch=1)

@@ -11,10 +11,8 @@ from scipy import stats
 from torchvision.transforms.v2 import RandomResizedCrop
 
 from augcompress.augmentations import build_pipeline, pipeline
-from augcompress.augmentations.affine import Affine
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.geometry import compose, outside_of, resample, with_last_row
-from augcompress.augmentations.horizontal_flip import HorizontalFlip
 from augcompress.augmentations.matrices import (
     affine_matrices,
     mirrors,
@@ -25,15 +23,20 @@ from augcompress.augmentations.matrices import (
     windows,
     zooms,
 )
+from augcompress.augmentations.moves import (
+    Affine,
+    HorizontalFlip,
+    RandomCrop,
+    Rotate,
+    Rotate90,
+    Scale,
+    Shear,
+    Translate,
+    VerticalFlip,
+    turns,
+)
 from augcompress.augmentations.perspective import Perspective
-from augcompress.augmentations.random_crop import RandomCrop
 from augcompress.augmentations.resized_crop import ResizedCrop, drawn_windows, largest_window
-from augcompress.augmentations.rotate import Rotate
-from augcompress.augmentations.rotate90 import Rotate90, turns
-from augcompress.augmentations.scale import Scale
-from augcompress.augmentations.shear import Shear
-from augcompress.augmentations.translate import Translate
-from augcompress.augmentations.vertical_flip import VerticalFlip
 from augcompress.batch import Batch, Progress
 
 NOW = Progress(epoch=1)

@@ -12,9 +12,8 @@ from PIL import Image
 
 from augcompress.augmentations import AugmentationPlugin, build_pipeline, contact_sheet
 from augcompress.augmentations.contact_sheet import label_text, sheet_rows
-from augcompress.augmentations.horizontal_flip import HorizontalFlip
-from augcompress.augmentations.mixup import Mixup
-from augcompress.augmentations.random_crop import RandomCrop
+from augcompress.augmentations.mixing import Mixup
+from augcompress.augmentations.moves import HorizontalFlip, RandomCrop
 from augcompress.batch import Batch, Progress
 from augcompress.component import ALLOW_PLUGINS
 from augcompress.errors import AugcompressError

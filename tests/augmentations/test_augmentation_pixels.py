@@ -17,7 +17,7 @@ from augcompress.augmentations.color_jitter import (
     factors,
 )
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.mixup import Mixup, partners
+from augcompress.augmentations.mixing import Mixup, partners
 from augcompress.augmentations.random_erasing import RandomErasing, rectangle_sizes, rectangles
 from augcompress.batch import Batch, Progress
 

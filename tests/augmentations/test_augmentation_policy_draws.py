@@ -126,7 +126,7 @@ def test_augmix_of_operations_that_do_nothing_is_the_image(make_batch, make_fact
     setting = AugMix(severity=1)  # level 0 alone
     worker = setting.build(make_facts())
     nothing = setting.plan(Draws(0, 0, 0, batch.index), SIZE).where(torch.zeros(1, 1).bool())
-    monkeypatch.setattr(worker, "plan", lambda draws, size: nothing)
+    monkeypatch.setattr(AugMix, "plan", lambda self, draws, size: nothing)
     result = worker(batch, Draws(0, 0, 0, batch.index), progress=Progress()).images()
     torch.testing.assert_close(result, batch.images(), rtol=0, atol=1e-6)  # weights sum to 1
 

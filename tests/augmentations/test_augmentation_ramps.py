@@ -10,11 +10,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from augcompress.augmentations import AnyAugmentation, build_pipeline
-from augcompress.augmentations.affine import Affine
 from augcompress.augmentations.color_jitter import ColorJitter
-from augcompress.augmentations.horizontal_flip import HorizontalFlip
+from augcompress.augmentations.moves import Affine, HorizontalFlip, RandomCrop
 from augcompress.augmentations.ramp import Ramp, along
-from augcompress.augmentations.random_crop import RandomCrop
 from augcompress.batch import Progress
 from augcompress.component import ALLOW_PLUGINS
 

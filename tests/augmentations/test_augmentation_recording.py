@@ -9,12 +9,10 @@ import torch
 from PIL import Image
 
 from augcompress.augmentations import Recorder, before_after, build_pipeline
-from augcompress.augmentations.affine import Affine
 from augcompress.augmentations.contact_sheet import PLACES, of_each_class, sheet_rows
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.horizontal_flip import HorizontalFlip
-from augcompress.augmentations.mixup import Mixup
-from augcompress.augmentations.random_crop import RandomCrop
+from augcompress.augmentations.mixing import Mixup
+from augcompress.augmentations.moves import Affine, HorizontalFlip, RandomCrop
 from augcompress.augmentations.random_erasing import RandomErasing
 from augcompress.augmentations.recording import FEW, RecordedDraws, SetDraws
 from augcompress.batch import Batch, Progress

@@ -10,8 +10,7 @@ from scipy import stats
 from torch import Tensor
 
 from augcompress.augmentations import build_pipeline
-from augcompress.augmentations.histogram import Autocontrast, Equalize
-from augcompress.augmentations.levels import Invert, Posterize, Solarize
+from augcompress.augmentations.levels import Autocontrast, Equalize, Invert, Posterize, Solarize
 from augcompress.augmentations.recording import RecordedDraws
 from augcompress.augmentations.tone import (
     adjust_sharpness,

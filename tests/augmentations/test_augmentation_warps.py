@@ -15,13 +15,13 @@ from augcompress.augmentations.elastic import Elastic, displaced, smooth_fields,
 from augcompress.augmentations.geometry import compose, resample
 from augcompress.augmentations.lens_distortion import LensDistortion, radially
 from augcompress.augmentations.matrices import rotations, translations
+from augcompress.augmentations.moves import Rotate
 from augcompress.augmentations.perspective import (
     Perspective,
     adjugates,
     drawn_corners,
     homographies,
 )
-from augcompress.augmentations.rotate import Rotate
 from augcompress.batch import Progress
 
 NOW = Progress(epoch=1)

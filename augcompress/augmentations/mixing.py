@@ -1,0 +1,126 @@
+"""Mixup and CutMix: each sample is mixed with a partner of its batch, and so are their labels."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from augcompress.augmentations.base import Augmentation, AugmentationFacts, Loss
+from augcompress.augmentations.covering import box_masks, places
+from augcompress.augmentations.draws import Draws
+from augcompress.batch import Batch, Progress
+
+
+def partners(uniform: Tensor) -> Tensor:
+    """Each sample's partner `(N,)`: the next one in the order of `uniform` `(N,)`, the last one's
+    the first.  Every sample is a partner once, and none its own unless alone."""
+    order = uniform.argsort(stable=True)
+    return torch.empty_like(order).scatter_(0, order, order.roll(-1))
+
+
+def mix(values: Tensor, other: Tensor, share: Tensor) -> Tensor:
+    """`share` `(N,)` of `values` `(N,...)`, the rest of `other`; at a share of 1, `values`."""
+    share = share.view(-1, *(1,) * (values.dim() - 1)).to(values.dtype)
+    return share * values + (1 - share) * other
+
+
+def patches(kept: Tensor, centre: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks `(N,1,H,W)` of boxes as flat as the image about the pixels `centre` `(N,2)`, with a
+    share of 1 - `kept` `(N,)` of its area before the border cuts them off; half a side is rounded
+    down to whole pixels, as in torchvision."""
+    half = ((1 - kept).sqrt()[:, None] * kept.new_tensor(size) / 2).floor()
+    return box_masks(centre - half, centre + half, size)
+
+
+def kept_share(masks: Tensor) -> Tensor:
+    """Share of the pixels outside the masks `(N,1,H,W)`: float32 `(N,)`, 1 for an empty one."""
+    return (~masks).flatten(1).float().mean(1)
+
+
+class MixingAugmentation(Augmentation):
+    """Mixes every chosen sample with another one of its batch."""
+
+    mixes: ClassVar[bool] = True
+
+    @abstractmethod
+    def blend(
+        self, images: Tensor, other: Tensor, chosen: Tensor, draws: Draws
+    ) -> tuple[Tensor, Tensor]:
+        """The mixed images `(N,C,H,W)`, and the share `(N,)` of each sample's own label: 1 where it
+        is not `chosen` `(N,)`."""
+
+    def build(self, facts: AugmentationFacts) -> nn.Module:
+        return MixingWorker(self)
+
+
+class MixingWorker(nn.Module):
+    """Mixes the chosen samples; their partners are any of the batch, as they came in."""
+
+    def __init__(self, settings: MixingAugmentation) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(
+        self, batch: Batch, draws: Draws, *, progress: Progress, loss: Loss | None = None
+    ) -> Batch:
+        if len(batch) < 2:
+            return batch
+        images, targets = batch.images(), batch.targets
+        chosen = draws.chosen(self.settings.probability)
+        partner = partners(draws.uniform(1)[:, 0])
+        mixed, share = self.settings.blend(images, images[partner], chosen, draws)
+        draws.tell(share=share, partner=batch.index[partner])
+        if targets is not None:
+            targets = mix(targets, targets[partner], share)
+        return batch.with_images(mixed, targets)
+
+
+class Mixup(MixingAugmentation):
+    """Blend every image and its label with those of a partner (Zhang et al. 2018,
+    arXiv:1710.09412); the share λ ~ Beta(alpha, alpha) is drawn per sample, not per batch.
+
+    λ depends on the sample alone.  The partner must be in the same batch, so it also depends on
+    which samples are there (not on their order); a sample alone in its batch stays as it is.
+    """
+
+    label_safety: ClassVar[str] = "labels where half of one thing and half of another mean a third"
+
+    kind: Literal["mixup"] = "mixup"
+    alpha: float = Field(0.2, gt=0)
+    """Both parameters of the Beta distribution: small keeps λ near 0 and 1, 1 makes it even."""
+
+    def blend(
+        self, images: Tensor, other: Tensor, chosen: Tensor, draws: Draws
+    ) -> tuple[Tensor, Tensor]:
+        share = torch.where(chosen, draws.beta(self.alpha), 1.0)
+        return mix(images, other, share).clamp_(0, 1), share
+
+
+class CutMix(MixingAugmentation):
+    """Paste a box of a partner's image, and give its share of the area to the partner's label (Yun
+    et al. 2019, arXiv:1905.04899); the share λ ~ Beta(alpha, alpha) is drawn per sample, not per
+    batch.
+
+    The box's centre is any pixel.  The border may cut the box off, and its sides are whole pixels:
+    the label gets the share that is really seen, as in the paper's code.  As with mixup, the
+    partner must be in the same batch, and a sample alone in its batch stays as it is.
+    """
+
+    label_safety: ClassVar[str] = "images of which a part does not show the class, or shows another"
+
+    kind: Literal["cutmix"] = "cutmix"
+    alpha: float = Field(1.0, gt=0)
+    """Both parameters of the Beta distribution of λ, the share of the sample's own that is aimed
+    at: 1 draws it evenly, small keeps it near 0 and 1."""
+
+    def blend(
+        self, images: Tensor, other: Tensor, chosen: Tensor, draws: Draws
+    ) -> tuple[Tensor, Tensor]:
+        size = (images.shape[-2], images.shape[-1])
+        masks = patches(draws.beta(self.alpha), places(draws.uniform(2), size), size)
+        masks = masks & chosen[:, None, None, None]
+        return torch.where(masks, other, images), kept_share(masks)
