@@ -54,7 +54,14 @@ from augcompress.augmentations.noise import (
 )
 from augcompress.augmentations.pca_jitter import PcaJitter, channel_covariance
 from augcompress.augmentations.perspective import Perspective
-from augcompress.augmentations.pipeline import Pipeline, Setting, assemble, build_pipeline
+from augcompress.augmentations.pipeline import (
+    Pipeline,
+    Setting,
+    assemble,
+    build_pipeline,
+    fitting,
+    own,
+)
 from augcompress.augmentations.pixel_dropout import PixelDropout
 from augcompress.augmentations.plugin import AugmentationPlugin
 from augcompress.augmentations.policy_magnitudes import operations
@@ -137,5 +144,7 @@ __all__ = [
     "build_pipeline",
     "channel_covariance",
     "contact_sheet",
+    "fitting",
     "operations",
+    "own",
 ]

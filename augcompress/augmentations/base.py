@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
@@ -21,6 +22,7 @@ from augcompress.augmentations.geometry import (
 from augcompress.augmentations.ramp import Ramp, at_level
 from augcompress.batch import Batch, Progress
 from augcompress.component import Component
+from augcompress.storage import digest_json
 
 Loss = Callable[[Batch], Tensor]
 """Loss `(N,)` of the network in training on each sample of a batch, none of which depends on
@@ -73,6 +75,8 @@ class AugmentationFacts:
     covariance: Callable[[], Tensor] | None = None
     """Covariance `(channels,channels)` of the training images' pixel values in [0,1], computed when
     asked for; None where it is not to be had."""
+    fitted: Mapping[str, Path] = field(default_factory=dict)
+    """Folders that the stage `augment` had `fit` write into, by `fit_name`."""
 
 
 class Augmentation(Component, ABC):
@@ -92,6 +96,8 @@ class Augmentation(Component, ABC):
     """Does it blend a sample with others of its batch?"""
     needs_model: ClassVar[bool] = False
     """Does it need the loss of a network?"""
+    fits: ClassVar[bool] = False
+    """Does `build` need what `fit` has learned from the training images?"""
 
     probability: float = Field(1.0, ge=0, le=1)
     """Share of the samples it is applied to; each sample draws for itself."""
@@ -117,6 +123,20 @@ class Augmentation(Component, ABC):
         moved = self.ramp.only or tuple(self.neutral)
         zeros = {name: {"probability": 0.0, **self.neutral}[name] for name in moved}
         return at_level(self, zeros, self.ramp.level(epochs_done))
+
+    @property
+    def fit_name(self) -> str:
+        """Names what is fitted for these settings; it is the same at every strength."""
+        strengths = {"ramp", "probability", *self.neutral}
+        return f"{self.kind}-{digest_json(self.model_dump(mode='json', exclude=strengths))[:8]}"
+
+    def fit(
+        self, batches: Callable[[], Iterator[Batch]], facts: AugmentationFacts, folder: Path
+    ) -> None:
+        """Write into `folder` what `build` will read from `facts.fitted[self.fit_name]`.
+
+        `batches()` has the training images once, in order, uint8.
+        """
 
     @abstractmethod
     def build(self, facts: AugmentationFacts) -> nn.Module:

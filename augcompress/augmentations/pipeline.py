@@ -169,6 +169,11 @@ def own(setting: Setting) -> Augmentation:
     return setting
 
 
+def fitting(settings: Iterable[Setting]) -> dict[str, Setting]:
+    """Those of the settings that are fitted to the training images, by `fit_name`."""
+    return {mine.fit_name: setting for setting in settings if (mine := own(setting)).fits}
+
+
 def grouped(numbered: Numbered, facts: AugmentationFacts) -> list[Group]:
     """The steps of these operations: neighbours that can be fused are one."""
     groups: list[tuple[list[int], list[nn.Module]]] = []

@@ -6,10 +6,20 @@ from augcompress.running.context import EVALUATION_BATCH, PLAIN, SMOKE_IMAGES, C
 from augcompress.running.environment import examine
 from augcompress.running.rank_zero import rank_zero_only
 from augcompress.running.runner import Runner, check_source_is_used
-from augcompress.running.stage import Input, Inputs, Output, Sources, Stage, training_reads
+from augcompress.running.stage import (
+    FITTED,
+    Input,
+    Inputs,
+    Output,
+    Sources,
+    Stage,
+    fitting_in,
+    training_reads,
+)
 
 __all__ = [
     "EVALUATION_BATCH",
+    "FITTED",
     "PLAIN",
     "SMOKE_IMAGES",
     "Context",
@@ -21,6 +31,7 @@ __all__ = [
     "Stage",
     "check_source_is_used",
     "examine",
+    "fitting_in",
     "rank_zero_only",
     "training_reads",
 ]

@@ -54,6 +54,8 @@ class Context:
     """Who trains along."""
     smoke: bool = False
     """`--smoke`: a sliver of the data, for training and for measuring."""
+    fitted: Path | None = None
+    """Folder of what `augment` fitted for the stage that is carried out."""
 
     @cached_property
     def data(self) -> Data:
@@ -109,6 +111,7 @@ class Context:
             mean=self.mean_colour,
             seed=self.spec.seed,
             covariance=self.colour_covariance,
+            fitted={one.name: one for one in self.fitted.iterdir()} if self.fitted else {},
         )
 
     @cached_property

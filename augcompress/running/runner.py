@@ -20,7 +20,7 @@ from augcompress.evidence import (
 from augcompress.running.context import Context
 from augcompress.running.environment import environment, version_note
 from augcompress.running.rank_zero import broadcast, rank_zero_only
-from augcompress.running.stage import Inputs, Output, Sources, Stage, artifact_digest
+from augcompress.running.stage import FITTED, Inputs, Output, Sources, Stage, artifact_digest
 from augcompress.spec import StageName
 from augcompress.storage import RECORD_FILE, StoreEntry
 
@@ -66,6 +66,8 @@ class Runner:
             begun = broadcast(self.context, lambda: self.begin(name, processes, held))
             if isinstance(begun, StageResult):
                 return begun
+            fitted = begun.inputs.get("augment")
+            self.context.fitted = fitted.path.with_name(FITTED) if fitted else None
             output = self.stages[name].body(self.context, begun.inputs, begun.folder)
             rank_zero_only(self.context, lambda: self.commit(begun, output))
         return broadcast(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from augcompress.augmentations import Setting, fitting
 from augcompress.component import key_of
 from augcompress.errors import AugcompressError, UsageError
 from augcompress.evidence import Measurement, Predictions
@@ -40,6 +41,8 @@ class Output:
 
 
 Inputs = Mapping[str, Input]
+FITTED = "fitted"
+"""Folder of what `augment` fits, below its own."""
 
 
 def nothing(spec: Spec) -> dict[str, Any]:
@@ -51,6 +54,19 @@ def training_reads(name: StageName) -> Callable[[Spec], dict[str, Any]]:
     """What a training stage reads beside its section: augmentations and sampling, be they its own
     or those of `augment`."""
     return lambda spec: {"augment": spec.augmentations(name), "sampling": spec.sampling(name)}
+
+
+def fitting_in(spec: Spec, name: StageName) -> dict[str, Setting]:
+    """The augmentations of a stage that need to be fitted, by `fit_name`; for `augment`, which fits
+    them, those of all stages."""
+    if name == "augment":
+        found = [fitting(spec.augment.pipeline), *(fitting_in(spec, s) for s in ORDER if s != name)]
+        return {name: setting for each in found for name, setting in each.items()}
+    section = getattr(spec, name)
+    if name == "evaluate":
+        views = section.test_time_augmentation
+        return fitting([*section.robustness, *(views.pipeline if views else ())])
+    return fitting(spec.augmentations(name) if getattr(section, "training", None) else ())
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,8 @@ class Sources:
         context, stage = self.context, self.stages[name]
         section = require_section(context.spec, name)
         inputs = stage.inputs(self)
+        if name != "augment" and fitting_in(context.spec, name):
+            inputs["augment"] = self.artifact_of("augment")
         training = getattr(section, "training", None)
         key = {
             "stage": name,
@@ -172,10 +190,15 @@ class Sources:
         stages = self.context.spec.stages()
         return stages[: stages.index(name)] if name in stages else stages
 
+    def feeds(self, name: str) -> bool:
+        """Does a later stage read what this one leaves?"""
+        fits = name == "augment" and fitting_in(self.context.spec, "augment")
+        return bool(fits) or self.stages[name].makes is not None
+
     def after(self, name: str) -> list[str]:
         """The stages that may have been fed by this one: none, where it passes nothing on."""
         stages = self.context.spec.stages()
-        if self.stages[name].makes is None or name not in stages:
+        if name not in stages or not self.feeds(name):
             return []
         return [*stages[stages.index(name) + 1 :], "evaluate"]
 

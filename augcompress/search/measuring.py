@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from augcompress.augmentations import fitting
 from augcompress.errors import UsageError
 from augcompress.spec import Spec
 from augcompress.training import of_another_length
@@ -40,8 +41,9 @@ def measuring_settings(spec: Spec, images: int | None = None, side: int | None =
     stage, measure = trained_stage(spec), spec.augment.measure
     training = getattr(spec, stage).training.model_dump(mode="json")
     shorter = of_another_length(training, measure.epochs)
+    tried = [*spec.augmentations(stage), *(measure.candidates or ())]
     changes: dict[str, Any] = {
-        "pipeline": [stage],
+        "pipeline": ["augment", stage] if fitting(tried) else [stage],
         f"{stage}.objectives": [{"kind": "labels"}],
         **{f"{stage}.training.{k}": v for k, v in shorter.items() if v != training[k]},
         "limits": [],

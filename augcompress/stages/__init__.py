@@ -64,7 +64,7 @@ def planned(context: Context) -> list[dict[str, str]]:
     runner = Runner(context, STAGES, "")
     rows: list[dict[str, str]] = []
     for name in context.spec.stages():
-        pending = any(row["status"] == "to do" for row in rows if STAGES[row["name"]].makes)
+        pending = any(r["status"] == "to do" for r in rows if runner.sources.feeds(r["name"]))
         done = not pending and runner.is_done(name)
         rows.append({"name": name, "status": "cached" if done else "to do"})
     return rows

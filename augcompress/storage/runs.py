@@ -90,7 +90,7 @@ def stage_order(run: Path) -> tuple[str, ...]:
 def shipping_stage(run: Path, made: Collection[str]) -> str | None:
     """The stage whose artefact the run ships, of those that have one: `export`, else the last;
     None: there is none."""
-    known = [name for name in stage_order(run) if name in made]
+    known = [name for name in stage_order(run) if name in made and name != "augment"]
     return "export" if "export" in known else known[-1] if known else None
 
 

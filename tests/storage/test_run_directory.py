@@ -279,6 +279,7 @@ def test_a_fresh_start_forgets_the_state_of_a_killed_run(entry):
         (["train_teacher"], ["quantize", "train_teacher"], "quantize"),
         (["prune", "distill"], ["distill", "evaluate", "prune"], "distill"),
         (None, ["evaluate"], "evaluate"),
+        (None, ["augment"], None),
         (None, [], None),
     ],
 )
