@@ -95,7 +95,7 @@ def test_what_a_stage_fits_for_another_is_in_its_key(recipe):
 
 def test_without_the_fit_the_error_names_the_command(recipe):
     done("train-teacher", "-r", recipe)
-    assert done("run", "-r", recipe, "--dry-run").out.count("to do") == 2
+    assert done("run", "-r", recipe, "--dry-run").out.count("to do") == 3
     answer = invoke("distill", "-r", recipe)
     assert answer.code == 1
     assert "distill: needs the result of augment with these settings" in answer.error
