@@ -45,3 +45,8 @@ def require(module: str, *, extra: str):
         raise AugcompressError(
             f"{module}: not installed ({error}); run: pip install 'augcompress[{extra}]'"
         ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; its type where there is none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -28,10 +28,8 @@ from augcompress.augmentations.channels import (
 from augcompress.augmentations.color_jitter import ColorJitter
 from augcompress.augmentations.color_space import ColorSpaceJitter
 from augcompress.augmentations.contact_sheet import before_after, contact_sheet
-from augcompress.augmentations.cutout import Cutout
+from augcompress.augmentations.covering import Cutout, PixelDropout, RandomErasing
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.elastic import Elastic
-from augcompress.augmentations.lens_distortion import LensDistortion
 from augcompress.augmentations.levels import Autocontrast, Equalize, Invert, Posterize, Solarize
 from augcompress.augmentations.mixing import CutMix, Mixup
 from augcompress.augmentations.moves import (
@@ -62,16 +60,14 @@ from augcompress.augmentations.pipeline import (
     fitting,
     own,
 )
-from augcompress.augmentations.pixel_dropout import PixelDropout
 from augcompress.augmentations.plugin import AugmentationPlugin
+from augcompress.augmentations.policy import RandAugment, TrivialAugment
 from augcompress.augmentations.policy_magnitudes import operations
 from augcompress.augmentations.ramp import Ramp
-from augcompress.augmentations.rand_augment import RandAugment
-from augcompress.augmentations.random_erasing import RandomErasing
 from augcompress.augmentations.recording import Recorder
 from augcompress.augmentations.resized_crop import ResizedCrop
 from augcompress.augmentations.shading import Shading
-from augcompress.augmentations.trivial_augment import TrivialAugment
+from augcompress.augmentations.warps import Elastic, LensDistortion
 
 AnyAugmentation = Annotated[
     RandomCrop

@@ -14,9 +14,7 @@ from torch import Tensor
 
 from augcompress.datasets.compact import Hashes
 from augcompress.datasets.hashing import HASH_HEX, content_hash
-from augcompress.datasets.images import load_image
-from augcompress.datasets.splits import decode
-from augcompress.datasets.threads import in_threads
+from augcompress.datasets.splits import decode, unreadable
 from augcompress.errors import AugcompressError, require
 
 CHUNK = 1024  # images that are read before they are decoded
@@ -150,18 +148,10 @@ def decoded(rows: Encoded, kept: np.ndarray, resizing: dict[str, Any]) -> Tensor
     return torch.cat([decode([rows[r] for r in kept[s : s + CHUNK]], resizing) for s in starts])
 
 
-def unreadable(rows: Encoded, resizing: dict[str, Any]) -> list[int]:
+def unreadable_rows(rows: Encoded, resizing: dict[str, Any]) -> list[int]:
     """The rows that cannot be decoded."""
-
-    def readable(item: Any) -> bool:
-        try:
-            load_image(item, resizing)
-        except AugcompressError:
-            return False
-        return True
-
     found: list[int] = []
     for start in range(0, len(rows), CHUNK):
         items = [rows[row] for row in range(start, min(start + CHUNK, len(rows)))]
-        found += [start + at for at, fine in enumerate(in_threads(readable, items)) if not fine]
+        found += [start + place for place in unreadable(items, resizing)]
     return found

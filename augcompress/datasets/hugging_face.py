@@ -11,25 +11,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field
 
 from augcompress.component import FilePath, NotInKey
-from augcompress.datasets.base import DatasetSettings
 from augcompress.datasets.cache import cache_folder
-from augcompress.datasets.columns import Columns, Encoded, decoded, opened_library, unreadable
+from augcompress.datasets.columns import Columns, Encoded, decoded, opened_library, unreadable_rows
 from augcompress.datasets.data import Source
 from augcompress.datasets.drawing import FIXED_SEED, stratified
 from augcompress.datasets.hashing import digest_of, file_hashes
-from augcompress.datasets.image_folder import ImageFolder
 from augcompress.datasets.listing import SUFFIXES
+from augcompress.datasets.resizing import ResizedImages
 from augcompress.datasets.splits import FileSplit, MemorySplit, Split
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, first_line
 
 SAVED = ("dataset_dict.json", "state.json")
 """What `save_to_disk` leaves: several splits, or one."""
 
 
-class HuggingFace(DatasetSettings):
+class HuggingFace(ResizedImages):
     """A local folder as Hugging Face datasets reads it (https://huggingface.co/docs/datasets):
     parquet files, class folders, or what `save_to_disk` wrote; extra `hugging-face`.
 
@@ -53,41 +52,6 @@ class HuggingFace(DatasetSettings):
     test_share: float = Field(0.2, gt=0, lt=1)
     """Share of the images that is the test part where `train` is the only split; the same images
     for every seed."""
-    size: PositiveInt | tuple[PositiveInt, PositiveInt]
-    """Side, or (height, width), of the images that networks see, in pixels."""
-    resize: PositiveInt | None = None
-    """Shorter side before the centre crop, in pixels.  None: size · 256/224 from 96 pixels on;
-    below that, images are resized to the size directly."""
-    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
-    """How images are resampled."""
-    mode: Literal["RGB", "L"] = "RGB"
-    """Colour (3 channels) or grey (1 channel)."""
-    decoding: Literal["auto", "full"] = "auto"
-    """`auto`: a JPEG image is decoded at 1/2, 1/4 or 1/8 of its size where that is still at least
-    twice the size it is resized to; `full`: every pixel."""
-    corrupt: Literal["error", "skip"] = "error"
-    """What to do about an image that cannot be decoded: stop and name it, or leave it out and count
-    it."""
-    in_memory_mb: Annotated[int, NotInKey()] = Field(1024, ge=0)
-    """Splits smaller than this when decoded are held in memory; larger ones are decoded anew in
-    each epoch.  In MiB."""
-
-    @model_validator(mode="after")
-    def crop_fits_into_resize(self) -> HuggingFace:
-        if self.resize is not None and self.resize < max(self._size()):
-            raise ValueError(f"resize must be at least the size, {max(self._size())}")
-        return self
-
-    def resizing(self) -> dict[str, Any]:
-        """The evaluation preprocessing, for `images.load_image`."""
-        return ImageFolder(
-            root=self.path,
-            size=self.size,
-            resize=self.resize,
-            interpolation=self.interpolation,
-            mode=self.mode,
-            decoding=self.decoding,
-        ).resizing()
 
     def read(self) -> Source:
         """Raises AugcompressError when the library is not installed, or finds no labelled images
@@ -112,9 +76,6 @@ class HuggingFace(DatasetSettings):
         names = [file.relative_to(self.path).as_posix() for file in files]
         return digest_of(zip(names, file_hashes(files), strict=True))
 
-    def _size(self) -> tuple[int, int]:
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
-
     def _load(self) -> dict[str, Any]:
         """The library's data sets by split."""
         files = files_below(Path(self.path))
@@ -128,9 +89,9 @@ class HuggingFace(DatasetSettings):
             except AugcompressError:
                 raise
             except Exception as error:  # files may break any of the library's readers
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise AugcompressError(
-                    f"data.path: {self.path}: cannot be read by datasets ({reason}); write it again"
+                    f"data.path: {self.path}: cannot be read by datasets ({first_line(error)});"
+                    " write it again"
                 ) from error
 
     def _named(self, name: str, found: dict[str, Any]) -> str:
@@ -155,12 +116,10 @@ class HuggingFace(DatasetSettings):
         labels = columns.labels(data, classes)
         kept = np.arange(len(rows))
         if self.corrupt == "skip":
-            bad = unreadable(rows, self.resizing())
+            bad = unreadable_rows(rows, self.resizing())
             skipped += [f"{name} row {place}" for place in bad]
             kept = np.delete(kept, bad)
-        height, width = self._size()
-        channels = 1 if self.mode == "L" else 3
-        if len(kept) * height * width * channels < self.in_memory_mb << 20:
+        if self.fits_into_memory(len(kept)):
             return MemorySplit.whole(decoded(rows, kept, self.resizing()), labels[kept])
         return FileSplit(rows, labels, kept, rows.hashes(), self.resizing())
 

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from augcompress.component import FilePath, NotInKey
-from augcompress.datasets.base import DatasetSettings
 from augcompress.datasets.cache import remembered
 from augcompress.datasets.data import Source
 from augcompress.datasets.drawing import FIXED_SEED, stratified
 from augcompress.datasets.hashing import digest_of, file_hashes
-from augcompress.datasets.images import direct, load_image, scaled_from
 from augcompress.datasets.listing import PARTS, Listing, list_folder, list_manifest
-from augcompress.datasets.splits import FileSplit, MemorySplit, Split, content_key, decode
-from augcompress.datasets.threads import in_threads
+from augcompress.datasets.resizing import ResizedImages
+from augcompress.datasets.splits import (
+    FileSplit,
+    MemorySplit,
+    Split,
+    content_key,
+    decode,
+    unreadable,
+)
 from augcompress.errors import AugcompressError
 
-CROPPED_FROM = 96
-"""Images of this side or more are resized by 256/224 and centre-cropped, as is the custom for
-ImageNet; smaller ones are resized directly."""
 
-
-class ImageFolder(DatasetSettings):
+class ImageFolder(ResizedImages):
     """Image files in one folder per class, or listed in a manifest.
 
     Evaluation preprocessing: resize, then centre crop; an image that has the size is not resampled.
@@ -45,48 +45,12 @@ class ImageFolder(DatasetSettings):
     test: float = Field(0.2, gt=0, lt=1)
     """Share of the images that is the test part where the source does not divide them; the same
     images for every seed."""
-    size: PositiveInt | tuple[PositiveInt, PositiveInt]
-    """Side, or (height, width), of the images that networks see, in pixels."""
-    resize: PositiveInt | None = None
-    """Shorter side before the centre crop, in pixels.  None: size · 256/224 from 96 pixels on;
-    below that, images are resized to the size directly."""
-    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
-    """How images are resampled."""
-    mode: Literal["RGB", "L"] = "RGB"
-    """Colour (3 channels) or grey (1 channel)."""
-    decoding: Literal["auto", "full"] = "auto"
-    """`auto`: a JPEG file is decoded at 1/2, 1/4 or 1/8 of its size where that is still at least
-    twice the size it is resized to: several times as fast on photographs of a camera, and about a
-    grey level different.  `full`: every pixel.  Networks see at work what they saw in training
-    either way: `predict` and `predict.py` do the same."""
-    corrupt: Literal["error", "skip"] = "error"
-    """What to do about a file that cannot be decoded: stop and name it, or leave it out and count
-    it."""
-    in_memory_mb: Annotated[int, NotInKey()] = Field(1024, ge=0)
-    """Sets smaller than this when decoded are held in memory; larger ones are decoded anew in each
-    epoch.  In MiB."""
 
     @model_validator(mode="after")
     def _one_of_root_and_manifest(self) -> ImageFolder:
         if (self.root is None) == (self.manifest is None):
             raise ValueError("give either root or manifest")
         return self
-
-    @model_validator(mode="after")
-    def _crop_fits_into_resize(self) -> ImageFolder:
-        if self.resize is not None and self.resize < max(self._size()):
-            raise ValueError(f"resize must be at least the size, {max(self._size())}")
-        return self
-
-    def resizing(self) -> dict[str, Any]:
-        """The evaluation preprocessing, for `images.load_image`."""
-        size, side = self._size(), self.resize
-        resizing = direct(size, self.mode, self.interpolation)
-        if side is not None or max(size) >= CROPPED_FROM:
-            side = side or round(max(size) * 256 / 224)
-            resizing |= {"resize": side, "crop": list(size)}
-        least = scaled_from(resizing) if self.decoding == "auto" else None
-        return resizing | ({} if least is None else {"scaled_decoding": least})
 
     def read(self) -> Source:
         listing, skipped = self._list(), list[str]()
@@ -112,9 +76,6 @@ class ImageFolder(DatasetSettings):
         hashes = file_hashes(listing.files())
         return digest_of(zip(listing.names, labels, parts, hashes, strict=True))
 
-    def _size(self) -> tuple[int, int]:
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
-
     def _list(self) -> Listing:
         if self.manifest is not None:
             return list_manifest(Path(self.manifest))
@@ -125,17 +86,15 @@ class ImageFolder(DatasetSettings):
         files, hashes = listing.files(), file_hashes(listing.files())
         key = content_key(hashes, self.resizing())
 
-        def unreadable() -> list[str]:
-            return sorted({hashes[place] for place in _unreadable(files, self.resizing())})
+        def find() -> list[str]:
+            return sorted({hashes[place] for place in unreadable(files, self.resizing())})
 
-        bad = set(remembered("corrupt-content", key, unreadable))
+        bad = set(remembered("corrupt-content", key, find))
         return np.fromiter((each in bad for each in hashes), dtype=bool, count=len(listing))
 
     def _load(self, listing: Listing) -> Split:
         files, labels, resizing = listing.files(), listing.labels, self.resizing()
-        height, width = self._size()
-        channels = 1 if self.mode == "L" else 3
-        if len(files) * height * width * channels < self.in_memory_mb << 20:
+        if self.fits_into_memory(len(files)):
             return replace(MemorySplit.whole(decode(files, resizing), labels), files=files)
         return FileSplit(files, labels, np.arange(len(files)), file_hashes(files), resizing)
 
@@ -151,14 +110,3 @@ class ImageFolder(DatasetSettings):
                 f"data.test: {self.test} of {len(labels)} images leaves none to test; add images"
             )
         return train, test, np.arange(0)
-
-
-def _unreadable(files: Sequence[Path], resizing: dict[str, Any]) -> list[int]:
-    def readable(file: Path) -> bool:
-        try:
-            load_image(file, resizing)
-        except AugcompressError:
-            return False
-        return True
-
-    return [place for place, fine in enumerate(in_threads(readable, files)) if not fine]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from augcompress.datasets.compact import Hashes
 from augcompress.datasets.hashing import content_hash, digest_of
 from augcompress.datasets.images import load_image
 from augcompress.datasets.threads import in_threads
+from augcompress.errors import AugcompressError
 
 _COUNTED_BYTES = 8 << 20
 """Pixels whose values are counted at a time."""
@@ -138,9 +140,7 @@ class FileSplit:
 def decode(files: Sequence[Path], resizing: dict[str, Any], advice: str = _ADVICE) -> Tensor:
     """All these images, uint8 `(N,C,H,W)`.  Raises AugcompressError naming an unreadable one, with
     `advice`."""
-    height, width = resizing["crop"] or resizing["resize"]
-    channels = 1 if resizing["mode"] == "L" else 3
-    images = np.empty((len(files), channels, height, width), dtype=np.uint8)
+    images = np.empty((len(files), *image_shape(resizing)), dtype=np.uint8)
 
     def place(row: int) -> None:
         images[row] = load_image(files[row], resizing, advice=advice).transpose(2, 0, 1)
@@ -148,6 +148,30 @@ def decode(files: Sequence[Path], resizing: dict[str, Any], advice: str = _ADVIC
     for _ in in_threads(place, range(len(files))):
         pass  # the images are in place; an error surfaces here
     return torch.from_numpy(images)
+
+
+def image_shape(resizing: dict[str, Any]) -> tuple[int, int, int]:
+    """Channels, height and width of an image after this preprocessing."""
+    height, width = resizing["crop"] or resizing["resize"]
+    return 1 if resizing["mode"] == "L" else 3, height, width
+
+
+def decoded_bytes(count: int, resizing: dict[str, Any]) -> int:
+    """Memory that so many decoded images take."""
+    return count * math.prod(image_shape(resizing))
+
+
+def unreadable(items: Sequence[Any], resizing: dict[str, Any]) -> list[int]:
+    """Places of the images, as `load_image` takes them, that cannot be decoded."""
+
+    def readable(item: Any) -> bool:
+        try:
+            load_image(item, resizing)
+        except AugcompressError:
+            return False
+        return True
+
+    return [place for place, fine in enumerate(in_threads(readable, items)) if not fine]
 
 
 def content_key(hashes: Sequence[str], resizing: dict[str, Any]) -> str:

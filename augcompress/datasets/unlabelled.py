@@ -13,7 +13,7 @@ from torch import Tensor
 
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.listing import images_below
-from augcompress.datasets.splits import FileSplit, MemorySplit, Split, decode
+from augcompress.datasets.splits import FileSplit, MemorySplit, Split, decode, decoded_bytes
 from augcompress.errors import AugcompressError
 
 IN_MEMORY_BYTES = 1 << 30
@@ -81,9 +81,7 @@ def read_unlabelled(folder: Path, resizing: dict[str, Any]) -> Split:
     Raises AugcompressError when there are none, or one cannot be decoded.
     """
     files = [folder / name for name in _names(folder)]
-    height, width = resizing["crop"] or resizing["resize"]
-    channels = 1 if resizing["mode"] == "L" else 3
-    if len(files) * height * width * channels < IN_MEMORY_BYTES:
+    if decoded_bytes(len(files), resizing) < IN_MEMORY_BYTES:
         return MemorySplit.whole(decode(files, resizing, _ADVICE), None)
     hashes, index = file_hashes(files), np.arange(len(files))
     return FileSplit(files, None, index, hashes, resizing, advice=_ADVICE)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto
 
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, first_line
 from augcompress.exporters.base import filled
 from augcompress.exporters.foreign_input import Reading, read_input
 from augcompress.exporters.foreign_output import Scores
@@ -26,7 +26,7 @@ from augcompress.exporters.graph_edits import (
     simplified,
 )
 from augcompress.exporters.graph_names import strip
-from augcompress.exporters.sessions import RUNTIME_ERRORS, first_line, load_onnx, open_session
+from augcompress.exporters.sessions import RUNTIME_ERRORS, load_onnx, open_session
 
 PRODUCER = "augcompress"
 LEAST_OPSET = 13

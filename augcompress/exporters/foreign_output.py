@@ -8,10 +8,10 @@ import numpy as np
 from onnx import ModelProto, TensorProto
 from onnx.helper import make_node
 
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, first_line
 from augcompress.exporters.foreign_input import Reading
 from augcompress.exporters.graph_edits import Step
-from augcompress.exporters.sessions import RUNTIME_ERRORS, first_line, open_session
+from augcompress.exporters.sessions import RUNTIME_ERRORS, open_session
 
 _PASSING = (
     "Identity",

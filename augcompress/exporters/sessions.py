@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, first_line
 from augcompress.exporters.base import LoadedModel
 
 RUNTIME_ERRORS = (
@@ -77,11 +77,6 @@ def _open(
         raise AugcompressError(
             f"{name}: ONNX Runtime cannot load it: {first_line(error)}; export it again"
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    """What the runtime says in its first line."""
-    return str(error).strip().splitlines()[0]
 
 
 def load_onnx(file: str | Path | bytes, threads: int = 1, *, optimize: bool = True) -> LoadedModel:

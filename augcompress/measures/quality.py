@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from augcompress.errors import AugcompressError
@@ -43,7 +45,7 @@ def quality(predictions: Predictions, *, subject: str | None) -> list[Measuremen
         *top,
         *_by_class(predictions, subject),
         *_area(predictions, subject),
-        *_probable("nll", "ece", predictions, probabilities, {}, subject),
+        *_probable(predictions, subject, probabilities, {}),
     ]
 
 
@@ -66,7 +68,7 @@ def calibrated(
     temperature = fit_temperature(validation.probabilities, validation.labels)
     scaled = rescale(test.probabilities, temperature)
     fitted = {"temperature": temperature, "fitted_on": validation.split or "validation"}
-    return _probable("nll_scaled", "ece_scaled", test, scaled, fitted, subject)
+    return _probable(test, subject, scaled, fitted, "_scaled")
 
 
 def _require_numbers(predictions: Predictions, subject: str | None) -> None:
@@ -85,7 +87,7 @@ def _by_class(predictions: Predictions, subject: str | None) -> list[Measurement
     classes, split = predictions.probabilities.shape[1], predictions.split or None
     chosen = predictions.probabilities.argmax(axis=1)
     table = confusion(predictions.labels, chosen, classes)
-    found = [_measured("macro_f1", macro_f1(table), macro_f1_interval(table), predictions, subject)]
+    found = [_measured(predictions, subject, "macro_f1", macro_f1(table), macro_f1_interval(table))]
     names = predictions.classes or tuple(map(str, range(classes)))
     for one, name in enumerate(names):
         right = chosen[predictions.labels == one] == one
@@ -102,51 +104,35 @@ def _area(predictions: Predictions, subject: str | None) -> list[Measurement]:
     area, low, high = delong(predictions.probabilities, predictions.labels)
     conditions = {"average": "one-vs-rest, macro", "classes": present}
     return [
-        _measured("roc_auc", area, (low, high), predictions, subject, conditions, method="delong")
+        _measured(predictions, subject, "roc_auc", area, (low, high), conditions, method="delong")
     ]
 
 
 def _probable(
-    likelihood: str,
-    calibration: str,
     predictions: Predictions,
+    subject: str | None,
     probabilities: np.ndarray,
     conditions: dict,
-    subject: str | None,
+    suffix: str = "",
 ) -> list[Measurement]:
-    """The two measures of the probabilities themselves, under the names given."""
+    """The two measures of the probabilities themselves."""
     labels = predictions.labels
     losses = nll(probabilities, labels)
     error, around = ece(probabilities, labels), ece_interval(probabilities, labels)
+    mean, interval = float(losses.mean()), bootstrap_mean(losses)
+    lower = partial(_measured, predictions, subject, better="lower")
     return [
-        _measured(
-            likelihood,
-            float(losses.mean()),
-            bootstrap_mean(losses),
-            predictions,
-            subject,
-            _LIKELIHOOD | conditions,
-            better="lower",
-            unit="nats",
-        ),
-        _measured(
-            calibration,
-            error,
-            around,
-            predictions,
-            subject,
-            _CALIBRATION | conditions,
-            better="lower",
-        ),
+        lower(f"nll{suffix}", mean, interval, _LIKELIHOOD | conditions, unit="nats"),
+        lower(f"ece{suffix}", error, around, _CALIBRATION | conditions),
     ]
 
 
 def _measured(
+    predictions: Predictions,
+    subject: str | None,
     name: str,
     value: float,
     interval: Interval,
-    predictions: Predictions,
-    subject: str | None,
     conditions: dict | None = None,
     **facts,
 ) -> Measurement:

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, first_line
 
 
 def check_batch_of_one(network: nn.Module, example: Tensor, where: str) -> None:
@@ -24,5 +24,5 @@ def check_batch_of_one(network: nn.Module, example: Tensor, where: str) -> None:
     except ValueError as error:
         raise AugcompressError(
             f"{where}: a batch of one image leaves batch norm a single value per channel"
-            f" ({str(error).splitlines()[0]}); raise it, or take batch_norm: frozen"
+            f" ({first_line(error)}); raise it, or take batch_norm: frozen"
         ) from error

@@ -14,7 +14,7 @@ from pydantic import ValidationInfo, model_validator
 from torch import Tensor, nn
 
 from augcompress.component import FilePath, NotInKey, expand_path
-from augcompress.errors import AugcompressError, require
+from augcompress.errors import AugcompressError, first_line, require
 from augcompress.models.base import Constants, ModelFacts, ModelSettings
 
 CONFIG = "config.json"
@@ -130,7 +130,7 @@ class HuggingFaceModel(ModelSettings):
             return transformers.AutoConfig.for_model(design.pop("model_type", ""), **design)
         except Exception as error:  # a config may break any of transformers' classes
             raise AugcompressError(
-                f"{self._where}: the config cannot be used: {_first_line(error)}; mend"
+                f"{self._where}: the config cannot be used: {first_line(error)}; mend"
                 f" {CONFIG}, or download the model and give path"
             ) from error
 
@@ -147,7 +147,7 @@ class HuggingFaceModel(ModelSettings):
             return classifier.from_config(config, dtype=torch.float32, trust_remote_code=False)
         except Exception as error:  # a config may break any of transformers' classes
             raise AugcompressError(
-                f"{self._where}: cannot be built: {_first_line(error)}; give the config of an image"
+                f"{self._where}: cannot be built: {first_line(error)}; give the config of an image"
                 " classifier"
             ) from error
 
@@ -167,7 +167,7 @@ class HuggingFaceModel(ModelSettings):
             )
         except Exception as error:  # the hub, the file or the network may fail in any way
             raise AugcompressError(
-                f"{self._where}: the weights cannot be loaded: {_first_line(error)}; give a folder"
+                f"{self._where}: the weights cannot be loaded: {first_line(error)}; give a folder"
                 f" with {CONFIG} and model.safetensors"
             ) from error
         _check_all_loaded(network, told, facts.classes, self._where)
@@ -267,7 +267,3 @@ def _quietly(transformers: Any) -> Iterator[None]:
         log.set_verbosity(level)
         if bars:
             log.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, first_line
 from augcompress.models.base import ModelFacts
 from augcompress.modules import in_evaluation
 
@@ -76,7 +76,7 @@ def _check_logits(network: Classifier, facts: ModelFacts, where: str) -> None:
         height, width = facts.input.size
         raise AugcompressError(
             f"{where}: cannot take images of {facts.input.channels} x {height} x {width}"
-            f" ({str(error).splitlines()[0]}); resize the images or choose another model"
+            f" ({first_line(error)}); resize the images or choose another model"
         ) from error
     found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if found != (1, facts.classes):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 from torch import nn
 
-from augcompress.errors import AugcompressError, require
+from augcompress.errors import AugcompressError, first_line, require
 from augcompress.models.base import Constants, ModelFacts, ModelSettings
 
 _OURS = {"pretrained", "num_classes", "in_chans", "img_size"}
@@ -66,11 +66,11 @@ class TimmModel(ModelSettings):
         except OSError as error:
             raise AugcompressError(
                 f"model timm {self.name}: pretrained weights cannot be downloaded"
-                f" ({_first_line(error)}); set pretrained: false and give weights: a local file"
+                f" ({first_line(error)}); set pretrained: false and give weights: a local file"
             ) from error
         except (TypeError, ValueError, RuntimeError, AssertionError) as error:
             raise AugcompressError(
-                f"model timm {self.name}: {_first_line(error)}; mend its options, its name or the"
+                f"model timm {self.name}: {first_line(error)}; mend its options, its name or the"
                 " image size"
             ) from error
 
@@ -81,7 +81,3 @@ def _check_name(timm: Any, name: str) -> None:
         return
     nearest = get_close_matches(name, timm.list_models(), n=1, cutoff=0)[0]
     raise AugcompressError(f"model timm: no classifier {name!r}; did you mean {nearest!r}?")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

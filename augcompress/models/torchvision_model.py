@@ -9,7 +9,7 @@ import torchvision
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, first_line
 from augcompress.models.base import Constants, ModelFacts, ModelSettings
 from augcompress.models.weights import load_weights
 
@@ -98,7 +98,7 @@ class TorchvisionModel(ModelSettings):
             return torchvision.models.get_model(self.name, progress=False, **arguments)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise AugcompressError(
-                f"model torchvision {self.name}: {str(error).splitlines()[0]};"
+                f"model torchvision {self.name}: {first_line(error)};"
                 " mend its options or the image size"
             ) from error
 

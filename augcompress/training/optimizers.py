@@ -31,7 +31,6 @@ class Sgd(Component):
     """L2 penalty of weights; see the training's `decay` for norms and biases."""
 
     def build(self, groups: Groups) -> torch.optim.Optimizer:
-        """The optimiser over parameter groups."""
         nesterov = self.nesterov and self.momentum > 0
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=nesterov)
 
@@ -48,7 +47,6 @@ class AdamW(Component):
     """Decoupled decay of weights; see the training's `decay` for norms and biases."""
 
     def build(self, groups: Groups) -> torch.optim.Optimizer:
-        """The optimiser over parameter groups."""
         return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas)
 
 
@@ -73,7 +71,6 @@ class RMSprop(Component):
     """L2 penalty of weights (MobileNetV2's); see the training's `decay` for norms and biases."""
 
     def build(self, groups: Groups) -> torch.optim.Optimizer:
-        """The optimiser over parameter groups."""
         return torch.optim.RMSprop(
             groups, lr=self.lr, alpha=self.alpha, momentum=self.momentum, eps=self.eps
         )
@@ -101,7 +98,6 @@ class Lars(Component):
     """L2 penalty of weights; see the training's `decay` for norms and biases."""
 
     def build(self, groups: Groups) -> torch.optim.Optimizer:
-        """The optimiser over parameter groups."""
         return LARS(
             groups,
             lr=self.lr,

@@ -60,7 +60,7 @@ def of_another_length(training: dict[str, Any], epochs: int, usual: int = 10) ->
     return changed
 
 
-def told(position: int | float) -> str:
+def in_words(position: int | float) -> str:
     """A position in words, for messages."""
     if isinstance(position, float):
         return f"{position} of the training"
@@ -72,7 +72,7 @@ def require_before_end(name: str, position: int | float, epochs: int) -> None:
     if share(position, epochs) >= 1:
         verb = "is" if position == 1 else "are"
         raise ValueError(
-            f"{name}: {told(position)} {verb} not less than the {told(epochs)} of training;"
+            f"{name}: {in_words(position)} {verb} not less than the {in_words(epochs)} of training;"
             " lower it"
         )
 
@@ -83,6 +83,6 @@ def require_after_warmup(
     """Raises ValueError unless a position lies after the warm-up, where there is one."""
     if warmup and share(position, epochs) <= share(warmup, epochs):
         raise ValueError(
-            f"{name}: the rate would drop after {told(position)}, in the warm-up of {told(warmup)};"
-            " raise it or lower warmup"
+            f"{name}: the rate would drop after {in_words(position)}, in the warm-up of"
+            f" {in_words(warmup)}; raise it or lower warmup"
         )

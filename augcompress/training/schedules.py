@@ -15,10 +15,10 @@ from pydantic import Field
 from augcompress.component import Component
 from augcompress.training.positions import (
     Position,
+    in_words,
     require_after_warmup,
     require_before_end,
     share,
-    told,
 )
 
 
@@ -73,7 +73,6 @@ class Constant(ScheduleSettings):
     kind: Literal["constant"] = "constant"
 
     def after_warmup(self, done: float, warmup: float, epochs: int) -> float:
-        """Always 1."""
         return 1.0
 
 
@@ -91,7 +90,6 @@ class Step(ScheduleSettings):
     """Factor of each drop."""
 
     def after_warmup(self, done: float, warmup: float, epochs: int) -> float:
-        """One `gamma` for each `every` that is over."""
         return self.gamma ** math.floor(done / share(self.every, epochs))
 
     def check(self, epochs: int) -> None:
@@ -112,7 +110,6 @@ class MultiStep(ScheduleSettings):
     """Factor of each drop."""
 
     def after_warmup(self, done: float, warmup: float, epochs: int) -> float:
-        """One `gamma` for each milestone that is over."""
         return self.gamma ** sum(done >= share(one, epochs) for one in self.milestones)
 
     def check(self, epochs: int) -> None:
@@ -122,8 +119,8 @@ class MultiStep(ScheduleSettings):
             before = self.milestones[place - 1] if place else 0
             if share(milestone, epochs) <= share(before, epochs):
                 raise ValueError(
-                    f"milestones: {told(milestone)} does not come after {told(before)}; put them"
-                    " in order, each once"
+                    f"milestones: {in_words(milestone)} does not come after {in_words(before)};"
+                    " put them in order, each once"
                 )
             require_after_warmup("milestones", milestone, self.warmup, epochs)
             require_before_end("milestones", milestone, epochs)
@@ -144,7 +141,6 @@ class Exponential(ScheduleSettings):
     """Factor of the rate in that time."""
 
     def after_warmup(self, done: float, warmup: float, epochs: int) -> float:
-        """`gamma` to the power of the time since the warm-up, in units of `every`."""
         return self.gamma ** ((done - warmup) / share(self.every, epochs))
 
 
@@ -166,7 +162,6 @@ class Polynomial(ScheduleSettings):
     """How often the rate falls to `end`."""
 
     def after_warmup(self, done: float, warmup: float, epochs: int) -> float:
-        """From 1 down to `end`, `cycles` times."""
         over = (done - warmup) / (1 - warmup) * self.cycles  # cycles that are over
         cycle = min(math.floor(over) + 1, self.cycles)  # 1 to cycles
         left = max(0.0, 1 - over / cycle)
@@ -189,7 +184,6 @@ class InverseTime(ScheduleSettings):
     """How fast the rate falls, per unit of time."""
 
     def after_warmup(self, done: float, warmup: float, epochs: int) -> float:
-        """1 / (1 + decay * time)."""
         return 1 / (1 + self.decay * (done - warmup) / share(self.every, epochs))
 
 
@@ -205,7 +199,6 @@ class Cosine(ScheduleSettings):
     """Learning rate at the end, over its peak."""
 
     def after_warmup(self, done: float, warmup: float, epochs: int) -> float:
-        """From 1 down to `end`."""
         return self.end + (1 - self.end) * half_cosine(done - warmup, 1 - warmup)
 
 
@@ -227,7 +220,6 @@ class CosineRestarts(ScheduleSettings):
     """Learning rate at the end of each cycle, over its peak."""
 
     def after_warmup(self, done: float, warmup: float, epochs: int) -> float:
-        """From 1 down to `end` in each cycle."""
         first = self.first_cycle(warmup, epochs)
         start, length = cycle_at(done - warmup, first, self.multiplier)
         return self.end + (1 - self.end) * half_cosine(done - warmup - start, length)
@@ -245,8 +237,8 @@ class CosineRestarts(ScheduleSettings):
             return
         if share(self.warmup, epochs) + share(self.cycle, epochs) > 1 + 1e-9:
             raise ValueError(
-                f"cycle: the first cycle of {told(self.cycle)} ends after the {told(epochs)} of"
-                " training (warm-up counts too); lower it"
+                f"cycle: the first cycle of {in_words(self.cycle)} ends after the"
+                f" {in_words(epochs)} of training (warm-up counts too); lower it"
             )
 
 
@@ -269,12 +261,10 @@ class OneCycle(ScheduleSettings):
     """Shape of both ways: half a cosine or a straight line."""
 
     def rising(self, over: float) -> float:
-        """From 1 / `div_factor` to 1."""
         start = 1 / self.div_factor
         return 1 + (start - 1) * self.annealed(over, 1)
 
     def after_warmup(self, done: float, warmup: float, epochs: int) -> float:
-        """From 1 down to 1 / (`div_factor` * `final_div_factor`)."""
         end = 1 / (self.div_factor * self.final_div_factor)
         return end + (1 - end) * self.annealed(done - warmup, 1 - warmup)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from augcompress.batch import Batch
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, first_line
 from augcompress.training.engine import Engine
 from augcompress.training.learner import Learner
 from augcompress.training.settings import Training
@@ -25,12 +25,8 @@ class Update:
         training: Training,
         engine: Engine,
     ) -> None:
-        self.learner, self.optimizer, self.training, self.engine = (
-            learner,
-            optimizer,
-            training,
-            engine,
-        )
+        self.learner, self.optimizer = learner, optimizer
+        self.training, self.engine = training, engine
         self.scaler = torch.amp.GradScaler(engine.device.type, enabled=engine.precision == "fp16")
         self.pieces = training.accumulation
         """Pieces that a batch is taken in; more after memory ran out."""
@@ -74,7 +70,7 @@ class Update:
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                problem = str(error).splitlines()[0]
+                problem = first_line(error)
             self._take_smaller_pieces(len(batch), problem)  # where the error holds no memory
 
     def _gradients(self, batch: Batch) -> dict[str, Tensor]:

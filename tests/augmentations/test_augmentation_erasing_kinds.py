@@ -7,10 +7,8 @@ import torch
 from scipy import stats
 
 from augcompress.augmentations import build_pipeline
-from augcompress.augmentations.covering import box_masks, places
-from augcompress.augmentations.cutout import Cutout, squares
+from augcompress.augmentations.covering import Cutout, PixelDropout, box_masks, places, squares
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.pixel_dropout import PixelDropout
 from augcompress.augmentations.recording import RecordedDraws
 from augcompress.batch import Progress
 

@@ -16,9 +16,9 @@ from augcompress.augmentations.color_jitter import (
     adjust_saturation,
     factors,
 )
+from augcompress.augmentations.covering import RandomErasing, rectangle_sizes, rectangles
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.mixing import Mixup, partners
-from augcompress.augmentations.random_erasing import RandomErasing, rectangle_sizes, rectangles
 from augcompress.batch import Batch, Progress
 
 NOW = Progress()

@@ -14,10 +14,9 @@ from augcompress.augmentations import Draws, augmix, operations
 from augcompress.augmentations.augmix import AugMix
 from augcompress.augmentations.auto_augment import AutoAugment
 from augcompress.augmentations.auto_augment_policies import POLICIES
+from augcompress.augmentations.policy import RandAugment, TrivialAugment
 from augcompress.augmentations.policy_magnitudes import spaced
 from augcompress.augmentations.policy_operations import OPERATIONS, Moving, Plan, apply_plan
-from augcompress.augmentations.rand_augment import RandAugment
-from augcompress.augmentations.trivial_augment import TrivialAugment
 from augcompress.batch import Batch, Progress
 
 NOW = Progress(epoch=2)

@@ -12,11 +12,10 @@ from scipy import stats
 from augcompress.augmentations import AnyAugmentation, Draws
 from augcompress.augmentations.augmix import AugMix, weighted
 from augcompress.augmentations.auto_augment import AutoAugment
+from augcompress.augmentations.policy import RandAugment, TrivialAugment
 from augcompress.augmentations.policy_magnitudes import operations
 from augcompress.augmentations.policy_operations import OPERATIONS
-from augcompress.augmentations.rand_augment import RandAugment
 from augcompress.augmentations.recording import Recorder
-from augcompress.augmentations.trivial_augment import TrivialAugment
 from augcompress.batch import Batch, Progress
 from augcompress.component import key_of
 

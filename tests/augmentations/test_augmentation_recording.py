@@ -10,10 +10,10 @@ from PIL import Image
 
 from augcompress.augmentations import Recorder, before_after, build_pipeline
 from augcompress.augmentations.contact_sheet import PLACES, of_each_class, sheet_rows
+from augcompress.augmentations.covering import RandomErasing
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.mixing import Mixup
 from augcompress.augmentations.moves import Affine, HorizontalFlip, RandomCrop
-from augcompress.augmentations.random_erasing import RandomErasing
 from augcompress.augmentations.recording import FEW, RecordedDraws, SetDraws
 from augcompress.batch import Batch, Progress
 

@@ -11,9 +11,7 @@ from scipy import stats
 
 from augcompress.augmentations import build_pipeline
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.elastic import Elastic, displaced, smooth_fields, smoothing
 from augcompress.augmentations.geometry import compose, resample
-from augcompress.augmentations.lens_distortion import LensDistortion, radially
 from augcompress.augmentations.matrices import rotations, translations
 from augcompress.augmentations.moves import Rotate
 from augcompress.augmentations.perspective import (
@@ -21,6 +19,14 @@ from augcompress.augmentations.perspective import (
     adjugates,
     drawn_corners,
     homographies,
+)
+from augcompress.augmentations.warps import (
+    Elastic,
+    LensDistortion,
+    displaced,
+    radially,
+    smooth_fields,
+    smoothing,
 )
 from augcompress.batch import Progress
 

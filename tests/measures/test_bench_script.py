@@ -116,9 +116,8 @@ def test_a_wrong_command_line_is_usage(folder):
 
 
 def test_a_child_that_fails_is_told_in_one_line(folder):
-    code = (
-        "import bench; bench.in_new_process({'files': ['none.onnx'], 'threads': 1, 'batch': None})"
-    )
+    order = {"files": ["none.onnx"], "openers": [None], "threads": 1, "batch": None}
+    code = f"import bench; bench.in_new_process({order})"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     last = done.stderr.strip().splitlines()[-1]
     assert "none.onnx: a new process could not run it: bench: none.onnx: there is no" in last

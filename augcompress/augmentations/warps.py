@@ -1,25 +1,33 @@
-"""Elastic distortion."""
+"""Warps: elastic distortion and lens distortion."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from augcompress.augmentations.base import (
     Augmentation,
     AugmentationFacts,
     Fill,
+    Limits,
     PixelWorker,
     filling_of,
 )
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.geometry import Filling, Outside, bilinear, outside_of
+from augcompress.augmentations.geometry import (
+    Filling,
+    Outside,
+    bilinear,
+    outside_of,
+    pixel_places,
+)
 from augcompress.augmentations.pixel_draws import pixel_uniform
 
 
@@ -47,7 +55,38 @@ def displaced(images: Tensor, displacement: Tensor, outside: Outside) -> Tensor:
     return bilinear(images, column, row, outside)
 
 
-class Elastic(Augmentation):
+def radially(images: Tensor, k1: Tensor, outside: Outside) -> Tensor:
+    """`(N,C,H,W)`, every pixel at radius r taken from r (1 + k1 r²), `k1` `(N,)`; r is 1 at the
+    image's corner."""
+    height, width = images.shape[-2:]
+    x, y = pixel_places((height, width), images.device)
+    squared = (x**2 + y**2) / ((width / 2) ** 2 + (height / 2) ** 2)  # (H, W)
+    stretch = 1 + k1[:, None, None] * squared  # (N, H, W)
+    return bilinear(images, x * stretch + (width - 1) / 2, y * stretch + (height - 1) / 2, outside)
+
+
+def _one_to_one(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] <= -1 / 3 or limits[1] > 1:
+        raise ValueError("k1 must be above -1/3, else the image folds over, and at most 1")
+    return limits
+
+
+class WarpAugmentation(Augmentation):
+    """Takes every pixel from another place, by no matrix: not fused with other geometry."""
+
+    fill: Fill = 0.0
+    """What comes in from outside: a value in [0,1], "mean", "nearest", "reflect" or "noise"."""
+
+    @abstractmethod
+    def change(self, images: Tensor, draws: Draws, filling: Filling) -> Tensor:
+        """The changed images `(N,C,H,W)`, as if every sample were chosen."""
+
+    def build(self, facts: AugmentationFacts) -> PixelWorker:
+        filling = filling_of(self.fill, facts)
+        return PixelWorker(partial(self.change, filling=filling), self.probability)
+
+
+class Elastic(WarpAugmentation):
     """Bend the image by smooth random displacements: uniform noise per pixel, along x and along y,
     smoothed by a Gaussian (Simard et al. 2003, doi:10.1109/ICDAR.2003.1227801).
 
@@ -66,8 +105,6 @@ class Elastic(Augmentation):
     sigma: float = Field(0.14, ge=0, le=1)
     """Standard deviation of the Gaussian, as a share of the shorter side: how far neighbours move
     together."""
-    fill: Fill = 0.0
-    """What comes in from outside: a value in [0,1], "mean", "nearest", "reflect" or "noise"."""
 
     def change(self, images: Tensor, draws: Draws, filling: Filling) -> Tensor:
         height, width = images.shape[-2:]
@@ -76,6 +113,23 @@ class Elastic(Augmentation):
         displacement = smooth_fields(uniform, self.sigma * side) * (self.alpha * side)
         return displaced(images, displacement, outside_of(filling, images, draws))
 
-    def build(self, facts: AugmentationFacts) -> PixelWorker:
-        filling = filling_of(self.fill, facts)
-        return PixelWorker(partial(self.change, filling=filling), self.probability)
+
+class LensDistortion(WarpAugmentation):
+    """Bend straight lines as a lens does: the first radial term, k1 (Brown 1966, "Decentering
+    distortion of lenses", Photogrammetric Engineering 32(3)).
+
+    A pixel of the result at radius r shows the place at r (1 + k1 r²) of the image, r = 1 at its
+    corners: k1 above 0 is barrel distortion, below 0 pincushion.  Bilinear; it cannot be fused with
+    other geometry.
+    """
+
+    label_safety: ClassVar[str] = "classes that differ by straight and bent lines"
+    neutral: ClassVar[Mapping[str, Any]] = {"k1": (0.0, 0.0)}
+
+    kind: Literal["lens_distortion"] = "lens_distortion"
+    k1: Annotated[Limits, AfterValidator(_one_to_one)] = (-0.2, 0.2)
+    """Range that k1 is drawn from, evenly; 0 keeps the image."""
+
+    def change(self, images: Tensor, draws: Draws, filling: Filling) -> Tensor:
+        k1 = draws.in_range("k1", self.k1)
+        return radially(images, k1, outside_of(filling, images, draws))

@@ -1,0 +1,63 @@
+"""Settings of data sets whose images are decoded and resized."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from augcompress.component import NotInKey
+from augcompress.datasets.base import DatasetSettings
+from augcompress.datasets.images import direct, scaled_from
+from augcompress.datasets.splits import decoded_bytes
+
+CROPPED_FROM = 96
+"""Images of this side or more are resized by 256/224 and centre-cropped, as is the custom for
+ImageNet; smaller ones are resized directly."""
+
+
+class ResizedImages(DatasetSettings):
+    """Images that are decoded, resized and centre-cropped to one size."""
+
+    size: PositiveInt | tuple[PositiveInt, PositiveInt]
+    """Side, or (height, width), of the images that networks see, in pixels."""
+    resize: PositiveInt | None = None
+    """Shorter side before the centre crop, in pixels.  None: size · 256/224 from 96 pixels on;
+    below that, images are resized to the size directly."""
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
+    """How images are resampled."""
+    mode: Literal["RGB", "L"] = "RGB"
+    """Colour (3 channels) or grey (1 channel)."""
+    decoding: Literal["auto", "full"] = "auto"
+    """`auto`: a JPEG image is decoded at 1/2, 1/4 or 1/8 of its size where that is still at least
+    twice the size it is resized to: several times as fast on photographs of a camera, and about a
+    grey level different.  `full`: every pixel.  `predict` and `predict.py` do the same."""
+    corrupt: Literal["error", "skip"] = "error"
+    """What to do about an image that cannot be decoded: stop and name it, or leave it out and count
+    it."""
+    in_memory_mb: Annotated[int, NotInKey()] = Field(1024, ge=0)
+    """Splits smaller than this when decoded are held in memory; larger ones are decoded anew in
+    each epoch.  In MiB."""
+
+    @model_validator(mode="after")
+    def crop_fits_into_resize(self) -> ResizedImages:
+        if self.resize is not None and self.resize < max(self._size()):
+            raise ValueError(f"resize must be at least the size, {max(self._size())}")
+        return self
+
+    def resizing(self) -> dict[str, Any]:
+        """The evaluation preprocessing, for `images.load_image`."""
+        size, side = self._size(), self.resize
+        resizing = direct(size, self.mode, self.interpolation)
+        if side is not None or max(size) >= CROPPED_FROM:
+            side = side or round(max(size) * 256 / 224)
+            resizing |= {"resize": side, "crop": list(size)}
+        least = scaled_from(resizing) if self.decoding == "auto" else None
+        return resizing | ({} if least is None else {"scaled_decoding": least})
+
+    def fits_into_memory(self, count: int) -> bool:
+        """Are so many images held decoded?"""
+        return decoded_bytes(count, self.resizing()) < self.in_memory_mb << 20
+
+    def _size(self) -> tuple[int, int]:
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
