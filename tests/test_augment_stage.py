@@ -12,7 +12,7 @@ from end_to_end import done, files, invoke, measured, write_recipe
 from PIL import Image
 
 from augcompress.augmentations import build_pipeline
-from augcompress.augmenting import offline
+from augcompress.augmenting import offline, writers
 from augcompress.augmenting.offline import write_copies
 from augcompress.augmenting.writers import class_folders
 from augcompress.batch import Progress
@@ -129,34 +129,35 @@ class Interrupted(Exception):
 
 
 @pytest.mark.parametrize("form", ["npz", "folder"])
-@pytest.mark.parametrize("killed_in", ["add", "finish"])
+@pytest.mark.parametrize("killed_in", ["keep", "finish"])
 def test_a_killed_job_goes_on_and_ends_with_the_same_bytes(place, monkeypatch, form, killed_in):
     monkeypatch.setattr(offline, "BLOCK", 64)
     wanted = Offline(copies=2, format=form)
     context = context_of(recipe(place))
     write_copies(context, wanted, place / "whole")
-    kind = offline.FolderWriter if form == "folder" else offline.ArchiveWriter
-    original, calls = getattr(kind, killed_in), []
+    where = "keep" if killed_in == "keep" else ("write_pictures" if form == "folder" else "pixels")
+    module = offline if killed_in == "keep" else writers
+    original, calls = getattr(module, where), []
 
-    def dying(self, *given):
+    def dying(*given):
         calls.append(given)
-        result = original(self, *given)
-        if len(calls) == (4 if killed_in == "add" else 1):
+        result = original(*given)
+        if len(calls) == (4 if where != "pixels" else 1):
             raise Interrupted
         return result
 
     with monkeypatch.context() as patch:
-        patch.setattr(kind, killed_in, dying)
+        patch.setattr(module, where, dying)
         with pytest.raises(Interrupted, match=r"^$"):
             write_copies(context, wanted, place / "killed")
     state = place / "killed/state"
     for path in (place / "killed").iterdir():  # what the store does before a stage goes on
         if path != state:
             remove_path(path)
-    made, add = [], kind.add
-    monkeypatch.setattr(kind, "add", lambda self, n, *rest: made.append(n) or add(self, n, *rest))
+    made, keep = [], offline.keep
+    monkeypatch.setattr(offline, "keep", lambda s, n, kept: made.append(n) or keep(s, n, kept))
     write_copies(context, wanted, place / "killed")
-    assert made == ([3, 4, 5, 6, 7, 8, 9] if killed_in == "add" else [])
+    assert made == ([3, 4, 5, 6, 7, 8, 9] if killed_in == "keep" else [])
     finished = {name for name in files(place / "whole") if not name.startswith("state")}
     assert finished <= files(place / "killed")
     for name in finished:

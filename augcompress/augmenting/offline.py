@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from augcompress.augmentations import Pipeline, Recorder, build_pipeline
-from augcompress.augmenting.writers import BLOCK, ArchiveWriter, Block, FolderWriter, Writer
+from augcompress.augmenting.writers import (
+    BLOCK,
+    FORMATS,
+    MEMBERS,
+    class_folders,
+    keep,
+    manifest_file,
+)
 from augcompress.batch import Batch, Progress
 from augcompress.datasets import Batches
 from augcompress.running import Context
@@ -30,13 +38,11 @@ def write_copies(context: Context, offline: Offline, folder: Path) -> list[str]:
     manifest; returns what there is, in sentences."""
     state = folder / STATE_FOLDER
     state.mkdir(parents=True, exist_ok=True)
-    kind = FolderWriter if offline.format == "folder" else ArchiveWriter
-    writer = kind(context.data, state)
-    blocks = make_blocks(context, offline.copies, state, writer)
-    reading = writer.finish(folder, blocks)
+    blocks = make_blocks(context, offline, state)
+    reading = FORMATS[offline.format](context.data, state, blocks, folder)
     with write_aside(folder / MANIFEST) as aside, aside.open("wb") as file:
         for number in range(blocks):
-            file.write(_manifest(state, number).read_bytes())
+            file.write(manifest_file(state, number).read_bytes())
     count = offline.copies * len(context.data.train)
     notes = [f"{count} augmented images, drawn as {MANIFEST} says; read them with {reading}"]
     if offline.format == "folder" and _mixes(folder / MANIFEST):
@@ -47,26 +53,30 @@ def write_copies(context: Context, offline: Offline, folder: Path) -> list[str]:
     return notes
 
 
-def make_blocks(context: Context, copies: int, state: Path, writer: Writer) -> int:
+def make_blocks(context: Context, offline: Offline, state: Path) -> int:
     """Make the blocks that are not there yet; returns how many there are in all."""
     data, seed, reporter = context.data, context.spec.seed, context.reporter
     batches = Batches(data.train, len(data.classes), BLOCK, shuffle=True, seed=seed)
     pipeline = build_pipeline(list(context.spec.augment.pipeline), context.augmentation_facts)
-    total, names = copies * len(batches), source_names(context)
-    done = next((n for n in range(total) if not _manifest(state, n).exists()), total)
+    total, names = offline.copies * len(batches), source_names(context)
+    folders = class_folders(data.classes) if offline.format == "folder" else None
+    done = next((n for n in range(total) if not manifest_file(state, n).exists()), total)
     if done:
         reporter.message(f"resuming augment at batch {done} of {total}")
     reporter.start("augment", total, "batch")
     if done:
         reporter.advance(done)
-    for epoch in range(done // len(batches), copies):
+    for epoch in range(done // len(batches), offline.copies):
         start = max(0, done - epoch * len(batches))
         for step, batch in enumerate(batches.epoch(epoch, start), start):
             number = epoch * len(batches) + step
-            block = augmented(context, pipeline, batch, epoch, names)
-            writer.add(number, epoch * len(data.train) + step * BLOCK, block)
-            with write_aside(_manifest(state, number)) as aside:
-                aside.write_text(_lines(block.rows), encoding="utf-8")
+            arrays, rows = augmented(context, pipeline, batch, epoch, names)
+            first = epoch * len(data.train) + step * BLOCK
+            for row, (line, label) in enumerate(zip(rows, arrays["y_train"], strict=True), first):
+                line |= {"row": row} if folders is None else {"file": file_of(line, folders[label])}
+            keep(state, number, arrays)
+            with write_aside(manifest_file(state, number)) as aside:
+                aside.write_text(_lines(rows), encoding="utf-8")
             reporter.advance(1)
     reporter.finish()
     return total
@@ -74,8 +84,8 @@ def make_blocks(context: Context, copies: int, state: Path, writer: Writer) -> i
 
 def augmented(
     context: Context, pipeline: Pipeline, batch: Batch, epoch: int, names: Sequence[str]
-) -> Block:
-    """A batch as an epoch shows it, with what was drawn for each image."""
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """A batch as an epoch shows it, and what was drawn for each image: its line of the manifest."""
     seed, recorder = context.spec.seed, Recorder()
     with torch.no_grad():
         seen = pipeline(batch, seed=seed, progress=Progress(epoch=epoch), draws_maker=recorder)
@@ -90,8 +100,14 @@ def augmented(
         line["target"] = _shares(target, context.data.classes)
         line["operations"] = _named(context.spec.augment.pipeline, did)
         rows.append(line)
-    images = seen.images().mul(255).round().byte().numpy()
-    return Block(images, seen.targets.numpy(), rows)
+    images, targets = seen.images().mul(255).round().byte().numpy(), seen.targets.numpy()
+    arrays = (images, targets.argmax(1), targets, np.array(sources, dtype=np.int64))
+    return dict(zip(MEMBERS, arrays, strict=True)), rows
+
+
+def file_of(line: Mapping[str, Any], folder: str) -> str:
+    """The file of an image's copy, below the data set's folder."""
+    return f"train/{folder}/{line['source']:07d}-{line['epoch']}.png"
 
 
 def source_names(context: Context) -> list[str]:
@@ -112,10 +128,6 @@ def _shares(target: Sequence[float], classes: Sequence[str]) -> dict[str, float]
 
 def _named(settings: Sequence[Any], drawn: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"kind": s.kind, **did} for s, did in zip(settings, drawn, strict=True)]
-
-
-def _manifest(state: Path, number: int) -> Path:
-    return state / f"manifest-{number:06d}.jsonl"
 
 
 def _lines(rows: Sequence[dict[str, Any]]) -> str:

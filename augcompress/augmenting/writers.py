@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import zipfile
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,118 +22,87 @@ from augcompress.storage import link_or_copy, write_aside
 ARCHIVE, FOLDER = "augmented.npz", "copies"
 BLOCK = 256
 UNTOUCHED = ("validation", "test")
-MEMBERS = {"x_train": "x", "y_train": "y", "soft_targets": "targets", "source": "source"}
-"""Arrays of the file, and what they are called in a block."""
+MEMBERS = ("x_train", "y_train", "soft_targets", "source")
+"""Arrays of a block and of the file."""
 _FORBIDDEN = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
 
 
-@dataclass(frozen=True)
-class Block:
-    """Augmented images of one batch."""
-
-    images: np.ndarray
-    """uint8 `(N,C,H,W)`"""
-    targets: np.ndarray
-    """Soft targets `(N,classes)`."""
-    rows: list[dict[str, Any]]
-    """The manifest's line of each."""
-
-    @property
-    def labels(self) -> np.ndarray:
-        """`(N,)` the class with the largest share."""
-        return self.targets.argmax(1)
+def block_file(state: Path, number: int) -> Path:
+    """Where the images of a block wait, with their labels."""
+    return state / f"block-{number:06d}.npz"
 
 
-class Writer(ABC):
-    """Keeps blocks in `state` until all are there; then makes a data set of them."""
-
-    def __init__(self, data: Data, state: Path) -> None:
-        self.data, self.state = data, state
-
-    @abstractmethod
-    def add(self, number: int, first: int, block: Block) -> None:
-        """Keep a block, whose images are the ones from `first` on, and say in its rows where."""
-
-    @abstractmethod
-    def finish(self, folder: Path, blocks: int) -> str:
-        """Put the data set into `folder`, and what a recipe says to read it; returns that."""
+def manifest_file(state: Path, number: int) -> Path:
+    """A block's part of the manifest: where it is there, the block is whole."""
+    return state / f"manifest-{number:06d}.jsonl"
 
 
-class ArchiveWriter(Writer):
-    """An `.npz` file; memory holds one block at a time."""
+def keep(state: Path, number: int, arrays: Mapping[str, np.ndarray]) -> None:
+    """Keep the arrays of a block until all blocks are there; memory holds one at a time."""
+    with write_aside(block_file(state, number)) as aside, aside.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
-    def add(self, number: int, first: int, block: Block) -> None:
-        for row, line in enumerate(block.rows, start=first):
-            line["row"] = row
-        sources = np.array([line["source"] for line in block.rows], dtype=np.int64)
-        with write_aside(self._path(number)) as aside, aside.open("wb") as file:
-            np.savez(file, x=block.images, targets=block.targets, y=block.labels, source=sources)
 
-    def finish(self, folder: Path, blocks: int) -> str:
-        with (
-            write_aside(folder / ARCHIVE) as aside,
-            zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive,
-        ):
-            count = sum(len(labels) for labels in self._parts(blocks, "y"))
-            for name, part in MEMBERS.items():
-                write_member(archive, name, count, self._parts(blocks, part))
-            for part in UNTOUCHED:
-                split: Split = getattr(self.data, part)
-                write_member(archive, f"x_{part}", len(split), pixels(split))
-                write_member(archive, f"y_{part}", len(split), [split.labels])
-            classes = np.array(self.data.classes)
-            write_member(archive, "classes", len(classes), [classes])
-        return f"data: {{kind: arrays, path: {ARCHIVE}}}"
+def write_archive(data: Data, state: Path, blocks: int, folder: Path) -> str:
+    """One `.npz` file of all blocks, and what a recipe says to read it."""
 
-    def _parts(self, blocks: int, name: str) -> Iterator[np.ndarray]:
+    def parts(name: str) -> Iterator[np.ndarray]:
         for number in range(blocks):
-            with np.load(self._path(number), allow_pickle=False) as found:
+            with np.load(block_file(state, number), allow_pickle=False) as found:
                 yield found[name]
 
-    def _path(self, number: int) -> Path:
-        return self.state / f"block-{number:06d}.npz"
-
-
-class FolderWriter(Writer):
-    """`train/<class>/`, `validation/<class>/` and `test/<class>/`, the last two as they are."""
-
-    def __init__(self, data: Data, state: Path) -> None:
-        super().__init__(data, state)
-        self.folders = class_folders(data.classes)
-        self.root = state / FOLDER
-
-    def add(self, number: int, first: int, block: Block) -> None:
-        names = [f"{line['source']:07d}-{line['epoch']}.png" for line in block.rows]
-        files = [f"train/{self.folders[k]}/{n}" for k, n in zip(block.labels, names, strict=True)]
-        for line, file in zip(block.rows, files, strict=True):
-            line["file"] = file
-        self._write(files, block.images)
-
-    def finish(self, folder: Path, blocks: int) -> str:
+    with (
+        write_aside(folder / ARCHIVE) as aside,
+        zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        count = sum(len(labels) for labels in parts("y_train"))
+        for name in MEMBERS:
+            write_member(archive, name, count, parts(name))
         for part in UNTOUCHED:
-            split: Split = getattr(self.data, part)
-            pairs = zip(split.labels, split.index, strict=True)
-            files = [f"{part}/{self.folders[k]}/{source:07d}.png" for k, source in pairs]
-            for first, images in zip(range(0, len(split), BLOCK), pixels(split), strict=True):
-                self._write(files[first : first + BLOCK], images)
-        shutil.copytree(self.root, folder / FOLDER, copy_function=link_or_copy)
-        height, width = self.data.size
-        mode = "L" if self.data.channels == 1 else "RGB"
-        return (
-            f"data: {{kind: image_folder, root: {FOLDER}, size: [{height}, {width}], mode: {mode}}}"
-        )
+            split: Split = getattr(data, part)
+            write_member(archive, f"x_{part}", len(split), pixels(split))
+            write_member(archive, f"y_{part}", len(split), [split.labels])
+        classes = np.array(data.classes)
+        write_member(archive, "classes", len(classes), [classes])
+    return f"data: {{kind: arrays, path: {ARCHIVE}}}"
 
-    def _write(self, files: Sequence[str], images: np.ndarray) -> None:
-        for parent in {(self.root / file).parent for file in files}:
-            parent.mkdir(parents=True, exist_ok=True)
 
-        def write(place: int) -> None:
-            aside = self.state / f".{files[place].replace('/', '.')}"
-            picture(images[place]).save(aside, format="PNG")
-            os.replace(aside, self.root / files[place])
+def write_folders(data: Data, state: Path, blocks: int, folder: Path) -> str:
+    """`train/<class>/`, `validation/<class>/` and `test/<class>/`, the last two as they are, and
+    what a recipe says to read them.  A block goes as soon as its files are there."""
+    root, folders = state / FOLDER, class_folders(data.classes)
+    for number in range(blocks):
+        if (kept := block_file(state, number)).exists():
+            lines = manifest_file(state, number).read_text(encoding="utf-8").splitlines()
+            with np.load(kept, allow_pickle=False) as found:
+                write_pictures(root, [json.loads(line)["file"] for line in lines], found["x_train"])
+            kept.unlink()
+    for part in UNTOUCHED:
+        split: Split = getattr(data, part)
+        pairs = zip(split.labels, split.index, strict=True)
+        files = [f"{part}/{folders[k]}/{source:07d}.png" for k, source in pairs]
+        for first, images in zip(range(0, len(split), BLOCK), pixels(split), strict=True):
+            write_pictures(root, files[first : first + BLOCK], images)
+    shutil.copytree(root, folder / FOLDER, copy_function=link_or_copy)
+    (height, width), mode = data.size, "L" if data.channels == 1 else "RGB"
+    return f"data: {{kind: image_folder, root: {FOLDER}, size: [{height}, {width}], mode: {mode}}}"
 
-        for _ in in_threads(write, range(len(files))):
-            pass  # the files are in place; an error surfaces here
+
+FORMATS = {"npz": write_archive, "folder": write_folders}
+
+
+def write_pictures(root: Path, files: Sequence[str], images: np.ndarray) -> None:
+    """PNG files below `root`, each there as a whole or not at all."""
+    for parent in {(root / file).parent for file in files}:
+        parent.mkdir(parents=True, exist_ok=True)
+
+    def write(place: int) -> None:
+        aside = root.parent / f".{files[place].replace('/', '.')}"
+        picture(images[place]).save(aside, format="PNG")
+        os.replace(aside, root / files[place])
+
+    for _ in in_threads(write, range(len(files))):
+        pass  # the files are in place; an error surfaces here
 
 
 def picture(image: np.ndarray) -> Image.Image:
