@@ -193,8 +193,8 @@ def check_alike(context: Context, network: nn.Module, where: str) -> None:
     digest = digest_network(network)
     if context.processes.all_reduce_any(context.processes.broadcast(lambda: digest) != digest):
         raise AugcompressError(
-            f"{where}: the processes chose differently, as their arithmetic differs; run it with"
-            " --devices 1"
+            f"{where}: the processes chose differently, as their arithmetic differs;"
+            f" {where.partition('.')[0]} with --devices 1"
         )
 
 
