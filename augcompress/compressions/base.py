@@ -78,6 +78,10 @@ class Prepared:
     """Training where the section has some; forward passes over calibration batches, without
     gradients and in the modes that `prepare` left; or nothing."""
 
+    settled: bool = True
+    """May the weights of now be kept as the best epoch's?  False while a schedule still rises; the
+    last epoch's always may."""
+
     def __init__(self, network: nn.Module, history: History | None = None) -> None:
         self.network = network
         self.history = {} if history is None else history

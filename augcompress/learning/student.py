@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -130,7 +131,8 @@ class StudentLearner(Learner):
 
     def score(self) -> Score:
         """On validation."""
-        return self._score(self.student)
+        settled = all(prepared.settled for prepared in self.setup.prepared)
+        return replace(self._score(self.student), settled=settled)
 
     def backbone(self) -> Sequence[nn.Module]:
         return backbone_layers(self.student, self.example)

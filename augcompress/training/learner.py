@@ -25,6 +25,9 @@ class Score:
     student: int = 0
     """Of a learner with several students, the number of the one that has this score."""
 
+    settled: bool = True
+    """May this epoch be the best one?  Not while a schedule still changes the network."""
+
     @property
     def sort_key(self) -> float:
         """The value, negative where lower is better."""

@@ -253,6 +253,8 @@ class _Run:
         score, averaged = self.score()
         self.seconds += seconds
         self.note_progress(max(one.sort_key for one in (score, averaged) if one is not None))
+        if not score.settled:
+            self.improved_epoch, self.improved_score = self.epoch, -math.inf
         shown = "validation" if score.n is not None else f"validation_{score.name}"
         self.engine.reporter.advance(0, **{shown: score.value}, **means)
         self.log.add(
@@ -282,7 +284,8 @@ class _Run:
 
     def keep_if_best(self, score: Score, *, averaged: bool) -> None:
         """Copy the state that the learner has now, if there was none better."""
-        if score.sort_key > self.best_score:
+        settled = score.settled or self.epoch == self.training.epochs
+        if settled and score.sort_key > self.best_score:
             self.best_epoch, self.best_score = self.epoch, score.sort_key
             self.best_averaged, self.best_student = averaged, score.student
             self.best_state = {k: v.clone() for k, v in tensors_of(self.learner).items()}

@@ -18,11 +18,13 @@ from augcompress.compressions import Channels, Magnitude, Prepared, StaticInt8, 
 from augcompress.compressions.magnitude import Masked, smallest
 from augcompress.errors import LimitError, UsageError
 from augcompress.exporters import is_quantized
+from augcompress.learning import fitting, shrinking
 from augcompress.learning import probe as probing
 from augcompress.networks import load_network
 from augcompress.running.context import Context
 from augcompress.spec import validate
 from augcompress.storage.run_directory import RunDir
+from augcompress.training import Score
 
 
 class Spy(Masked):
@@ -99,6 +101,29 @@ def test_zeros_stay_at_every_step_also_those_of_earlier_steps(tmp_path, spied):
     zeros = [count for name, each in spied if name == "on_progress" for count in each[1:]]
     assert len(zeros) == 36
     assert set(zeros) == {int(0.8 * (8 * 9 + 16 * 8 * 9) + 0.5)}
+
+
+def test_no_epoch_before_a_schedule_has_ended_is_the_best(tmp_path, monkeypatch):
+    class Rising(Masked):
+        settled = False
+
+        def on_progress(self, progress: Progress) -> None:
+            self.settled = progress.epoch > 0
+
+    def prepare(self, network, probe, *, round=0):
+        head = torch.ones_like(network.body.linear.weight, dtype=torch.bool)
+        return Rising(copy.deepcopy(network), {"body.linear": head})
+
+    def falling(*_):
+        scores = iter([0.9, 0.1])
+        return lambda network: Score(next(scores))
+
+    best: list[int] = []
+    monkeypatch.setattr(Magnitude, "prepare", prepare)
+    monkeypatch.setattr(fitting, "scorer", falling)
+    monkeypatch.setattr(shrinking, "how_it_went", lambda result, *_: best.append(result.best_epoch))
+    pruned(tmp_path, {"kind": "magnitude", "layers": {"include": ["Linear"]}})
+    assert best == [2]
 
 
 def test_what_needs_calibration_sees_training_images_and_is_not_trained(tmp_path, monkeypatch):
