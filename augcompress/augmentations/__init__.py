@@ -25,8 +25,7 @@ from augcompress.augmentations.channels import (
     ColorMatrix,
     Grayscale,
 )
-from augcompress.augmentations.color_jitter import ColorJitter
-from augcompress.augmentations.color_space import ColorSpaceJitter
+from augcompress.augmentations.color_jitter import ColorJitter, ColorSpaceJitter
 from augcompress.augmentations.contact_sheet import before_after, contact_sheet
 from augcompress.augmentations.covering import Cutout, PixelDropout, RandomErasing
 from augcompress.augmentations.draws import Draws
@@ -36,6 +35,7 @@ from augcompress.augmentations.moves import (
     Affine,
     HorizontalFlip,
     RandomCrop,
+    ResizedCrop,
     Rotate,
     Rotate90,
     Scale,
@@ -65,7 +65,6 @@ from augcompress.augmentations.policy import RandAugment, TrivialAugment
 from augcompress.augmentations.policy_magnitudes import operations
 from augcompress.augmentations.ramp import Ramp
 from augcompress.augmentations.recording import Recorder
-from augcompress.augmentations.resized_crop import ResizedCrop
 from augcompress.augmentations.shading import Shading
 from augcompress.augmentations.warps import Elastic, LensDistortion
 

@@ -200,7 +200,7 @@ class PixelWorker(nn.Module):
 
 
 class GeometricWorker(nn.Module):
-    """Moves the pixels of the chosen samples; `matrices` is its second face, for fusing."""
+    """Moves the pixels of the chosen samples; `matrices` alone serve fusing."""
 
     def __init__(
         self,

@@ -91,7 +91,7 @@ class GaussianNoise(PixelAugmentation):
 
 
 class SpeckleNoise(PixelAugmentation):
-    """Multiply every value of every pixel by normal noise about 1: bright places suffer most."""
+    """Multiply every value of every pixel by normal noise about 1: strongest in bright places."""
 
     label_safety: ClassVar[str] = _UNSAFE
     neutral: ClassVar[Mapping[str, Any]] = {"std": (0.0, 0.0)}

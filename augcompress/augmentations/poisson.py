@@ -1,4 +1,4 @@
-"""Poisson counts for whole images, a fixed number of operations whatever the means are."""
+"""Poisson counts for whole images, by a number of operations that does not depend on the means."""
 
 from __future__ import annotations
 

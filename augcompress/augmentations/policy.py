@@ -118,7 +118,7 @@ class TrivialAugment(PolicyAugmentation):
     (Müller & Hutter 2021, arXiv:2103.10158, the wide space).
 
     Operations and strengths are torchvision's `TrivialAugmentWide`, with its values on float
-    images; every sample draws its own.  Shifts reach 32 pixels whatever the size of the images, so
+    images; every sample draws its own.  Shifts reach 32 pixels at every size of the images, so
     that small ones can leave the frame; doing nothing is one of the operations.  On images that are
     not RGB, Color does nothing.
     """

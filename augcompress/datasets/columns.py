@@ -107,7 +107,7 @@ def _chosen(what: str, given: str | None, fitting: list[str], columns: Mapping[s
 
 
 class Encoded(Sequence[Any]):
-    """The images of a split as they are stored, for `load_image`: files, or bytes that tell their
+    """The images of a split as they are stored, for `load_image`: files, or bytes that name their
     row when they cannot be decoded."""
 
     def __init__(self, data: Any, column: str, where: str) -> None:

@@ -17,10 +17,9 @@ from augcompress.component import FilePath, NotInKey
 from augcompress.datasets.cache import cache_folder
 from augcompress.datasets.columns import Columns, Encoded, decoded, opened_library, unreadable_rows
 from augcompress.datasets.data import Source
-from augcompress.datasets.drawing import FIXED_SEED, stratified
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.listing import SUFFIXES
-from augcompress.datasets.resizing import ResizedImages
+from augcompress.datasets.resizing import ResizedImages, draw_test
 from augcompress.datasets.splits import FileSplit, MemorySplit, Split
 from augcompress.errors import AugcompressError, first_line
 
@@ -64,7 +63,7 @@ class HuggingFace(ResizedImages):
         skipped: list[str] = []
         whole = self._part(train, self.train, columns, classes, skipped)
         if test is None:
-            held_out, rest = self._drawn(whole.labels)
+            held_out, rest = draw_test(whole.labels, self.test_share, "data.test_share")
             parts = (whole.take(rest), whole.take(held_out))
         else:
             name = self.test or "test"
@@ -122,16 +121,6 @@ class HuggingFace(ResizedImages):
         if self.fits_into_memory(len(kept)):
             return MemorySplit.whole(decoded(rows, kept, self.resizing()), labels[kept])
         return FileSplit(rows, labels, kept, rows.hashes(), self.resizing())
-
-    def _drawn(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        count = round(self.test_share * len(labels))
-        held_out, rest = stratified(labels, count, FIXED_SEED)
-        if not len(held_out):
-            raise AugcompressError(
-                f"data.test_share: {self.test_share} of {len(labels)} images leaves none to test;"
-                " add images"
-            )
-        return held_out, rest
 
 
 def files_below(folder: Path) -> list[Path]:

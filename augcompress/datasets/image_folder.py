@@ -12,10 +12,9 @@ from pydantic import Field, model_validator
 from augcompress.component import FilePath, NotInKey
 from augcompress.datasets.cache import remembered
 from augcompress.datasets.data import Source
-from augcompress.datasets.drawing import FIXED_SEED, stratified
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.listing import PARTS, Listing, list_folder, list_manifest
-from augcompress.datasets.resizing import ResizedImages
+from augcompress.datasets.resizing import ResizedImages, draw_test
 from augcompress.datasets.splits import (
     FileSplit,
     MemorySplit,
@@ -24,7 +23,6 @@ from augcompress.datasets.splits import (
     decode,
     unreadable,
 )
-from augcompress.errors import AugcompressError
 
 
 class ImageFolder(ResizedImages):
@@ -103,10 +101,5 @@ class ImageFolder(ResizedImages):
         if (listing.parts >= 0).any():
             train, test, validation = (listing.members(part) for part in PARTS)
             return train, test, validation
-        labels = listing.labels
-        test, train = stratified(labels, round(self.test * len(labels)), FIXED_SEED)
-        if not len(test):
-            raise AugcompressError(
-                f"data.test: {self.test} of {len(labels)} images leaves none to test; add images"
-            )
+        test, train = draw_test(listing.labels, self.test, "data.test")
         return train, test, np.arange(0)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from augcompress.component import NotInKey
 from augcompress.datasets.base import DatasetSettings
+from augcompress.datasets.drawing import FIXED_SEED, stratified
 from augcompress.datasets.images import direct, scaled_from
 from augcompress.datasets.splits import decoded_bytes
+from augcompress.errors import AugcompressError
 
 CROPPED_FROM = 96
 """Images of this side or more are resized by 256/224 and centre-cropped, as is the custom for
@@ -61,3 +64,16 @@ class ResizedImages(DatasetSettings):
 
     def _size(self) -> tuple[int, int]:
         return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+def draw_test(labels: np.ndarray, share: float, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the test images, a stratified share, the same for every seed; and of the others.
+
+    Raises AugcompressError, naming the setting `where`, when there are no test images.
+    """
+    test, train = stratified(labels, round(share * len(labels)), FIXED_SEED)
+    if not len(test):
+        raise AugcompressError(
+            f"{where}: {share} of {len(labels)} images leaves none to test; add images"
+        )
+    return test, train

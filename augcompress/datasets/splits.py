@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import PIL
@@ -56,8 +56,25 @@ class Split(Protocol):
         """One content hash per sample: of the pixels in memory, of the file where streamed."""
 
 
+class _Rows:
+    """Some rows of a source: what its splits have in common."""
+
+    all_labels: np.ndarray | None
+    index: np.ndarray
+
+    @property
+    def labels(self) -> Any:
+        return None if self.all_labels is None else self.all_labels[self.index]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, positions: np.ndarray) -> Self:
+        return replace(self, index=self.index[positions])  # type: ignore[type-var]
+
+
 @dataclass(frozen=True, eq=False)
-class MemorySplit:
+class MemorySplit(_Rows):
     """Images held as one uint8 tensor."""
 
     images: Tensor
@@ -76,18 +93,8 @@ class MemorySplit:
         numbers = None if labels is None else labels.astype(np.int64)
         return cls(images.contiguous(), numbers, np.arange(len(images)))
 
-    @property
-    def labels(self) -> Any:
-        return None if self.all_labels is None else self.all_labels[self.index]
-
-    def __len__(self) -> int:
-        return len(self.index)
-
     def fetch(self, positions: np.ndarray) -> Tensor:
         return self.images.index_select(0, torch.from_numpy(self.index[positions]))
-
-    def take(self, positions: np.ndarray) -> MemorySplit:
-        return replace(self, index=self.index[positions])
 
     def histogram(self) -> np.ndarray:
         return _histogram(self)
@@ -98,7 +105,7 @@ class MemorySplit:
 
 
 @dataclass(frozen=True, eq=False)
-class FileSplit:
+class FileSplit(_Rows):
     """Images that stay in their files and are decoded when asked for."""
 
     files: Sequence[Path]
@@ -115,19 +122,9 @@ class FileSplit:
     advice: str = _ADVICE
     """What to do about a file that cannot be decoded."""
 
-    @property
-    def labels(self) -> Any:
-        return None if self.all_labels is None else self.all_labels[self.index]
-
-    def __len__(self) -> int:
-        return len(self.index)
-
     def fetch(self, positions: np.ndarray) -> Tensor:
         files = [self.files[row] for row in self.index[positions]]
         return decode(files, self.resizing, self.advice)
-
-    def take(self, positions: np.ndarray) -> FileSplit:
-        return replace(self, index=self.index[positions])
 
     def histogram(self) -> np.ndarray:
         key = content_key(self.hashes(), self.resizing)

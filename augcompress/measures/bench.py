@@ -492,7 +492,7 @@ def fresh_rows(file: Candidate, settings: Settings) -> list[Row]:
 
     `load_ms`: a session created in a new process, the file being in the system's cache; the first
     call after it is `first_call_ms` in the conditions.  `peak_memory_bytes`: see `load`; left out
-    where the system does not tell.  Raises BenchError when a new process cannot run it.
+    where the system does not say.  Raises BenchError when a new process cannot run it.
     """
     order = {**opened_by([file]), "threads": settings.threads, "batch": settings.batch}
     found = [in_new_process(order) for _ in range(FRESH)]
@@ -515,7 +515,7 @@ def load(
     batch: int | None = None,
     opener: Opener | None = None,
 ) -> dict[str, Any]:
-    """Load and call a file in this process, and tell the time and memory that took.
+    """Load and call a file in this process, and measure the time and memory that takes.
 
     The memory is the largest resident set while loading and calling, less the resident set before:
     weights, arena, input, and what the runtime itself then needs for the first time.
@@ -557,7 +557,7 @@ def _status(key: str) -> int | None:
 
 
 def _largest_resident() -> int | None:
-    """Bytes, largest since the process began; None: the system does not tell."""
+    """Bytes, largest since the process began; None: the system does not say."""
     if resource is None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
@@ -629,7 +629,7 @@ def bench(
     only_times: bool = False,
 ) -> list[Row]:
     """Everything of a file and its baseline: what they spend at the start (not if `only_times`),
-    then the times for each of the settings; `say` is told as it goes.
+    then the times for each of the settings; `say` prints the progress.
 
     Raises BenchError when a file is none that can be timed.
     """

@@ -63,7 +63,7 @@ def footprint(
     batch: int | None = None,
     opener: bench.Opener | None = None,
 ) -> list[Measurement]:
-    """`load_ms`, `peak_memory_bytes` (left out where the system does not tell) and
+    """`load_ms`, `peak_memory_bytes` (left out where the system does not say) and
     `compressed_bytes` of a file.
 
     Raises AugcompressError as `time_file` does.

@@ -152,7 +152,7 @@ def cut_head(network: nn.Module, state: State, rows: Sequence[int]) -> State:
     """`state` with these rows of the head alone, in this order: weights for a network that answers
     with these logits only.
 
-    `network` has the same design, for whatever number of classes.
+    `network` has the same design, for any number of classes.
     """
     head = head_name(_target(network, state))
     parts = [name for name in (f"{head}.weight", f"{head}.bias") if name in state]

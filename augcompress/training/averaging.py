@@ -68,7 +68,7 @@ class Average:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a resume state."""
+        """Restore a resume state."""
         self.steps = state["steps"]
         for name, value in zip(self.names, self.average, strict=True):
             value.copy_(state["average"][name])

@@ -33,7 +33,7 @@ class Log:
             self._write_events(line)
 
     def begin(self, lines: list[dict[str, Any]]) -> None:
-        """Start with the lines of the epochs before, be they none.
+        """Start with the lines of the epochs before, if any.
 
         Raises AugcompressError when TensorBoard's events are wanted and it is not installed.
         """

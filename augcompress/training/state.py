@@ -15,7 +15,7 @@ from augcompress.training.processes import Processes
 
 STATE_FILE = "fit.pt"
 VERSION = 3
-"""Raise it when the state of an older version cannot be gone on from."""
+"""Raise it when the state of an older version cannot be resumed."""
 
 _UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError)
 
@@ -27,8 +27,8 @@ def write_state(folder: Path, state: dict[str, Any]) -> None:
 
 
 def read_state(folder: Path, reporter: Reporter) -> dict[str, Any] | None:
-    """The state of an interrupted training, on the CPU; None where there is none, or none that can
-    be gone on from, which is said."""
+    """The state of an interrupted training, on the CPU; None where there is none, or, with a
+    message, none that can be resumed."""
     file = folder / STATE_FILE
     if not file.exists():
         return None

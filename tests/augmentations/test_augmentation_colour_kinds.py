@@ -22,7 +22,7 @@ from augcompress.augmentations.channels import (
     dropped,
     permuted,
 )
-from augcompress.augmentations.color_space import ColorSpaceJitter, adjust_hsv, adjust_yuv
+from augcompress.augmentations.color_jitter import ColorSpaceJitter, adjust_hsv, adjust_yuv
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.pca_jitter import PcaJitter, channel_covariance, principal_steps
 from augcompress.augmentations.recording import RecordedDraws

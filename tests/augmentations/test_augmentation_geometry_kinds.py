@@ -27,16 +27,18 @@ from augcompress.augmentations.moves import (
     Affine,
     HorizontalFlip,
     RandomCrop,
+    ResizedCrop,
     Rotate,
     Rotate90,
     Scale,
     Shear,
     Translate,
     VerticalFlip,
+    drawn_windows,
+    largest_window,
     turns,
 )
 from augcompress.augmentations.perspective import Perspective
-from augcompress.augmentations.resized_crop import ResizedCrop, drawn_windows, largest_window
 from augcompress.batch import Batch, Progress
 
 NOW = Progress(epoch=1)
