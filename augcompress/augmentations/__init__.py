@@ -118,28 +118,3 @@ AnyAugmentation = Annotated[
     Field(discriminator="kind"),
 ]
 """The room's registry: what a recipe's list of augmentations may hold."""
-
-__all__ = [
-    "AnyAugmentation",
-    "Augmentation",
-    "AugmentationFacts",
-    "AugmentationPlugin",
-    "Draws",
-    "GeometricAugmentation",
-    "GeometricWorker",
-    "Loss",
-    "Pipeline",
-    "PixelAugmentation",
-    "PixelWorker",
-    "Ramp",
-    "Recorder",
-    "Setting",
-    "assemble",
-    "before_after",
-    "build_pipeline",
-    "channel_covariance",
-    "contact_sheet",
-    "fitting",
-    "operations",
-    "own",
-]

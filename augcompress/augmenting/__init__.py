@@ -3,5 +3,3 @@
 from __future__ import annotations
 
 from augcompress.augmenting.offline import write_copies
-
-__all__ = ["write_copies"]

@@ -27,7 +27,7 @@ from augcompress.augmenting.writers import (
 from augcompress.batch import Batch, Progress
 from augcompress.datasets import Batches
 from augcompress.running import Context
-from augcompress.spec.sections import Offline
+from augcompress.spec import Offline
 from augcompress.storage import STATE_FOLDER, write_aside
 
 MANIFEST = "manifest.jsonl"

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from augcompress.datasets import Data, Split
-from augcompress.datasets.splits import in_threads
+from augcompress.datasets import Data, Split, in_threads
 from augcompress.errors import AugcompressError
 from augcompress.storage import link_or_copy, write_aside
 

@@ -14,17 +14,15 @@ from augcompress.errors import BUG, INTERRUPTED, AugcompressError
 
 # Commands register themselves; help lists them in this order.
 # isort: off
-from augcompress.cli import stages  # noqa: F401
-from augcompress.cli import evidence  # noqa: F401
-from augcompress.cli import runs  # noqa: F401
-from augcompress.cli import about  # noqa: F401
+from augcompress.cli import stages
+from augcompress.cli import evidence
+from augcompress.cli import runs
+from augcompress.cli import about
 
 # isort: on
 
 ISSUES = "please report it with the text above, the recipe and the output of: augcompress doctor"
 GOES_ON = "the same command goes on from the last state"
-
-__all__ = ["app", "main"]
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def explain_command(
 ) -> None:
     """What can stand in a recipe, field by field."""
     from augcompress.render import Renderer
-    from augcompress.spec.reference import explain_room
+    from augcompress.spec import explain_room
 
     for title, rows in explain_room(room, kind):
         Renderer().table(title, ["field", "type and default", "meaning"], rows)

@@ -12,7 +12,7 @@ from augcompress.cli.options import Options, open_context, permit_plugins, refus
 def show_preview(options: Options) -> None:
     """Draw the pictures, and say where they are."""
     from augcompress.render import Renderer
-    from augcompress.stages.augment import preview
+    from augcompress.stages import preview
 
     refuse(options, "augment --preview", "source", "teacher", "force", "dry_run")
     renderer = Renderer(json=options.as_json, quiet=options.quiet, verbose=options.verbose)

@@ -5,12 +5,3 @@ from __future__ import annotations
 from augcompress.compare.contenders import Contender, open_contender
 from augcompress.compare.differing import differing, write_images
 from augcompress.compare.pairs import MARGIN, compare_models
-
-__all__ = [
-    "MARGIN",
-    "Contender",
-    "compare_models",
-    "differing",
-    "open_contender",
-    "write_images",
-]

@@ -64,26 +64,3 @@ def wrong_place(step: AnyCompression | Plugin) -> str:
     if isinstance(step, GraphCompression):
         return f"{step.kind} works on the graph; put it under quantize"
     return f"{step.kind} works on the network and cannot follow a step on the graph; put it before"
-
-
-__all__ = [
-    "AnyCompression",
-    "Channels",
-    "Compression",
-    "CostName",
-    "Decisions",
-    "GraphCompression",
-    "GraphProbe",
-    "History",
-    "Magnitude",
-    "NetworkCompression",
-    "Notes",
-    "Prepared",
-    "Probe",
-    "StaticInt8",
-    "misplaced",
-    "resolve",
-    "resolve_steps",
-    "stored_weights",
-    "wrong_place",
-]

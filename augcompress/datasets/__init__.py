@@ -19,7 +19,7 @@ from augcompress.datasets.mnist import FashionMnist, Kmnist, Mnist
 from augcompress.datasets.normalization import GivenNormalization, fit_normalization
 from augcompress.datasets.plugin import PluginDataset
 from augcompress.datasets.sampling import Balancing, ClassBalance, class_counts
-from augcompress.datasets.splits import FileSplit, MemorySplit, Split
+from augcompress.datasets.splits import FileSplit, MemorySplit, Split, in_threads
 from augcompress.datasets.unlabelled import Joined, digest_unlabelled, read_unlabelled
 
 Dataset = Annotated[
@@ -36,24 +36,3 @@ Dataset = Annotated[
     Field(discriminator="kind"),
 ]
 """Every data set there is."""
-
-__all__ = [
-    "Balancing",
-    "Batches",
-    "ClassBalance",
-    "Data",
-    "DataFacts",
-    "Dataset",
-    "DatasetSettings",
-    "FileSplit",
-    "GivenNormalization",
-    "Joined",
-    "MemorySplit",
-    "Source",
-    "Split",
-    "class_counts",
-    "digest_unlabelled",
-    "fit_normalization",
-    "load_image",
-    "read_unlabelled",
-]

@@ -7,8 +7,7 @@ import numpy as np
 from augcompress.component import Section
 from augcompress.evidence.predictions import Predictions
 from augcompress.evidence.records import Measurement
-from augcompress.evidence.statistics.intervals import LEVEL
-from augcompress.evidence.statistics.paired import discordant, tango
+from augcompress.evidence.statistics import LEVEL, discordant, tango
 
 
 def are_same_images(ours: Predictions, theirs: Predictions) -> bool:

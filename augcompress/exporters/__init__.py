@@ -26,31 +26,3 @@ Target = Annotated[OnnxExporter | Plugin, Field(discriminator="kind")]
 def resolve_target(target: Exporter | Plugin) -> Exporter:
     """The exporter itself; a plug-in's class is loaded and must be an `Exporter`."""
     return target.component(Exporter) if isinstance(target, Plugin) else target
-
-
-__all__ = [
-    "Exporter",
-    "LoadedModel",
-    "OnnxExporter",
-    "Reference",
-    "Target",
-    "adopt",
-    "check_float",
-    "check_quantized",
-    "content_digest",
-    "graph_reference",
-    "is_foreign",
-    "is_quantized",
-    "load_onnx",
-    "metadata_of",
-    "network_reference",
-    "open_session",
-    "predict_script",
-    "read_graph",
-    "resolve_target",
-    "save",
-    "save_ort",
-    "softmax",
-    "to_graph",
-    "with_options",
-]

@@ -15,7 +15,6 @@ from augcompress.exporters.foreign_input import Reading, read_input
 from augcompress.exporters.foreign_output import Scores
 from augcompress.exporters.graph_edits import (
     BATCH_NAME,
-    copied,
     drop_unused,
     free_batch,
     is_quantized,
@@ -84,7 +83,7 @@ def adopt(
 
 def _plain(graph: ModelProto, where: str) -> ModelProto:
     """A copy whose weights are in the file and not among its inputs."""
-    plain = copied(graph)
+    plain = graph_copy(graph)
     outside = [one for one in plain.graph.initializer if one.data_location == TensorProto.EXTERNAL]
     if outside:
         files = {entry.value for entry in outside[0].external_data if entry.key == "location"}
@@ -102,7 +101,7 @@ def _plain(graph: ModelProto, where: str) -> ModelProto:
 def _modern(graph: ModelProto, where: str) -> ModelProto:
     """A copy in an opset that quantisation knows."""
     if opset_of(graph) >= LEAST_OPSET:
-        return copied(graph)
+        return graph_copy(graph)
     try:
         return onnx.version_converter.convert_version(graph, LEAST_OPSET)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:

@@ -20,7 +20,7 @@ BATCH_NAME = "batch"
 _INTEGER_MARKS = ("Quantize", "Integer", "QLinear")  # in the names of integer operators
 
 
-def copied(graph: ModelProto) -> ModelProto:
+def graph_copy(graph: ModelProto) -> ModelProto:
     """A graph of its own, to be edited."""
     copy = ModelProto()
     copy.CopyFrom(graph)

@@ -24,7 +24,6 @@ from augcompress.exporters.graph_edits import (
     INPUT,
     Step,
     constant,
-    copied,
     is_quantized,
     opset_of,
     put_before,
@@ -211,7 +210,7 @@ def with_options(graph: ModelProto, settings: OnnxExporter) -> ModelProto:
 
     Probabilities stay probabilities, and uint8 input stays uint8: neither can be undone.
     """
-    changed = copied(graph)
+    changed = graph_copy(graph)
     inner = changed.graph
     takes, gives = shape_of(inner.input[0]), shape_of(inner.output[0])
     if settings.batch is not None:

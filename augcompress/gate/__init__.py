@@ -7,13 +7,3 @@ from augcompress.gate.formats import junit, summary
 from augcompress.gate.integrity import integrity, shipped_file
 from augcompress.gate.timing import read_timing
 from augcompress.gate.verdicts import check_limits
-
-__all__ = [
-    "check_limits",
-    "check_run",
-    "integrity",
-    "junit",
-    "read_timing",
-    "shipped_file",
-    "summary",
-]

@@ -12,20 +12,3 @@ from augcompress.learning.shrinking import (
     compress_network,
     compression_inputs,
 )
-
-__all__ = [
-    "WHERE",
-    "LinearProbe",
-    "TrainingSetup",
-    "check_promises",
-    "check_takes",
-    "compress_network",
-    "compression_inputs",
-    "engine_for",
-    "finish",
-    "linear_probe",
-    "pretrain",
-    "share_at",
-    "shrunk",
-    "train",
-]

@@ -24,7 +24,7 @@ from augcompress.learning.fitting import engine_for, how_it_went
 from augcompress.networks import Network, headless
 from augcompress.objectives import nt_xent
 from augcompress.running import EVALUATION_BATCH, SMOKE_IMAGES, Context
-from augcompress.spec.sections import PretrainSection, Projection
+from augcompress.spec import PretrainSection, Projection
 from augcompress.training import Learner, Score, fit
 
 WHERE = "pretrain"

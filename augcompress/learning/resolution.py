@@ -9,7 +9,7 @@ from torch import Tensor
 from augcompress.batch import Batch
 from augcompress.errors import AugcompressError
 from augcompress.networks import resized
-from augcompress.spec.sections import Resolution
+from augcompress.spec import Resolution
 
 
 def share_at(resolution: Sequence[Resolution], epochs_done: float) -> float:

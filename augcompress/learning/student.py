@@ -20,7 +20,7 @@ from augcompress.modules import in_evaluation
 from augcompress.networks import Outputs, Teacher
 from augcompress.objectives import ObjectiveFacts, Taps, View, forward_with_features
 from augcompress.running import Context
-from augcompress.scoring.sample_loss import loss_of
+from augcompress.scoring import loss_of
 from augcompress.spec import Sampling
 from augcompress.training import Learner, Score
 

@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from augcompress.measures.accuracy import agreement, top_k
+from augcompress.measures.bench import Opener
 from augcompress.measures.cost import (
     count_macs,
     macs,
@@ -11,7 +12,7 @@ from augcompress.measures.cost import (
     parameters,
     size_bytes,
 )
-from augcompress.measures.latency import BENCH_SCRIPT, Opener, footprint, time_file
+from augcompress.measures.latency import BENCH_SCRIPT, footprint, time_file
 from augcompress.measures.quality import calibrated, quality
 from augcompress.measures.robustness import robustness
 from augcompress.measures.selection import SelectBy, select_by
@@ -44,25 +45,3 @@ class MeasureName(StrEnum):
     SPEEDUP = "speedup"
     LOAD_MS = "load_ms"
     PEAK_MEMORY_BYTES = "peak_memory_bytes"
-
-
-__all__ = [
-    "BENCH_SCRIPT",
-    "MeasureName",
-    "Opener",
-    "SelectBy",
-    "agreement",
-    "calibrated",
-    "count_macs",
-    "footprint",
-    "macs",
-    "macs_by_layer",
-    "nonzero_parameters",
-    "parameters",
-    "quality",
-    "robustness",
-    "select_by",
-    "size_bytes",
-    "time_file",
-    "top_k",
-]

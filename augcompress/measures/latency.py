@@ -12,9 +12,6 @@ from pathlib import Path
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement
 from augcompress.measures import bench
-from augcompress.measures.bench import Opener, cpu_name
-
-__all__ = ["BENCH_SCRIPT", "Opener", "cpu_name", "footprint", "time_file"]
 
 BENCH_SCRIPT = Path(bench.__file__)
 """The script, to be copied beside a shipped file."""

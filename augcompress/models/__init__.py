@@ -22,27 +22,3 @@ Model = Annotated[
     CifarResNet | SmallCNN | TorchvisionModel | TimmModel | HuggingFaceModel | ModelPlugin,
     Field(discriminator="kind"),
 ]
-
-__all__ = [
-    "CifarResNet",
-    "Classifier",
-    "Constants",
-    "HuggingFaceModel",
-    "Model",
-    "ModelFacts",
-    "ModelPlugin",
-    "ModelSettings",
-    "Normalize",
-    "PadShortcut",
-    "SmallCNN",
-    "TimmModel",
-    "TorchvisionModel",
-    "backbone_layers",
-    "build_classifier",
-    "check_batch_of_one",
-    "cut_head",
-    "head_classes",
-    "head_name",
-    "load_weights",
-    "read_weights",
-]

@@ -4,5 +4,3 @@ from __future__ import annotations
 
 from augcompress.modules.evaluation import in_evaluation
 from augcompress.modules.points import DOMAIN, OPERATOR
-
-__all__ = ["DOMAIN", "OPERATOR", "in_evaluation"]

@@ -24,27 +24,3 @@ from augcompress.networks.teachers import (
     open_teacher,
     resized,
 )
-
-__all__ = [
-    "DESCRIPTION",
-    "GRAPH",
-    "WEIGHTS",
-    "Applied",
-    "CachedTeacher",
-    "GraphTeacher",
-    "Network",
-    "NetworkTeacher",
-    "Outputs",
-    "Teacher",
-    "cached",
-    "headless",
-    "load_network",
-    "new_network",
-    "open_graph",
-    "open_network",
-    "open_teacher",
-    "resized",
-    "save_network",
-    "set_head",
-    "stored_types",
-]

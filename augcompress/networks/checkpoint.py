@@ -101,7 +101,7 @@ def save_network(network: Network, folder: Path) -> Path:
         "facts": asdict(network.facts),
         "classes": list(network.classes),
         "resizing": network.resizing,
-        "identity": identity(network.model, [a.settings for a in network.compressions]),
+        "identity": design_digest(network.model, [a.settings for a in network.compressions]),
         "compressions": [
             {"settings": a.settings.model_dump(mode="json"), "history": a.history}
             for a in network.compressions
@@ -112,7 +112,7 @@ def save_network(network: Network, folder: Path) -> Path:
     return folder / WEIGHTS
 
 
-def identity(model: Any, settings: list[Any]) -> str:
+def design_digest(model: Any, settings: list[Any]) -> str:
     """Digest of what rebuilds a network, the code of its plug-ins included."""
     return digest_json(key_of([model, *settings]))
 
@@ -146,7 +146,7 @@ def load_network(path: Path) -> Network:
         ) from error
     settings = [step.settings for step in steps]
     plugged = any(isinstance(each, Plugin) for each in (model, *settings))
-    if plugged and told.get("identity") != identity(model, settings):
+    if plugged and told.get("identity") != design_digest(model, settings):
         raise AugcompressError(
             f"{path}: its plug-ins' code has changed since it was written; run its stage again"
         )

@@ -23,31 +23,14 @@ from augcompress.models import (
 )
 from augcompress.networks.checkpoint import (
     DESCRIPTION,
-    GRAPH,
-    WEIGHTS,
-    Applied,
     Network,
     classes_beside,
     is_own,
     load_network,
     rebuilt,
-    save_network,
 )
 from augcompress.networks.class_subset import cut_history, listed, rows_of
 from augcompress.running import Context
-
-__all__ = [
-    "DESCRIPTION",
-    "GRAPH",
-    "WEIGHTS",
-    "Applied",
-    "Network",
-    "check_fits",
-    "load_network",
-    "new_network",
-    "open_network",
-    "save_network",
-]
 
 
 def new_network(

@@ -15,18 +15,3 @@ from augcompress.objectives.plugin import ObjectivePlugin
 from augcompress.objectives.soft_targets import SoftTargets
 
 Objective = Annotated[Labels | SoftTargets | Hint | ObjectivePlugin, Field(discriminator="kind")]
-
-__all__ = [
-    "FeatureTaps",
-    "Hint",
-    "Labels",
-    "Objective",
-    "ObjectiveFacts",
-    "ObjectivePlugin",
-    "ObjectiveSettings",
-    "SoftTargets",
-    "Taps",
-    "View",
-    "forward_with_features",
-    "nt_xent",
-]

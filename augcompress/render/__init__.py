@@ -14,16 +14,3 @@ from augcompress.render.tables import (
     stages_table,
     verdict_table,
 )
-
-__all__ = [
-    "LEGEND",
-    "NullProgress",
-    "Renderer",
-    "headlines",
-    "measurements_table",
-    "plain_table",
-    "runs_table",
-    "shipped_rows",
-    "stages_table",
-    "verdict_table",
-]

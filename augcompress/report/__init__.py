@@ -11,8 +11,6 @@ from augcompress.report.content import read
 from augcompress.report.page import SECTIONS, render
 from augcompress.storage import storage_errors, write_aside
 
-__all__ = ["SECTIONS", "build", "write"]
-
 Verdicts = Mapping[Path, Sequence[Verdict]]
 
 

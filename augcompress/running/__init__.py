@@ -16,22 +16,3 @@ from augcompress.running.stage import (
     fitting_in,
     training_reads,
 )
-
-__all__ = [
-    "EVALUATION_BATCH",
-    "FITTED",
-    "PLAIN",
-    "SMOKE_IMAGES",
-    "Context",
-    "Input",
-    "Inputs",
-    "Output",
-    "Runner",
-    "Sources",
-    "Stage",
-    "check_source_is_used",
-    "examine",
-    "fitting_in",
-    "rank_zero_only",
-    "training_reads",
-]

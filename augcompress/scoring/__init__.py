@@ -13,6 +13,7 @@ from augcompress.scoring.predict_functions import (
     predict_with_onnx,
 )
 from augcompress.scoring.robustness import measure_robustness
+from augcompress.scoring.sample_loss import loss_of
 from augcompress.scoring.scores import (
     accuracy,
     accuracy_scorer,
@@ -22,22 +23,3 @@ from augcompress.scoring.scores import (
     scorer,
     with_role,
 )
-
-__all__ = [
-    "PredictFunction",
-    "accuracy",
-    "accuracy_scorer",
-    "averaged",
-    "costs",
-    "measure_calibration",
-    "measure_quality",
-    "measure_robustness",
-    "open_predict_function",
-    "predict",
-    "predict_files",
-    "predict_with_file",
-    "predict_with_network",
-    "predict_with_onnx",
-    "scorer",
-    "with_role",
-]

@@ -16,7 +16,7 @@ from augcompress.exporters import LoadedModel, load_onnx, softmax
 from augcompress.modules import in_evaluation
 from augcompress.networks import Network, open_graph, open_network
 from augcompress.running import Context
-from augcompress.spec.sections import TestTimeAugmentation
+from augcompress.spec import TestTimeAugmentation
 
 PredictFunction = Callable[[Batch], np.ndarray]
 """A batch to probabilities `(N,classes)` float32."""

@@ -6,17 +6,3 @@ from augcompress.search.measuring import measuring_settings
 from augcompress.search.runner import plan_search, run_search
 from augcompress.search.study import Cell, Change, Study, Trial, read_study
 from augcompress.search.tables import study_notes, study_tables, trials_table
-
-__all__ = [
-    "Cell",
-    "Change",
-    "Study",
-    "Trial",
-    "measuring_settings",
-    "plan_search",
-    "read_study",
-    "run_search",
-    "study_notes",
-    "study_tables",
-    "trials_table",
-]

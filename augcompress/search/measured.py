@@ -10,8 +10,7 @@ from augcompress.errors import UsageError
 from augcompress.evidence import Measurement, StageName, StageResult, own_measurements
 from augcompress.measures import MeasureName
 from augcompress.search.study import Trial
-from augcompress.spec import GridSearch, Spec
-from augcompress.spec.explaining import nearest
+from augcompress.spec import GridSearch, Spec, nearest
 from augcompress.stages import STAGES
 
 Found = tuple[str, Measurement]

@@ -11,8 +11,7 @@ from augcompress.errors import UsageError
 from augcompress.search.measured import check_measure, final_stage
 from augcompress.search.strategies import Proposal
 from augcompress.search.study import cell_name
-from augcompress.spec import GridSearch, Spec, set_value, validate
-from augcompress.spec.loading import shrink_to_smoke
+from augcompress.spec import GridSearch, Spec, set_value, shrink_to_smoke, validate
 
 Raw = dict[str, Any]
 

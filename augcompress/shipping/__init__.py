@@ -20,25 +20,3 @@ from augcompress.shipping.verification import (
     check_file_promises,
     check_parity,
 )
-
-__all__ = [
-    "FLOAT",
-    "FLOAT_GRAPH",
-    "SHIPPED",
-    "TEACHER",
-    "Baseline",
-    "Origin",
-    "WrittenTarget",
-    "calibration",
-    "check_baseline",
-    "check_file_promises",
-    "check_parity",
-    "compare",
-    "file_costs",
-    "layer_costs",
-    "measure_baseline",
-    "open_baselines",
-    "open_origin",
-    "verify",
-    "write_target",
-]

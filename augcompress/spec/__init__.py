@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from augcompress.evidence import ORDER, StageName
+from augcompress.spec.explaining import nearest
 from augcompress.spec.loading import (
     find_recipe,
     find_spec,
@@ -10,42 +11,22 @@ from augcompress.spec.loading import (
     read_raw,
     recipe_summary,
     shipped_recipes,
+    shrink_to_smoke,
     validate,
 )
 from augcompress.spec.overriding import override_value, set_value
+from augcompress.spec.reference import explain_room
 from augcompress.spec.search import Factor, GridSearch, Search
 from augcompress.spec.sections import (
     CompressionSection,
     DistillSection,
     ForeignSection,
+    Offline,
+    PretrainSection,
+    Projection,
     QuantizeSection,
     Resolution,
     Sampling,
+    TestTimeAugmentation,
 )
 from augcompress.spec.tree import Spec, differing_sections, require_section
-
-__all__ = [
-    "ORDER",
-    "CompressionSection",
-    "DistillSection",
-    "Factor",
-    "ForeignSection",
-    "GridSearch",
-    "QuantizeSection",
-    "Resolution",
-    "Sampling",
-    "Search",
-    "Spec",
-    "StageName",
-    "differing_sections",
-    "find_recipe",
-    "find_spec",
-    "load",
-    "override_value",
-    "read_raw",
-    "recipe_summary",
-    "require_section",
-    "set_value",
-    "shipped_recipes",
-    "validate",
-]

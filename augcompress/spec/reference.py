@@ -19,7 +19,8 @@ from augcompress.errors import UsageError
 from augcompress.exporters import Target
 from augcompress.models import Model
 from augcompress.objectives import Objective
-from augcompress.spec import Resolution, Sampling, Spec
+from augcompress.spec.sections import Resolution, Sampling
+from augcompress.spec.tree import Spec
 from augcompress.training import Optimizer, Schedule, Training
 
 Rows = list[list[str]]

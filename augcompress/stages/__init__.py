@@ -16,12 +16,12 @@ from augcompress.stages import (
     quantize,
     train_teacher,
 )
+from augcompress.stages.augment import preview
 
 STAGES: dict[str, Stage] = {
     stage.STAGE.name: stage.STAGE
     for stage in (augment, pretrain, train_teacher, distill, prune, quantize, export, evaluate)
 }
-__all__ = ["STAGES", "planned", "run", "run_stage"]
 
 
 def run(context: Context, until: StageName | None = None) -> RunResult:

@@ -26,26 +26,3 @@ from augcompress.storage.runs import (
     stage_order,
 )
 from augcompress.storage.store import StoreEntry
-
-__all__ = [
-    "RECORD_FILE",
-    "STATE_FOLDER",
-    "TRIALS_FOLDER",
-    "RunDir",
-    "RunSummary",
-    "StoreEntry",
-    "clean",
-    "digest_file",
-    "digest_json",
-    "link_or_copy",
-    "make_folder",
-    "pipeline_of",
-    "read_run",
-    "read_stage",
-    "remove_path",
-    "runs",
-    "shipping_stage",
-    "stage_order",
-    "storage_errors",
-    "write_aside",
-]

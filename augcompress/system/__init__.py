@@ -6,12 +6,3 @@ from augcompress.system.cpus import available_cpus
 from augcompress.system.memory import keep_freed_memory
 from augcompress.system.progress import ConsoleProgress, stderr_console
 from augcompress.system.reporter import Reporter, SilentReporter
-
-__all__ = [
-    "ConsoleProgress",
-    "Reporter",
-    "SilentReporter",
-    "available_cpus",
-    "keep_freed_memory",
-    "stderr_console",
-]

@@ -17,6 +17,7 @@ from augcompress.measures.bench import (
     Candidate,
     Round,
     Settings,
+    cpu_name,
     in_turns,
     over_rounds,
     student_t,
@@ -25,7 +26,6 @@ from augcompress.measures.bench import (
     timing_rows,
     warm_up,
 )
-from augcompress.measures.latency import cpu_name
 
 
 class Clock:
