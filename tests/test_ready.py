@@ -86,7 +86,9 @@ def test_networks_and_files_predict_from_ready_batches(context, network):
     assert isinstance(scoring.predict(function, context, "validation"), Predictions)
     assert loss_of(network.module, context.ready)(batch_of(context)).shape == (32,)
     assert len(features(context, network, "validation", "here"))
-    assert make_probe(context, Engine(context.device)).loss(network.module, batch_of(context)) > 0
+    setup = TrainingSetup("prune", [Labels()], ())
+    probe = make_probe(context, setup, Engine(context.device), network.module)
+    assert probe.loss(network.module, batch_of(context)) > 0
 
 
 def test_examples_calibration_and_parity_are_ready(context, network):

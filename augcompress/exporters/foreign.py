@@ -17,6 +17,7 @@ from augcompress.exporters.graph_edits import (
     BATCH_NAME,
     drop_unused,
     free_batch,
+    graph_copy,
     is_quantized,
     name_nodes,
     opset_of,

@@ -24,6 +24,7 @@ from augcompress.exporters.graph_edits import (
     INPUT,
     Step,
     constant,
+    graph_copy,
     is_quantized,
     opset_of,
     put_before,
