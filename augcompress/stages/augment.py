@@ -41,7 +41,7 @@ def reads(spec: Spec) -> dict[str, Any]:
 def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     """Fit what needs it, draw the pictures, write the copies."""
     section = context.spec.augment
-    artifact = fit(context, folder)
+    artifact = fit_augmentations(context, folder)
     draw(context, folder)
     notes = [f"pictures: {SHEET}, {GRID}"]
     if section.offline is not None:
@@ -49,7 +49,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     return Output(artifact, notes=notes)
 
 
-def fit(context: Context, folder: Path) -> str | None:
+def fit_augmentations(context: Context, folder: Path) -> str | None:
     """Fit the augmentations that need it; the list of what they wrote, None where none does."""
     facts, fitted = context.augmentation_facts, folder / FITTED
     for name, setting in fitting_in(context.spec, "augment").items():
@@ -70,7 +70,7 @@ def fit(context: Context, folder: Path) -> str | None:
 def preview(context: Context) -> list[Path]:
     """Draw the pictures into the run directory itself; nothing else is done, nothing is stored."""
     with storage_errors(context.run.path), tempfile.TemporaryDirectory() as scratch:
-        fit(context, Path(scratch))
+        fit_augmentations(context, Path(scratch))
         return draw(context, context.run.path)
 
 
