@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,3 +130,53 @@ def test_places_in_the_code_are_there(page):
     for file, name in re.findall(r"`([\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8")):
         source = (ROOT / "augcompress" / file).read_text(encoding="utf-8")
         assert re.search(rf"^ *(?:def|class) {name}\b", source, re.M), f"{file} has no {name}"
+
+
+CONTRIBUTING = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+SETTING = """
+import copy, math
+from pathlib import Path
+from typing import ClassVar, Literal
+import numpy as np, onnx, torch
+from pydantic import Field
+from torch import Tensor, nn
+from augcompress.augmentations.base import PixelAugmentation
+from augcompress.augmentations.draws import Draws
+from augcompress.batch import ImageInput
+from augcompress.compressions import History, NetworkCompression, Prepared, Probe
+from augcompress.errors import AugcompressError, LimitError
+from augcompress.evidence import Measurement
+from augcompress.exporters import Exporter, LoadedModel
+from augcompress.models import ModelFacts, ModelSettings
+from augcompress.modules import in_evaluation
+from augcompress.objectives import ObjectiveFacts, ObjectiveSettings, View
+"""
+USE = """
+images = torch.rand(2, 1, 8, 8)
+assert torch.equal(Darken().change(images, None), images / 2)
+network = Mlp().build(ModelFacts(3, ImageInput(1, (8, 8))))
+assert network(images).shape == (2, 3)
+zeros = torch.zeros(2, 3)
+view = View(zeros + 2, [zeros], None, torch.arange(2))
+assert LogitDistance().build(ObjectiveFacts(samples=2, classes=3))(view) == 4
+step = Round(step=0.5)
+rounded, history = step.prepare(network, None).convert()
+assert step.check(step.replay(rounded, history), history) == []
+try:
+    step.check(network, history)
+    raise AssertionError("the unrounded network passed")
+except LimitError:
+    pass
+target = TorchScript()
+opened = target.open(target.write(network, Path("."), images))
+assert torch.allclose(torch.from_numpy(opened(images)), network(images), atol=1e-5)
+"""
+
+
+def test_examples_of_components_work(tmp_path):
+    examples = re.findall(r"^```python\n(.*?)^```", CONTRIBUTING, re.M | re.S)
+    (tmp_path / "examples.py").write_text("\n".join([SETTING, *examples, USE]))
+    command = [sys.executable, "examples.py"]
+    path = {"PYTHONPATH": str(ROOT)}
+    found = subprocess.run(command, cwd=tmp_path, env=os.environ | path, capture_output=True)
+    assert found.returncode == 0, found.stderr.decode()
