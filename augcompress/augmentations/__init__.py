@@ -1,7 +1,5 @@
 """Augmentations: `Batch → Batch`, for all samples at once, on the batch's device."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -13,12 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor, nn
 
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.geometry import (
-    Filling,
-    identity_matrices,
-    outside_of,
-    resample,
-)
+from augcompress.augmentations.geometry import Filling, identity_matrices, outside_of, resample
 from augcompress.augmentations.ramp import Ramp, at_level
 from augcompress.batch import Batch, Progress
 from augcompress.component import Component

@@ -9,12 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from augcompress.augmentations.base import (
-    Augmentation,
-    AugmentationFacts,
-    GeometricWorker,
-    Loss,
-)
+from augcompress.augmentations.base import Augmentation, AugmentationFacts, GeometricWorker, Loss
 from augcompress.augmentations.draws import Draws, operation_word
 from augcompress.augmentations.geometry import compose, outside_of, resample
 from augcompress.augmentations.plugin import AugmentationPlugin

@@ -10,13 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from augcompress.augmentations.base import (
-    Augmentation,
-    AugmentationFacts,
-    Fill,
-    Loss,
-    filling_of,
-)
+from augcompress.augmentations.base import Augmentation, AugmentationFacts, Fill, Loss, filling_of
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.geometry import Filling, outside_of
 from augcompress.augmentations.policy_magnitudes import plan_of, table, whole_number

@@ -1,7 +1,5 @@
 """compare: models against each other on the same test images, with what chance explains."""
 
-from __future__ import annotations
-
 from augcompress.compare.contenders import Contender, open_contender
 from augcompress.compare.differing import differing, write_images
 from augcompress.compare.pairs import MARGIN, compare_models

@@ -1,7 +1,5 @@
 """Data sets: labelled images, split, described and served in batches."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """What was measured and what it says: records, predictions, differences, limits.  No torch."""
 
-from __future__ import annotations
-
 from augcompress.evidence.differences import (
     Comparison,
     Differing,

@@ -1,7 +1,5 @@
 """The gate: whether a run kept what its recipe promised, and its files are what was measured."""
 
-from __future__ import annotations
-
 from augcompress.gate.check import check_run
 from augcompress.gate.formats import junit, summary
 from augcompress.gate.integrity import integrity, shipped_file

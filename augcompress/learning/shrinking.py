@@ -11,13 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from augcompress.compressions import (
-    NetworkCompression,
-    Prepared,
-    Probe,
-    resolve,
-    resolve_steps,
-)
+from augcompress.compressions import NetworkCompression, Prepared, Probe, resolve, resolve_steps
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement, StageName
 from augcompress.learning.fitting import engine_for, how_it_went, learn

@@ -1,6 +1,4 @@
 """What several rooms need of torch modules: evaluation mode, named points."""
 
-from __future__ import annotations
-
 from augcompress.modules.evaluation import in_evaluation
 from augcompress.modules.points import DOMAIN, OPERATOR

@@ -1,7 +1,5 @@
 """A network on disk and in memory: checkpoints, foreign weights, graphs, heads."""
 
-from __future__ import annotations
-
 from augcompress.networks.checkpoint import (
     DESCRIPTION,
     GRAPH,

@@ -1,7 +1,5 @@
 """Losses: `Objective` is the room's table of contents and its only registry."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -3,8 +3,6 @@
 Standard output carries results only; everything else goes to standard error.
 """
 
-from __future__ import annotations
-
 from augcompress.render.renderer import LEGEND, NullProgress, Renderer
 from augcompress.render.shipped import headlines, shipped_rows
 from augcompress.render.tables import (

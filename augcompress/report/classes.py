@@ -8,14 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from augcompress.evidence import Predictions, share_text, signed_text
-from augcompress.evidence.statistics import (
-    confusion,
-    discordant,
-    holm,
-    mcnemar,
-    tango,
-    wilson,
-)
+from augcompress.evidence.statistics import confusion, discordant, holm, mcnemar, tango, wilson
 from augcompress.report.content import Run
 
 LARGEST_MATRIX = 20

@@ -15,13 +15,7 @@ from augcompress.report.calibration import read_calibration
 from augcompress.report.classes import read_classes
 from augcompress.report.comparison import compare_runs
 from augcompress.report.content import Part, Run
-from augcompress.report.curves import (
-    accuracy_curves,
-    has,
-    loss_curves,
-    rate_curves,
-    speed_curves,
-)
+from augcompress.report.curves import accuracy_curves, has, loss_curves, rate_curves, speed_curves
 from augcompress.report.images import gallery, sheet_shot
 from augcompress.report.network import read_network
 from augcompress.report.origin import (

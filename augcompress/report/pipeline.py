@@ -6,13 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from augcompress.evidence import (
-    bytes_text,
-    count_text,
-    duration_text,
-    own_measurements,
-    score_text,
-)
+from augcompress.evidence import bytes_text, count_text, duration_text, own_measurements, score_text
 from augcompress.report.content import Part, Run, without_folders
 
 STAGE_TITLES = {

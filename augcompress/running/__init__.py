@@ -1,7 +1,5 @@
 """How any stage is carried out: what it is given, its key, its lock, its commit."""
 
-from __future__ import annotations
-
 from augcompress.running.context import EVALUATION_BATCH, PLAIN, SMOKE_IMAGES, Context
 from augcompress.running.environment import examine
 from augcompress.running.rank_zero import rank_zero_only

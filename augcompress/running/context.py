@@ -14,13 +14,7 @@ import torch
 from augcompress.augmentations import AugmentationFacts, channel_covariance
 from augcompress.batch import Batch
 from augcompress.component import key_of
-from augcompress.datasets import (
-    Batches,
-    Data,
-    DataFacts,
-    Split,
-    fit_normalization,
-)
+from augcompress.datasets import Batches, Data, DataFacts, Split, fit_normalization
 from augcompress.errors import AugcompressError
 from augcompress.models import ModelFacts
 from augcompress.running.data_notes import data_notes

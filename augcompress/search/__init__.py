@@ -1,7 +1,5 @@
 """`search`: variants of a recipe, run side by side and compared; the runner of all studies."""
 
-from __future__ import annotations
-
 from augcompress.search.measuring import measuring_settings
 from augcompress.search.runner import plan_search, run_search
 from augcompress.search.study import Cell, Change, Study, Trial, read_study

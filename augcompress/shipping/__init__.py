@@ -1,7 +1,5 @@
 """From a network or a graph to the files that ship: verified, compared, described."""
 
-from __future__ import annotations
-
 from augcompress.shipping.comparison import compare, measure_baseline
 from augcompress.shipping.layers import layer_costs
 from augcompress.shipping.origins import (

@@ -11,13 +11,7 @@ from torch import nn
 from augcompress import measures
 from augcompress.component import Plugin
 from augcompress.evidence import Measurement, Predictions
-from augcompress.exporters import (
-    Exporter,
-    OnnxExporter,
-    is_quantized,
-    read_graph,
-    resolve_target,
-)
+from augcompress.exporters import Exporter, OnnxExporter, is_quantized, read_graph, resolve_target
 from augcompress.running import Context
 from augcompress.scoring import (
     measure_calibration,

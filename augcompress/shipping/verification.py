@@ -12,13 +12,7 @@ import onnx
 
 from augcompress.batch import Batch
 from augcompress.evidence import Measurement
-from augcompress.exporters import (
-    Exporter,
-    Reference,
-    check_float,
-    check_quantized,
-    is_quantized,
-)
+from augcompress.exporters import Exporter, Reference, check_float, check_quantized, is_quantized
 from augcompress.networks import Network
 from augcompress.running import Context
 from augcompress.scoring import with_role

@@ -1,7 +1,5 @@
 """The recipe, validated: one Pydantic tree whose sections are named like the commands."""
 
-from __future__ import annotations
-
 from augcompress.evidence import ORDER, StageName
 from augcompress.spec.explaining import nearest
 from augcompress.spec.loading import (

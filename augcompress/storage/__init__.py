@@ -1,7 +1,5 @@
 """Run directories and the store of finished stages.  No torch."""
 
-from __future__ import annotations
-
 from augcompress.storage.files import (
     RECORD_FILE,
     STATE_FOLDER,

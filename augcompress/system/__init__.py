@@ -1,7 +1,5 @@
 """The machine: cores, memory, progress on a terminal.  No torch."""
 
-from __future__ import annotations
-
 from augcompress.system.cpus import available_cpus
 from augcompress.system.memory import keep_freed_memory
 from augcompress.system.progress import ConsoleProgress, stderr_console

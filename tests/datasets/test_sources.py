@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from datasets_sources import (
-    pixels,
-    write_cifar,
-    write_idx,
-    write_mnist,
-    write_npz,
-    write_plugin,
-)
+from datasets_sources import pixels, write_cifar, write_idx, write_mnist, write_npz, write_plugin
 
 from augcompress.datasets import DataFacts
 from augcompress.datasets.arrays import Arrays
