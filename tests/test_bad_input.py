@@ -33,10 +33,7 @@ def refused(code, *arguments):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (
-            "distill.training.epoch=3",
-            "distill.training.epoch: unknown key; did you mean epochs?",
-        ),
+        ("distill.training.epoch=3", "distill.training.epoch: unknown key; did you mean epochs?"),
         ("distil.training=3", "distil: unknown key; did you mean distill?"),
         (
             "train_teacher.model.width=3",
@@ -47,10 +44,7 @@ def refused(code, *arguments):
             "train_teacher.training.epochs: input should be a valid integer, unable to parse"
             ' string as an integer; it is "many"',
         ),
-        (
-            "data.validation=2",
-            "data.validation: input should be less than 1; it is 2",
-        ),
+        ("data.validation=2", "data.validation: input should be less than 1; it is 2"),
         (
             "prune.steps.0.kind=channel",
             "prune.steps.0.kind: unknown 'channel'; did you mean channels?",

@@ -324,10 +324,7 @@ def test_the_first_failure_is_the_commands(codes, code):
 @pytest.mark.parametrize(
     "codes, message",
     [
-        (
-            {0: LOST, 1: -signal.SIGKILL},
-            r"^process 2 of 2 was killed \(SIGKILL\); the same",
-        ),
+        ({0: LOST, 1: -signal.SIGKILL}, r"^process 2 of 2 was killed \(SIGKILL\); the same"),
         ({0: -signal.SIGSEGV, 1: -signal.SIGTERM}, r"^process 1 of 2 was killed \(SIGSEGV\)"),
         ({0: LOST, 1: -signal.SIGTERM}, "^the 2 processes lost each other; see what the other"),
     ],

@@ -14,14 +14,13 @@ from augcompress.datasets import Data
 from augcompress.evidence.predictions import Predictions
 from augcompress.learning.linear_probe import features
 from augcompress.learning.pretraining import PretrainLearner
-from augcompress.learning.setup import TrainingSetup
 from augcompress.learning.shrinking import make_probe
-from augcompress.learning.student import StudentLearner
+from augcompress.learning.student import StudentLearner, TrainingSetup
 from augcompress.networks.opening import new_network
 from augcompress.networks.teachers import NetworkTeacher
 from augcompress.objectives import Labels, SoftTargets
 from augcompress.running.context import Context
-from augcompress.scoring.sample_loss import loss_of
+from augcompress.scoring.scores import loss_of
 from augcompress.shipping import layer_costs
 from augcompress.shipping.verification import calibration, split_sample
 from augcompress.spec import validate

@@ -74,11 +74,7 @@ RESULT = RunResult(
             measurements=[top1(0.9721, "validation", n=144), *costs(270_000, 12.5e6)],
         ),
         StageResult(
-            name="export",
-            status="done",
-            seconds=3.2,
-            artifact=SHIPPED,
-            measurements=SHIPPED_FACTS,
+            name="export", status="done", seconds=3.2, artifact=SHIPPED, measurements=SHIPPED_FACTS
         ),
     ],
 )

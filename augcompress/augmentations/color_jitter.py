@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from augcompress.augmentations.base import PixelAugmentation
-from augcompress.augmentations.blocks import blockwise
 from augcompress.augmentations.draws import Draws
+from augcompress.augmentations.pixel_draws import blockwise
 
 _FROM_RGB = [
     [0.299, 0.587, 0.114],

@@ -20,9 +20,8 @@ from augcompress.augmentations.base import (
     Shares,
     above_zero,
 )
-from augcompress.augmentations.blocks import blockwise
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.pixel_draws import pixel_uniform
+from augcompress.augmentations.pixel_draws import blockwise, pixel_uniform
 
 _ATTEMPTS = 10
 

@@ -14,9 +14,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from augcompress.augmentations.blocks import blockwise
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.pixel_draws import pixel_uniform
+from augcompress.augmentations.pixel_draws import blockwise, pixel_uniform
 
 Filling = tuple[float, ...] | str | None
 """What lies outside the image: one value per channel, "nearest" (the edge goes on), "reflect"

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from augcompress.augmentations.base import PixelAugmentation, Shares
-from augcompress.augmentations.blocks import blockwise
 from augcompress.augmentations.draws import Draws, between
+from augcompress.augmentations.pixel_draws import blockwise
 from augcompress.augmentations.tone import autocontrast, equalize, invert, posterize, solarize
 
 _Bits = Annotated[int, Field(ge=1, le=8)]

@@ -11,9 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from augcompress.augmentations.base import Limits, PixelAugmentation, Shares, above_zero
-from augcompress.augmentations.blocks import blockwise
 from augcompress.augmentations.draws import Draws, between
-from augcompress.augmentations.pixel_draws import pixel_normal, pixel_uniform
+from augcompress.augmentations.pixel_draws import blockwise, pixel_normal, pixel_uniform
 from augcompress.augmentations.poisson import poisson
 
 _PHOTONS = above_zero("a number of photons must be above 0; the more, the less noise")

@@ -54,8 +54,7 @@ def compare_command(
         Path | None, typer.Option(help="A new folder for the images on which they differ.")
     ] = None,
     fail_if_worse: Annotated[
-        bool,
-        typer.Option("--fail-if-worse", help="Exit 3 unless each is shown to be not worse."),
+        bool, typer.Option("--fail-if-worse", help="Exit 3 unless each is shown to be not worse.")
     ] = False,
     as_json: AsJson = False,
     allow_plugins: AllowPlugins = False,

@@ -58,8 +58,7 @@ class Options:
         typer.Option(metavar="N|auto", help="Devices of this machine to train on.  [default: 1]"),
     ] = None
     nodes: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="M", help="Machines to train on.  [default: 1]"),
+        int | None, typer.Option(min=1, metavar="M", help="Machines to train on.  [default: 1]")
     ] = None
     node_rank: Annotated[
         int | None, typer.Option(min=0, help="Which of the machines this one is, from 0.")

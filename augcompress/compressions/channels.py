@@ -231,11 +231,7 @@ def accumulate_gradients(network: nn.Module, probe: Probe, batches: int) -> None
 
 
 def _history(
-    network: nn.Module,
-    pruned: nn.Module,
-    gone: Removal,
-    share: float,
-    probe: Probe,
+    network: nn.Module, pruned: nn.Module, gone: Removal, share: float, probe: Probe
 ) -> History:
     before = sizes_of(network)
     changed = {name: now for name, now in sizes_of(pruned).items() if now != before[name]}

@@ -88,8 +88,7 @@ class RareStrength(Balancing):
 
 
 ClassBalance = Annotated[
-    Balanced | SquareRoot | LabelShuffle | UnderSampling | RareStrength,
-    Field(discriminator="kind"),
+    Balanced | SquareRoot | LabelShuffle | UnderSampling | RareStrength, Field(discriminator="kind")
 ]
 """Everything that can be done about classes of unequal size."""
 

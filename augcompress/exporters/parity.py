@@ -177,11 +177,7 @@ def _worst(amounts: np.ndarray, names: ImageNames) -> str:
 
 
 def _check_batches(
-    model: LoadedModel,
-    images: Images,
-    outputs: np.ndarray,
-    allowed: float,
-    batch: int | None,
+    model: LoadedModel, images: Images, outputs: np.ndarray, allowed: float, batch: int | None
 ) -> None:
     """Any number of images a call, or just as many as promised; each row is its image's own."""
     if model.batch is not None and batch is None:

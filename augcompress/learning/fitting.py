@@ -9,8 +9,7 @@ from torch import nn
 from augcompress.datasets import Batches
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement
-from augcompress.learning.setup import TrainingSetup
-from augcompress.learning.student import StudentLearner
+from augcompress.learning.student import StudentLearner, TrainingSetup
 from augcompress.models import check_batch_of_one
 from augcompress.networks import WEIGHTS, Network, save_network
 from augcompress.running import Context, Output, rank_zero_only
@@ -105,11 +104,7 @@ def finish(
 
 
 def _finish(
-    context: Context,
-    network: Network,
-    folder: Path,
-    notes: list[str],
-    extra: list[Measurement],
+    context: Context, network: Network, folder: Path, notes: list[str], extra: list[Measurement]
 ) -> Output:
     save_network(network, folder)
     found = predict(predict_with_network(network.module, context), context, "validation")

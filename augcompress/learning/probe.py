@@ -13,8 +13,7 @@ from augcompress import measures
 from augcompress.batch import Batch
 from augcompress.compressions import CostName, Probe
 from augcompress.exporters import load_onnx, to_graph
-from augcompress.learning.setup import TrainingSetup
-from augcompress.learning.student import StudentLearner
+from augcompress.learning.student import StudentLearner, TrainingSetup
 from augcompress.running import Context
 from augcompress.scoring import accuracy_scorer
 from augcompress.training import Engine

@@ -32,10 +32,7 @@ def shrunk(images: Tensor, share: float) -> Tensor:
 
 
 def check_takes(
-    network: Callable[[Batch], object],
-    example: Batch,
-    resolution: Sequence[Resolution],
-    where: str,
+    network: Callable[[Batch], object], example: Batch, resolution: Sequence[Resolution], where: str
 ) -> None:
     """Raises AugcompressError when the network cannot take images of one of the sizes."""
     for position, one in enumerate(resolution):

@@ -16,7 +16,7 @@ from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement, StageName
 from augcompress.learning.fitting import engine_for, how_it_went, learn
 from augcompress.learning.probe import make_probe
-from augcompress.learning.setup import TrainingSetup
+from augcompress.learning.student import TrainingSetup
 from augcompress.networks import (
     DESCRIPTION,
     WEIGHTS,

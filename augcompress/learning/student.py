@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
+from augcompress.compressions import Prepared
 from augcompress.datasets import class_counts
 from augcompress.errors import AugcompressError
 from augcompress.learning.resolution import check_takes, share_at, shrunk
-from augcompress.learning.setup import TrainingSetup
 from augcompress.models import backbone_layers
 from augcompress.modules import in_evaluation
 from augcompress.networks import Outputs, Teacher
 from augcompress.objectives import ObjectiveFacts, Taps, View, forward_with_features
-from augcompress.running import Context
+from augcompress.running import PLAIN, Context
 from augcompress.scoring import loss_of
 from augcompress.spec import Sampling
 from augcompress.training import Learner, Score
@@ -199,3 +199,17 @@ def shapes_of(
     """Shapes of the named layers' outputs, without the batch."""
     features = network(example, layers)[1] if layers else {}
     return {name: tuple(value.shape[1:]) for name, value in features.items()}
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """A stage's objectives, augmentations, teachers and sampling."""
+
+    where: str
+    objectives: Sequence[Any]
+    augmentations: Sequence[Any]
+    teachers: Sequence[Teacher] = ()
+    teacher_view: str = "same"
+    prepared: Sequence[Prepared] = ()
+    """Compressions of the student whose hooks are called while it is trained."""
+    sampling: Sampling = PLAIN

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from augcompress.measures.accuracy import agreement, top_k
+from augcompress.measures.accuracy import agreement, robustness, top_k
 from augcompress.measures.bench import Opener
 from augcompress.measures.cost import (
     count_macs,
@@ -14,7 +14,6 @@ from augcompress.measures.cost import (
 )
 from augcompress.measures.latency import BENCH_SCRIPT, footprint, time_file
 from augcompress.measures.quality import calibrated, quality
-from augcompress.measures.robustness import robustness
 from augcompress.measures.selection import SelectBy, select_by
 
 

@@ -176,10 +176,7 @@ def _batch_of(fixed: Any, file: str | Path, batch: int | None) -> int:
 
 
 def open_with_images(
-    file: str | Path,
-    threads: int = 1,
-    batch: int | None = None,
-    opener: Opener | None = None,
+    file: str | Path, threads: int = 1, batch: int | None = None, opener: Opener | None = None
 ) -> tuple[Any, dict[str, np.ndarray]]:
     """A session and what to feed it; raises BenchError as `new_session` and `feed_of` do."""
     session = new_session(file, threads, opener)
@@ -510,10 +507,7 @@ def fresh_rows(file: Candidate, settings: Settings) -> list[Row]:
 
 
 def load(
-    file: str | Path,
-    threads: int = 1,
-    batch: int | None = None,
-    opener: Opener | None = None,
+    file: str | Path, threads: int = 1, batch: int | None = None, opener: Opener | None = None
 ) -> dict[str, Any]:
     """Load and call a file in this process, and measure the time and memory that takes.
 

@@ -5,11 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from augcompress.models.base import Constants, ModelFacts, ModelSettings
-from augcompress.models.batch_of_one import check_batch_of_one
 from augcompress.models.cifar_resnet import CifarResNet, PadShortcut
 from augcompress.models.depth import backbone_layers
 from augcompress.models.hugging_face_model import HuggingFaceModel
-from augcompress.models.network import Classifier, Normalize, build_classifier
+from augcompress.models.network import Classifier, Normalize, build_classifier, check_batch_of_one
 from augcompress.models.plugin import ModelPlugin
 from augcompress.models.small_cnn import SmallCNN
 from augcompress.models.timm_model import TimmModel

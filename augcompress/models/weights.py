@@ -97,11 +97,7 @@ def without_prefixes(state: State) -> State:
 
 
 def load_weights(
-    network: nn.Module,
-    state: State,
-    *,
-    where: str,
-    head: Literal["strict", "replace"] = "replace",
+    network: nn.Module, state: State, *, where: str, head: Literal["strict", "replace"] = "replace"
 ) -> tuple[str, ...]:
     """Put `state` into `network` and return the names that stay fresh: those of a head with another
     class count, none otherwise.

@@ -106,12 +106,7 @@ class Renderer:
         for line in comparison_sentences(found, apart, images):
             self._paragraph(line)
 
-    def study(
-        self,
-        content: str,
-        tables: Sequence[TitledTable],
-        notes: Sequence[str],
-    ) -> None:
+    def study(self, content: str, tables: Sequence[TitledTable], notes: Sequence[str]) -> None:
         """What `augcompress search` found; `content` is its JSON."""
         self._stop_progress()
         if self.json:

@@ -94,13 +94,7 @@ def runs_table(summaries: Sequence[RunSummary]) -> Table:
 def measurements_table(stages: Sequence[StageResult]) -> Table:
     """Every measurement: one row each."""
     rows = [
-        (
-            stage.name,
-            _measure_name(one),
-            value_text(one),
-            one.split or "–",
-            one.subject or "–",
-        )
+        (stage.name, _measure_name(one), value_text(one), one.split or "–", one.subject or "–")
         for stage in stages
         for one in stage.measurements
     ]

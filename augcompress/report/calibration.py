@@ -25,12 +25,7 @@ from augcompress.report.pictures import (
 LEAST = 10
 """Images that a bin needs to be drawn; the table has them all."""
 _MEASURES = ("ece", "ece_scaled", "nll", "nll_scaled")
-NAMES = {
-    "ece": "ECE",
-    "ece_scaled": "ECE, scaled",
-    "nll": "NLL",
-    "nll_scaled": "NLL, scaled",
-}
+NAMES = {"ece": "ECE", "ece_scaled": "ECE, scaled", "nll": "NLL", "nll_scaled": "NLL, scaled"}
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from augcompress.scoring.predict_functions import (
     predict_with_onnx,
 )
 from augcompress.scoring.robustness import measure_robustness
-from augcompress.scoring.sample_loss import loss_of
 from augcompress.scoring.scores import (
     accuracy,
     accuracy_scorer,
     costs,
+    loss_of,
     measure_calibration,
     measure_quality,
     scorer,

@@ -16,7 +16,7 @@ from augcompress.evidence import Measurement, Predictions
 from augcompress.networks import Network
 from augcompress.running import Context
 from augcompress.scoring.predict_functions import PredictFunction, predict
-from augcompress.scoring.sample_loss import loss_of
+from augcompress.scoring.scores import loss_of
 
 WHERE = "evaluate.robustness"
 NETWORKS = ("prune", "distill", "train_teacher", "pretrain")

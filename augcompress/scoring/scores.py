@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from augcompress import measures
+from augcompress.augmentations import Loss
 from augcompress.batch import Batch
 from augcompress.datasets import Batches
 from augcompress.evidence import Measurement, Predictions
@@ -120,3 +122,19 @@ def with_role(row: Measurement, role: str) -> Measurement:
     if not role:
         return row
     return row.model_copy(update={"conditions": {**row.conditions, "role": role}})
+
+
+def loss_of(network: nn.Module, ready: Callable[[Batch], Batch]) -> Loss:
+    """What adversarial augmentations climb: the cross-entropy `(N,)` of a network in evaluation
+    mode, so that its running statistics stay and no sample depends on another.  Where there are no
+    labels, the network's own answers stand in for them.  `ready` makes a batch one that the network
+    takes."""
+
+    def loss(batch: Batch) -> Tensor:
+        with in_evaluation(network):
+            logits = network(ready(batch).inputs).float()
+        labels = batch.targets if batch.targets is not None else logits.detach().argmax(1)
+        targets = labels.to(logits.dtype) if labels.dim() > 1 else labels
+        return F.cross_entropy(logits, targets, reduction="none")
+
+    return loss

@@ -34,10 +34,7 @@ def compare(
         ),
         top1_difference(ours, theirs, subject=name, baseline=role),
     ]
-    return [
-        *(with_role(row, target.role) for row in rows),
-        *timings(context, target, baseline),
-    ]
+    return [*(with_role(row, target.role) for row in rows), *timings(context, target, baseline)]
 
 
 def timings(context: Context, target: WrittenTarget, baseline: Baseline) -> list[Measurement]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,26 @@ def write_sums(folder: Path, files: Sequence[str]) -> None:
     """`SHA256SUMS` of the shipped files and scripts, as sha256sum writes and checks it."""
     lines = [f"{digest_file(folder / name)}  {name}\n" for name in (*files, *SCRIPTS)]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+IN_METADATA = ("top1", "top5", "macro_f1", "nll", "ece")
+
+
+def metadata(context: Context, rows: list[Measurement], *, quantized: bool) -> dict[str, str]:
+    """What the file says of itself; no paths."""
+    metrics = {row.name: numbers_of(row) for row in rows if row.name in IN_METADATA}
+    return {
+        "labels": json.dumps(list(context.data.classes)),
+        "resizing": json.dumps(context.data.resizing),
+        "input_size": json.dumps([context.data.channels, *context.data.size]),
+        "recipe": context.recipe_digest,
+        "test_top1": json.dumps(metrics["top1"]),
+        "metrics": json.dumps(metrics),
+        "quantized": json.dumps(quantized),
+        "producer_version": context.version,
+    }
+
+
+def numbers_of(row: Measurement) -> dict[str, Any]:
+    """A measurement without its circumstances."""
+    return row.model_dump(include={"value", "low", "high", "level", "n", "split"})

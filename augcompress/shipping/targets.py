@@ -20,8 +20,8 @@ from augcompress.scoring import (
     predict_with_file,
     with_role,
 )
-from augcompress.shipping.metadata import metadata
 from augcompress.shipping.origins import Baseline
+from augcompress.shipping.package import metadata
 from augcompress.shipping.verification import check_file_promises, check_parity
 
 SHIPPED, TARGET = "shipped", "target"

@@ -20,11 +20,5 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
 
 
 STAGE = Stage(
-    "prune",
-    inputs,
-    body,
-    makes="network",
-    reads=training_reads("prune"),
-    trains=True,
-    version=3,
+    "prune", inputs, body, makes="network", reads=training_reads("prune"), trains=True, version=3
 )

@@ -66,11 +66,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
 
 
 def make_graph(
-    context: Context,
-    source: Input,
-    began_with: Input,
-    steps: list[GraphCompression],
-    folder: Path,
+    context: Context, source: Input, began_with: Input, steps: list[GraphCompression], folder: Path
 ) -> Output:
     """Export, pack step by step, reopen, check promises, parity and accuracy."""
     section: QuantizeSection = require_section(context.spec, "quantize")

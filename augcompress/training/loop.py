@@ -56,10 +56,7 @@ class FitResult:
 
 
 def fit(
-    learner: Learner,
-    batches: EpochBatches,
-    training: Training,
-    engine: Engine = CPU,
+    learner: Learner, batches: EpochBatches, training: Training, engine: Engine = CPU
 ) -> FitResult:
     """Train `learner` and leave it with the weights of its best epoch on validation.
 

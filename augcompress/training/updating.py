@@ -19,11 +19,7 @@ class Update:
     """The optimiser, and everything between a batch and its step."""
 
     def __init__(
-        self,
-        learner: Learner,
-        optimizer: torch.optim.Optimizer,
-        training: Training,
-        engine: Engine,
+        self, learner: Learner, optimizer: torch.optim.Optimizer, training: Training, engine: Engine
     ) -> None:
         self.learner, self.optimizer = learner, optimizer
         self.training, self.engine = training, engine

@@ -7,7 +7,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from augcompress.augmentations import blocks, build_pipeline
+from augcompress.augmentations import build_pipeline
+from augcompress.augmentations import pixel_draws as blocks
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.noise import (
     GaussianNoise,

@@ -169,10 +169,7 @@ def test_a_policy_from_a_file_becomes_part_of_the_settings(name, tmp_path):
         ("nowhere.yaml", "nowhere.yaml: cannot be read: No such file"),
         ([], "error, List should have at least 1 item"),
         ([[["Invert", 0.1, None]], []], "error, sub-policy 2: List should have at least 1 item"),
-        (
-            [[["Twist", 0.1, 3]]],
-            "error, sub-policy 1, step 1: unknown operation 'Twist'; known: S",
-        ),
+        ([[["Twist", 0.1, 3]]], "error, sub-policy 1, step 1: unknown operation 'Twist'; known: S"),
         ([[["Rotate", 0.1]]], "error, sub-policy 1, step 1: Rotate needs a level from 0 to 9"),
         ([[["Rotate", 1.1, 3]]], "sub-policy 1, step 1: Input should be less than or equal to 1"),
         ([[["Rotate", 0.5, 10]]], "sub-policy 1, step 1: Input should be less than 10"),

@@ -21,8 +21,7 @@ from torchvision import transforms
 from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
 from augcompress.learning.fitting import batches_for, engine_for
-from augcompress.learning.setup import TrainingSetup
-from augcompress.learning.student import StudentLearner
+from augcompress.learning.student import StudentLearner, TrainingSetup
 from augcompress.networks import NetworkTeacher, new_network
 from augcompress.running.context import Context
 from augcompress.scoring.scores import accuracy_scorer

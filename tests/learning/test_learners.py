@@ -21,14 +21,13 @@ from augcompress.datasets import Batches
 from augcompress.errors import AugcompressError, UsageError
 from augcompress.learning.fitting import batches_for, train
 from augcompress.learning.resolution import share_at, shrunk
-from augcompress.learning.setup import TrainingSetup
-from augcompress.learning.student import StudentLearner
+from augcompress.learning.student import StudentLearner, TrainingSetup
 from augcompress.measures import quality
 from augcompress.networks import NetworkTeacher, new_network
 from augcompress.objectives import Hint, Labels
 from augcompress.running.context import Context
 from augcompress.scoring import predict, predict_with_network
-from augcompress.scoring.sample_loss import loss_of
+from augcompress.scoring.scores import loss_of
 from augcompress.spec import validate
 from augcompress.spec.sections import Resolution
 from augcompress.storage.run_directory import RunDir

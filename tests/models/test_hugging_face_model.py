@@ -24,8 +24,7 @@ from augcompress.exporters import (
 from augcompress.models import HuggingFaceModel, Model, ModelFacts, build_classifier
 
 transformers = pytest.importorskip(
-    "transformers",
-    reason="transformers is not installed; pip install 'augcompress[hugging-face]'",
+    "transformers", reason="transformers is not installed; pip install 'augcompress[hugging-face]'"
 )
 
 FACTS = ModelFacts(7, ImageInput(3, (16, 16)))
@@ -38,12 +37,7 @@ VIT = {
     "image_size": 16,
     "patch_size": 4,
 }
-CONVNEXT = {
-    "model_type": "convnext",
-    "hidden_sizes": [8, 16],
-    "depths": [1, 1],
-    "num_stages": 2,
-}
+CONVNEXT = {"model_type": "convnext", "hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2}
 RESNET = {
     "model_type": "resnet",
     "embedding_size": 8,

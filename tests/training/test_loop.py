@@ -239,8 +239,7 @@ class Broken(Line):
 
 def test_loss_that_is_not_finite_names_stage_loss_and_epoch(tmp_path):
     with pytest.raises(
-        AugcompressError,
-        match=r"^distill: loss extra is not finite in epoch 2, by step 20; lower",
+        AugcompressError, match=r"^distill: loss extra is not finite in epoch 2, by step 20; lower"
     ):
         fit(Broken(), Points(25), Training(epochs=3), engine(tmp_path))
     assert [line["epoch"] for line in log(tmp_path)] == [1]

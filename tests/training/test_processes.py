@@ -17,9 +17,8 @@ from torch import nn
 from augcompress.batch import ImageInput
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.learning.fitting import batches_for
-from augcompress.learning.setup import TrainingSetup
 from augcompress.learning.shrinking import check_alike, digest_network
-from augcompress.learning.student import StudentLearner
+from augcompress.learning.student import StudentLearner, TrainingSetup
 from augcompress.models import ModelFacts, SmallCNN
 from augcompress.objectives import Labels
 from augcompress.running.context import Context

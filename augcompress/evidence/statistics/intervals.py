@@ -137,12 +137,7 @@ def percentiles(values: np.ndarray, level: float = LEVEL) -> np.ndarray:
 
 
 def bootstrap(
-    n: int,
-    statistic: Statistic,
-    *,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    n: int, statistic: Statistic, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
     """Percentile bootstrap interval (Efron 1979, doi:10.1214/aos/1176344552) of a statistic of n
     samples, as in `resampled`.

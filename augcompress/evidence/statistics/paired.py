@@ -113,11 +113,7 @@ def non_inferior(b: int, c: int, n: int, margin: float, level: float = LEVEL) ->
 
 
 def power_of_non_inferiority(
-    n: int,
-    discordance: float,
-    margin: float,
-    true_difference: float = 0.0,
-    level: float = LEVEL,
+    n: int, discordance: float, margin: float, true_difference: float = 0.0, level: float = LEVEL
 ) -> float:
     """How probable it is that `non_inferior` says yes.
 

@@ -58,10 +58,7 @@ def test_main_effects_by_hand():
 
 def test_interactions_by_hand():
     found = by_name(interactions(FACTORS, CELLS))
-    assert list(found) == [
-        ("mixup", "on", "teacher", "small"),
-        ("mixup", "on", "teacher", "large"),
-    ]
+    assert list(found) == [("mixup", "on", "teacher", "small"), ("mixup", "on", "teacher", "large")]
     # (on small - on none) - (off small - off none): 4-3, 2-3, 7-4
     each = [1.0, -1.0, 3.0]
     small = found[("mixup", "on", "teacher", "small")]

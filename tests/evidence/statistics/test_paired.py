@@ -45,8 +45,7 @@ def p_values(b, c):
 
 
 @pytest.mark.parametrize(
-    "b, c",
-    [(0, 0), (0, 1), (3, 3), (3, 4), (0, 20), (5, 17), (80, 53), (1500, 1700), (4000, 5000)],
+    "b, c", [(0, 0), (0, 1), (3, 3), (3, 4), (0, 20), (5, 17), (80, 53), (1500, 1700), (4000, 5000)]
 )
 def test_mcnemar_is_scipys_exact_test(b, c):
     theirs = stats.binomtest(min(b, c), b + c, 0.5).pvalue if b + c else 1.0
