@@ -74,8 +74,7 @@ def compare_command(
     if images is not None:
         comparing.write_images(opened(), contenders[0].answers[0], apart, images)
     renderer.comparison(found, apart, images)
-    worse = [pair.model for pair in found.pairs if not pair.not_worse]
-    if fail_if_worse and worse:
+    if fail_if_worse and (worse := [one.model for one in found.pairs if not one.not_worse]):
         raise LimitError(
             f"compare: not shown to be at most {margin:g} worse on {split}: {', '.join(worse)}"
         )

@@ -17,11 +17,11 @@ from augcompress.compressions.base import (
     Notes,
     Prepared,
     Probe,
+    stored_weights,
 )
 from augcompress.compressions.channels import Channels
 from augcompress.compressions.magnitude import Magnitude
 from augcompress.compressions.static_int8 import StaticInt8
-from augcompress.compressions.stored import stored_weights
 from augcompress.errors import AugcompressError
 
 Compression = Annotated[Magnitude | Channels | StaticInt8 | Plugin, Field(discriminator="kind")]

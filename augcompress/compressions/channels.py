@@ -20,6 +20,7 @@ from augcompress.compressions.base import (
     NetworkCompression,
     Prepared,
     Probe,
+    stored_weights,
 )
 from augcompress.compressions.dependencies import (
     ROOTS,
@@ -31,7 +32,6 @@ from augcompress.compressions.dependencies import (
     sizes_of,
     verify_removal,
 )
-from augcompress.compressions.stored import stored_weights
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
 from augcompress.modules import in_evaluation

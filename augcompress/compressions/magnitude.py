@@ -11,13 +11,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from augcompress.compressions.base import (
+    WEIGHTED,
     History,
     LayerSelection,
     NetworkCompression,
     Prepared,
     Probe,
+    count_zeros,
 )
-from augcompress.compressions.stored import WEIGHTED, count_zeros
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
 

@@ -22,8 +22,14 @@ from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from pydantic import Field
 
-from augcompress.compressions.base import Decisions, GraphCompression, GraphProbe, Notes, matches
-from augcompress.compressions.stored import WEIGHTED
+from augcompress.compressions.base import (
+    WEIGHTED,
+    Decisions,
+    GraphCompression,
+    GraphProbe,
+    Notes,
+    matches,
+)
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
 

@@ -1,4 +1,4 @@
-"""How often a classifier is right, and how often two agree."""
+"""How often a classifier is right, also under disturbances, and how often two agree."""
 
 from __future__ import annotations
 

@@ -60,9 +60,9 @@ class Network:
         """What the compressions left for graph steps, by their kind, then by named point."""
         found: Notes = {}
         for applied in self.compressions:
-            told = applied.compression.notes(self.module, applied.history)
-            if told:
-                found.setdefault(applied.compression.kind, {}).update(told)
+            left = applied.compression.notes(self.module, applied.history)
+            if left:
+                found.setdefault(applied.compression.kind, {}).update(left)
         return found
 
     def marked(self) -> Network:
@@ -129,14 +129,14 @@ def load_network(path: Path) -> Network:
     """
     where = path.with_name(DESCRIPTION)
     try:
-        told = json.loads(where.read_text(encoding="utf-8"))
-        if told["version"] != VERSION:
+        description = json.loads(where.read_text(encoding="utf-8"))
+        if description["version"] != VERSION:
             raise ValueError("another version")
-        model: Any = TypeAdapter(Model).validate_python(told["model"])
-        facts = TypeAdapter(ModelFacts).validate_python(told["facts"])
+        model: Any = TypeAdapter(Model).validate_python(description["model"])
+        facts = TypeAdapter(ModelFacts).validate_python(description["facts"])
         steps = [
             Applied(TypeAdapter(Compression).validate_python(item["settings"]), item["history"])
-            for item in told["compressions"]
+            for item in description["compressions"]
         ]
         state = load_file(path)
     except (OSError, KeyError, ValueError, SafetensorError) as error:
@@ -146,14 +146,16 @@ def load_network(path: Path) -> Network:
         ) from error
     settings = [step.settings for step in steps]
     plugged = any(isinstance(each, Plugin) for each in (model, *settings))
-    if plugged and told.get("identity") != design_digest(model, settings):
+    if plugged and description.get("identity") != design_digest(model, settings):
         raise AugcompressError(
             f"{path}: its plug-ins' code has changed since it was written; run its stage again"
         )
     if getattr(model, "pretrained", False):
         model = model.model_copy(update={"pretrained": False})  # its own weights come next
     module = rebuilt(model, facts, steps, state, str(path))
-    return Network(module, model, facts, tuple(told["classes"]), told["resizing"], tuple(steps))
+    return Network(
+        module, model, facts, tuple(description["classes"]), description["resizing"], tuple(steps)
+    )
 
 
 def rebuilt(

@@ -1,4 +1,4 @@
-"""Scores of predictions, and what a network costs, as measurements."""
+"""Scores of predictions, the loss of each sample, and what a network costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies beside the shipped file: card, scripts, layers, example images, checksums."""
+"""What the shipped file says of itself, and what lies beside it: card, scripts, examples, sums."""
 
 from __future__ import annotations
 

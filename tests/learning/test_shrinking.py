@@ -207,12 +207,12 @@ def test_targets_count_from_the_original_network_also_when_rounds_are_read_back(
 
     def stopped(self, network, probe, *, round=0):
         if round == 1:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("between rounds")
         return prepare(self, network, probe, round=round)
 
     with monkeypatch.context() as patched:
         patched.setattr(Channels, "prepare", stopped)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="between rounds"):
             pruned(tmp_path, step, training=None)
     network = load_network(pruned(tmp_path, step, training=None) / "model.safetensors")
     first, second = (applied.history for applied in network.compressions)
