@@ -299,7 +299,7 @@ def test_each_process_has_its_own_device(monkeypatch):
 
 
 def test_cores_are_shared_out(monkeypatch):
-    monkeypatch.setattr("augcompress.system.cpus.available_cpus", lambda: 7)
+    monkeypatch.setattr("augcompress.system.available_cpus", lambda: 7)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     share_cores(2)

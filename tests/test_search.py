@@ -578,7 +578,7 @@ def test_plan_validates_and_does_nothing(place):
     title, columns, rows = trials_table(study)
     assert title == "tiny: 8 trials"
     assert columns == ["mixup", "teacher", "seed", "status", "top1"]
-    assert rows[0] == ["off", "on", 0, "waiting", None]
+    assert rows[0] == ["off", "on", 0, "waiting", "–"]
 
 
 def test_smoke_shrinks_every_variant(place):

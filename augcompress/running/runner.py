@@ -92,11 +92,10 @@ class Runner:
 
     def commit(self, task: Task, output: Output) -> None:
         """Write what was measured and make the stage final."""
-        notes = list(output.notes)
-        if task.processes > 1:
-            notes.append(f"{task.processes} processes")
-        told = replace(output, notes=notes)
-        commit(task.entry, task.name, told, task.folder, elapsed(task.started), task.redone)
+        training = getattr(getattr(self.context.spec, task.name), "training", None)
+        together = [f"{task.processes} processes"] if task.processes > 1 and training else []
+        noted = replace(output, notes=[*output.notes, *together])
+        commit(task.entry, task.name, noted, task.folder, elapsed(task.started), task.redone)
 
     def result(self, name: str, entry: StoreEntry, status: Any, seconds: float) -> StageResult:
         """Link the entry into the run directory and read what it measured."""

@@ -147,7 +147,7 @@ def test_the_better_of_two_students_is_known_after_an_interruption(tmp_path):
     scores = [(0.3, 0.6), (0.5, 0.9), (0.2, 0.4), (0.8, 0.1)]
     first, again = Pair(scores), Pair(scores[2:])
     settings = Training(epochs=4)
-    with pytest.raises(Interrupted, match="^$"):
+    with pytest.raises(Interrupted, match=r"^$"):
         fit(first, Stopping(), settings, engine(tmp_path, state=tmp_path))
     result = fit(again, Points(), settings, engine(tmp_path, state=tmp_path))
     assert (result.best_epoch, result.best_student, result.best_score) == (2, 1, 0.9)
