@@ -12,9 +12,9 @@ from end_to_end import done, files, invoke, measured, write_recipe
 from PIL import Image
 
 from augcompress.augmentations import build_pipeline
-from augcompress.augmenting import offline, writers
-from augcompress.augmenting.offline import write_copies
-from augcompress.augmenting.writers import class_folders
+from augcompress.augmenting import offline
+from augcompress.augmenting import offline as writers
+from augcompress.augmenting.offline import class_folders, write_copies
 from augcompress.batch import Progress
 from augcompress.datasets import Batches, DataFacts
 from augcompress.errors import AugcompressError
