@@ -10,7 +10,7 @@ import pytest
 from end_to_end import done, invoke
 
 from augcompress.evidence.predictions import Predictions
-from augcompress.measures import accuracy as robustness
+from augcompress.measures import robustness
 
 RUN = Path("runs/tiny")
 
