@@ -12,8 +12,17 @@ import pytest
 import torch
 
 from augcompress.component import ALLOW_PLUGINS
+from augcompress.system import available_cpus
 
 torch.set_num_threads(1)
+
+MOST_PROCESSES = 8
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Processes of `-n auto`: what the container allows, not what the machine has."""
+    return min(MOST_PROCESSES, available_cpus())
 
 
 @pytest.fixture(autouse=True)
