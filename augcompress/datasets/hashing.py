@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import stat
 import time
 import zlib
 from collections.abc import Iterable, Sequence
@@ -58,6 +59,8 @@ def _state(file: Path) -> tuple[int, int, int]:
         found = os.stat(file)
     except OSError as error:
         raise AugcompressError(f"{file}: {error.strerror}; check the path") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise AugcompressError(f"{file}: no regular file; give one")
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 

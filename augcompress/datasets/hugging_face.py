@@ -18,7 +18,7 @@ from augcompress.datasets.cache import cache_folder
 from augcompress.datasets.columns import Columns, Encoded, decoded, opened_library, unreadable_rows
 from augcompress.datasets.data import Source
 from augcompress.datasets.hashing import digest_of, file_hashes
-from augcompress.datasets.listing import SUFFIXES
+from augcompress.datasets.images import image_endings
 from augcompress.datasets.resizing import ResizedImages, draw_test
 from augcompress.datasets.splits import FileSplit, MemorySplit, Split
 from augcompress.errors import AugcompressError, first_line
@@ -140,7 +140,7 @@ def files_below(folder: Path) -> list[Path]:
 def _is_data(file: Path) -> bool:
     described = ("metadata.csv", "metadata.jsonl", *SAVED, "dataset_info.json")
     suffix = file.suffix.lower()
-    return suffix in (".parquet", ".arrow", *SUFFIXES) or file.name in described
+    return suffix in (".parquet", ".arrow", *image_endings()) or file.name in described
 
 
 def _loaded(
@@ -157,7 +157,7 @@ def _loaded(
 
         parts = by_split(tables)
         return {name: table(parts[name]) if name in wanted else None for name in parts}
-    if any(file.suffix.lower() in SUFFIXES for file in files):
+    if any(file.suffix.lower() in image_endings() for file in files):
         return dict(library.load_dataset("imagefolder", data_dir=str(folder), cache_dir=cache))
     raise AugcompressError(
         f"data.path: {folder} holds no parquet files and no images; give the folder of a data set"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from augcompress.errors import AugcompressError
 
@@ -24,11 +26,46 @@ UNREADABLE = (
 )
 """What Pillow raises on files that are no images, or broken ones."""
 
+IMAGE_FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "JPEG2000": (".jp2", ".j2k", ".jpf", ".jpx", ".jpc", ".j2c"),
+    "AVIF": (".avif", ".avifs"),
+}
+"""The formats that are read, by Pillow's names, and how the names of such files end.  Pillow knows
+more, some of which start other programs: no file reaches those, whatever its name."""
+_LIBRARIES = {"WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
+"""Formats that a build of Pillow may lack, and what it calls the library that reads them."""
+_BITS_PER_SAMPLE = 258
+"""TIFF's number for that tag."""
+
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+
+
+@cache
+def read_formats() -> tuple[str, ...]:
+    """Those of IMAGE_FORMATS that the installed Pillow reads."""
+    known = (*features.modules, *features.codecs)
+
+    def is_there(library: str | None) -> bool:
+        return library is None or (library in known and bool(features.check(library)))
+
+    return tuple(each for each in IMAGE_FORMATS if is_there(_LIBRARIES.get(each)))
+
+
+@cache
+def image_endings() -> frozenset[str]:
+    """How the names of files end that are taken for images, in lower case: `.jpg`."""
+    return frozenset(ending for each in read_formats() for ending in IMAGE_FORMATS[each])
 
 
 def direct(size: tuple[int, int], mode: str, interpolation: str = "bilinear") -> dict[str, Any]:
@@ -55,26 +92,38 @@ def load_image(
     the final size is not resampled.  EXIF orientation is applied; transparency goes over white.
     `scaled_decoding`, where there is one: a JPEG file is decoded at 1/2, 1/4 or 1/8 of its size
     where both sides are then still at least so long, in pixels.
-    Raises AugcompressError, with the file's name and `advice`, when it is no readable image.
+    Integer pixels of more than 8 bits become 8: the highest of 16 (of 12 in a TIFF file that says
+    so); of 32 bits, and of 16 with a sign, values 0 to 255 stay what they are.
+    Raises AugcompressError, with the file's name and `advice`, when it is no readable image in one
+    of the `read_formats`.
     """
     name = "image" if isinstance(source, bytes) else str(source)
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(_opened(source), formats=read_formats()) as image:
             if side := resizing.get("scaled_decoding"):
                 image.draft(None, (side, side))  # only JPEG files can
-            upright = ImageOps.exif_transpose(image)
-            pixels = np.asarray(_fit(_in_mode(upright, resizing["mode"]), resizing))
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = np.asarray(_fit(_in_mode(image, resizing["mode"]), resizing))
     except UNREADABLE as error:
         reason = str(error).replace("\n", " ")
         raise AugcompressError(f"{name}: not a readable image ({reason}); {advice}") from error
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
+def _opened(source: Any) -> Any:
+    """What Pillow opens: of paths, regular files only, as others may never end."""
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    if isinstance(source, str | Path) and os.path.exists(source) and not os.path.isfile(source):
+        raise OSError("no regular file")
+    return source
+
+
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
     if image.mode.startswith("I"):
-        image = _from_16_bit(image)
+        image = _eight_bits(image)
     elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = _over_white(image)
     elif image.mode not in ("RGB", "L"):
@@ -82,9 +131,18 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64) >> 8
-    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+def _eight_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64) >> (_bits(image) - 8)
+    if values.min() < 0 or values.max() > 255:
+        raise ValueError("32-bit pixels outside 0 to 255 have no agreed range")
+    return Image.fromarray(values.astype(np.uint8))
+
+
+def _bits(image: Image.Image) -> int:
+    """How many bits of an integer pixel are used."""
+    if image.format != "TIFF":
+        return 16  # Pillow scales other formats to that
+    return 8 if image.mode == "I" else int(image.tag_v2[_BITS_PER_SAMPLE][0])  # type: ignore[attr-defined]
 
 
 def _over_white(image: Image.Image) -> Image.Image:

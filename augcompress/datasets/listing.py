@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 
 from augcompress.datasets.compact import Files, Names
+from augcompress.datasets.images import image_endings
 from augcompress.errors import AugcompressError, require
 
-SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
 REQUIRED = ("train", "test")
 PARTS = (*REQUIRED, "validation")
 
@@ -145,7 +143,7 @@ def images_below(folder: Path) -> list[str]:
     found = []
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        images = [n for n in names if Path(n).suffix.lower() in SUFFIXES and n[0] != "."]
+        images = [n for n in names if Path(n).suffix.lower() in image_endings() and n[0] != "."]
         below = Path(place).relative_to(folder)
         found += [(below / name).as_posix() for name in images]
     return sorted(found)

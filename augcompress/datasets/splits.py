@@ -23,6 +23,8 @@ from augcompress.errors import AugcompressError
 
 _COUNTED_BYTES = 8 << 20
 """Pixels whose values are counted at a time."""
+_DECODING = "2"
+"""Raised when the same files come to be decoded otherwise."""
 _ADVICE = "replace or remove it, or set data.corrupt: skip"
 
 
@@ -174,7 +176,7 @@ def unreadable(items: Sequence[Any], resizing: dict[str, Any]) -> list[int]:
 def content_key(hashes: Sequence[str], resizing: dict[str, Any]) -> str:
     """What decoded pixels depend on: the files' content, the preprocessing, the decoder."""
     settings = json.dumps(resizing, sort_keys=True)
-    return digest_of([each] for each in hashes) + settings + PIL.__version__
+    return digest_of([each] for each in hashes) + settings + PIL.__version__ + _DECODING
 
 
 def _histogram(split: Split) -> np.ndarray:

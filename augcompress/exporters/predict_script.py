@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _SCRIPT = '''\
@@ -13,9 +13,18 @@ import numpy as np, onnxruntime
 from PIL import Image, ImageOps
 session = onnxruntime.InferenceSession(os.path.join(os.path.dirname(__file__), "model.onnx"))
 labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
+Image.init()
+accepted = "{formats}".split()  # Pillow knows others
+formats = [each for each in accepted if each in Image.OPEN]
 for file in sys.argv[1:]:
-{open}    if image.mode.startswith("I"):  # 16 bits a pixel
-        image = Image.fromarray((np.asarray(image).astype(int) >> 8).clip(0, 255).astype("uint8"))
+    image = Image.open(file, formats=formats)
+{draft}    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):  # integers of 16 bits; in TIFF files of 12, or of 32 that use 8
+        bits = 16 if image.format != "TIFF" else 8 if image.mode == "I" else image.tag_v2[258][0]
+        values = np.asarray(image).astype(int) >> bits - 8
+        if values.min() < 0 or values.max() > 255:
+            sys.exit(f"{{file}}: pixels outside 0 to 255 have no agreed range")
+        image = Image.fromarray(values.astype("uint8"))
     white = Image.new("RGBA", image.size, "white")
     image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB").convert("{mode}")
 {resize}    pixels = np.asarray(image).reshape({height}, {width}, {channels}).transpose(2, 0, 1)
@@ -23,11 +32,8 @@ for file in sys.argv[1:]:
 {softmax}    row = [file, labels[scores.argmax()], round(float(scores.max()), 4)]
     csv.writer(sys.stdout, lineterminator="\\n").writerow(row)
 '''
-_OPEN = "    image = ImageOps.exif_transpose(Image.open(file))\n"
-_OPEN_SCALED = """\
-    image = Image.open(file)
+_DRAFT = """\
     image.draft(None, ({least}, {least}))  # a large JPEG file at 1/2, 1/4 or 1/8, as in training
-    image = ImageOps.exif_transpose(image)
 """
 _SOFTMAX = "    scores = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()\n"
 _SHORTER_SIDE = """\
@@ -45,19 +51,21 @@ def predict_script(
     size: tuple[int, int],
     *,
     channels: int,
+    formats: Sequence[str],
     input: str,
     output: str,
     batch: int | None = None,
 ) -> str:
     """The script for a file that takes `channels` x `size` images prepared by `resizing`.
 
-    `input` is float32 or uint8, `output` logits or probabilities, `batch` a fixed number of images
-    a call.
+    `formats` are those that Pillow may read, by its names; `input` is float32 or uint8, `output`
+    logits or probabilities, `batch` a fixed number of images a call.
     """
     height, width = size
     least = resizing.get("scaled_decoding")
     return _SCRIPT.format(
-        open=_OPEN if least is None else _OPEN_SCALED.format(least=least),
+        formats=" ".join(formats),
+        draft="" if least is None else _DRAFT.format(least=least),
         mode=resizing["mode"],
         resize=_resize(resizing, size),
         height=height,

@@ -127,7 +127,7 @@ def _data_uri(content: bytes, kind: str) -> str:
 def sheet_shot(path: Path) -> Shot | None:
     """The sheet that `augment` drew; None where it is not there or no picture."""
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=("PNG",)) as opened:
             image = opened.convert("RGB")
         content, kind = path.read_bytes(), "image/png"
     except OSError:

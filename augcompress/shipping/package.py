@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from augcompress.datasets import IMAGE_FORMATS
 from augcompress.evidence import Measurement, Predictions, save_arrays
 from augcompress.exporters import LoadedModel, load_onnx, metadata_of, predict_script, read_graph
 from augcompress.measures import BENCH_SCRIPT
@@ -30,6 +31,7 @@ def write_scripts(context: Context, folder: Path) -> None:
         data.resizing,
         data.size,
         channels=data.channels,
+        formats=tuple(IMAGE_FORMATS),
         input=model.input,
         output=model.output,
         batch=model.batch,

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
+import struct
+import subprocess
 
 import numpy as np
 import pytest
 from datasets_sources import pixels
-from PIL import Image
+from PIL import Image, features
 from sklearn.datasets import load_sample_image
 
+from augcompress.datasets import IMAGE_FORMATS, images
+from augcompress.datasets.hashing import file_hashes
 from augcompress.datasets.images import direct, load_image, scaled_from
 from augcompress.errors import AugcompressError
 
@@ -99,6 +104,81 @@ def test_truncated_and_missing_images_are_named(tmp_path):
         load_image(whole[: len(whole) // 2], AS_IS)
     with pytest.raises(AugcompressError, match=r"none\.png: not a readable image"):
         load_image(tmp_path / "none.png", AS_IS)
+
+
+def tiff(values: np.ndarray, **tags) -> bytes:
+    return encoded(Image.fromarray(values), "TIFF", **tags)
+
+
+def twelve_bits() -> bytes:
+    """A TIFF file of two pixels of 12 bits, 0xABC and 0x010."""
+    tags = [(256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (273, 128), (277, 1), (278, 1)]
+    tags.append((279, 3))
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    return head.ljust(128, b"\0") + bytes([0xAB, 0xC0, 0x10])
+
+
+@pytest.mark.parametrize(
+    ("content", "level"),
+    [
+        (tiff(np.full((4, 6), 200, np.int32)), 200),  # 32 bits that use 8
+        (tiff(np.full((4, 6), 200, np.int32), tiffinfo={274: 6}), 200),  # and are turned
+        (tiff(np.full((4, 6), 0xAB12, np.uint16)), 0xAB),
+        (tiff(np.full((4, 6), 0xAB12, ">u2")), 0xAB),
+        (encoded(Image.fromarray(np.full((4, 6), 0xAB12, np.uint16)), "PPM"), 0xAB),
+        (encoded(Image.fromarray(np.full((4, 6), 0xAB12, np.uint16)), "JPEG2000"), 0xAB),
+    ],
+)
+def test_integers_of_many_bits_keep_their_brightness(content, level):
+    assert set(load_image(content, AS_IS).flatten()) == {level}
+
+
+def test_pixels_of_12_bits_are_not_taken_for_16():
+    assert load_image(twelve_bits(), direct((1, 2), "L"))[0, :, 0].tolist() == [0xAB, 0x01]
+
+
+@pytest.mark.parametrize("value", [-1, 256, 70000])
+def test_32_bit_pixels_without_an_agreed_range_are_refused(value):
+    with pytest.raises(AugcompressError, match=r"image: .*outside 0 to 255 have no agreed range"):
+        load_image(tiff(np.full((4, 6), value, np.int32)), AS_IS)
+
+
+@pytest.mark.parametrize("kind", IMAGE_FORMATS)
+def test_every_format_is_read(kind):
+    content = encoded(Image.new("RGB", (6, 4), (200, 100, 50)), kind)
+    assert np.abs(load_image(content, AS_IS)[0, 0].astype(int) - (200, 100, 50)).max() < 8
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PDF", "PCX", "TGA", "ICNS", "IM", "SGI"])
+def test_no_other_format_reaches_pillow(tmp_path, monkeypatch, kind):
+    (tmp_path / "x.png").write_bytes(encoded(Image.new("RGB", (64, 64)), kind))
+    monkeypatch.setattr(subprocess, "Popen", None)  # Ghostscript would be started by it
+    with pytest.raises(AugcompressError, match=r"x\.png: not a readable image \(cannot identify"):
+        load_image(tmp_path / "x.png", AS_IS)
+
+
+def test_formats_that_this_pillow_lacks_are_no_image_endings(monkeypatch):
+    monkeypatch.setattr(features, "check", lambda name: name != "avif")
+    functions = (images.read_formats, images.image_endings)
+    for each in functions:
+        each.cache_clear()
+    try:
+        assert set(IMAGE_FORMATS) - set(images.read_formats()) == {"AVIF"}
+        assert {".jp2", ".jfif"} < images.image_endings()
+        assert ".avif" not in images.image_endings()
+    finally:
+        for each in functions:
+            each.cache_clear()
+
+
+@pytest.mark.parametrize("made", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_what_is_no_regular_file_is_refused_unopened(tmp_path, made):
+    made(tmp_path / "x.png")
+    with pytest.raises(AugcompressError, match=r"x\.png: not a readable image \(no regular file\)"):
+        load_image(tmp_path / "x.png", AS_IS)
+    with pytest.raises(AugcompressError, match=r"x\.png: no regular file; give one"):
+        file_hashes([tmp_path / "x.png"])
 
 
 def test_floating_point_image_is_refused():

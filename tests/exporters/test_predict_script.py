@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augcompress.datasets import load_image
+from augcompress.datasets import IMAGE_FORMATS, load_image
+from augcompress.errors import AugcompressError
 from augcompress.exporters import predict_script
 
 RESIZINGS = {
@@ -26,6 +27,7 @@ RESIZINGS = {
     },
 }
 SIZE = (12, 10)
+FORMATS = tuple(IMAGE_FORMATS)
 
 
 def picture(kind: str) -> Image.Image:
@@ -34,6 +36,8 @@ def picture(kind: str) -> Image.Image:
     made = Image.fromarray(pixels, "RGBA")
     if kind == "I;16":
         return Image.fromarray((pixels[:, :, 0].astype(np.uint16) << 8) + 7)
+    if kind == "32 bits that use 8":
+        return Image.fromarray(pixels[:, :, 0].astype(np.int32))
     if kind == "fitting":
         return Image.fromarray(pixels[:12, :10, :3])
     if kind == "P":
@@ -65,14 +69,16 @@ def run_script(script, folder, files, monkeypatch, output, said):
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("how", RESIZINGS)
-@pytest.mark.parametrize("kind", ["RGB", "L", "RGBA", "LA", "P", "1", "CMYK", "I;16", "fitting"])
+@pytest.mark.parametrize(
+    "kind", ["RGB", "L", "RGBA", "LA", "P", "1", "CMYK", "I;16", "32 bits that use 8", "fitting"]
+)
 def test_pixels_are_those_of_the_run(tmp_path, monkeypatch, capsys, kind, how, mode):
-    file = tmp_path / ("image.tif" if kind == "CMYK" else "image.png")
+    file = tmp_path / ("image.tif" if kind in ("CMYK", "32 bits that use 8") else "image.png")
     picture(kind).save(file)
     resizing = {**RESIZINGS[how], "mode": mode}
     channels = 1 if mode == "L" else 3
     script = predict_script(
-        resizing, SIZE, channels=channels, input="float32", output="probabilities"
+        resizing, SIZE, channels=channels, formats=FORMATS, input="float32", output="probabilities"
     )
     fed = run_script(script, tmp_path, [file], monkeypatch, "probabilities", [0.25, 0.75])
     wanted = load_image(file, resizing).transpose(2, 0, 1)[None].astype(np.float32) / 255
@@ -86,7 +92,9 @@ def test_orientation_in_exif_is_applied(tmp_path, monkeypatch):
     exif[0x0112] = 6
     picture("RGB").save(file, exif=exif)
     resizing = {**RESIZINGS["direct"], "mode": "RGB"}
-    script = predict_script(resizing, SIZE, channels=3, input="uint8", output="logits")
+    script = predict_script(
+        resizing, SIZE, channels=3, formats=FORMATS, input="uint8", output="logits"
+    )
     fed = run_script(script, tmp_path, [file], monkeypatch, "logits", [0.0, 1.0])
     np.testing.assert_array_equal(fed[0][0], load_image(file, resizing).transpose(2, 0, 1))
     assert fed[0].dtype == np.uint8
@@ -98,17 +106,38 @@ def test_a_large_jpeg_is_decoded_as_in_training(tmp_path, monkeypatch, orientati
     exif[0x0112] = orientation
     picture("RGB").resize((120, 200)).save(file, exif=exif)
     resizing = {**RESIZINGS["scaled"], "mode": "RGB"}
-    script = predict_script(resizing, SIZE, channels=3, input="uint8", output="logits")
+    script = predict_script(
+        resizing, SIZE, channels=3, formats=FORMATS, input="uint8", output="logits"
+    )
     fed = run_script(script, tmp_path, [file], monkeypatch, "logits", [0.0, 1.0])
     np.testing.assert_array_equal(fed[0][0], load_image(file, resizing).transpose(2, 0, 1))
     whole = load_image(file, {**RESIZINGS["crop"], **resizing, "scaled_decoding": None})
     assert not np.array_equal(fed[0][0], whole.transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize("made", ["EPS", "too bright"])
+def test_what_the_run_refuses_is_refused(tmp_path, monkeypatch, made):
+    file = tmp_path / "image.png"
+    if made == "EPS":
+        picture("RGB").save(file, "EPS")
+    else:
+        Image.fromarray(np.full((12, 10), 256, np.int32)).save(file, "TIFF")
+    resizing = {**RESIZINGS["direct"], "mode": "RGB"}
+    script = predict_script(
+        resizing, SIZE, channels=3, formats=FORMATS, input="uint8", output="logits"
+    )
+    with pytest.raises(AugcompressError, match="not a readable image"):
+        load_image(file, resizing)
+    with pytest.raises((SystemExit, OSError), match=r"no agreed range|cannot identify"):
+        run_script(script, tmp_path, [file], monkeypatch, "logits", [0.0, 1.0])
+
+
 def test_logits_become_probabilities_and_a_fixed_batch_is_filled(tmp_path, monkeypatch, capsys):
     picture("RGB").save(tmp_path / "a.png")
     resizing = {**RESIZINGS["direct"], "mode": "RGB"}
-    script = predict_script(resizing, SIZE, channels=3, input="uint8", output="logits", batch=4)
+    script = predict_script(
+        resizing, SIZE, channels=3, formats=FORMATS, input="uint8", output="logits", batch=4
+    )
     files = [tmp_path / "a.png"] * 2
     fed = run_script(script, tmp_path, files, monkeypatch, "logits", [2.0, 0.0])
     assert [len(each) for each in fed] == [4, 4]
@@ -119,7 +148,9 @@ def test_logits_become_probabilities_and_a_fixed_batch_is_filled(tmp_path, monke
 @pytest.mark.parametrize("how", RESIZINGS)
 def test_script_is_short_and_needs_three_packages(how):
     resizing = {**RESIZINGS[how], "mode": "RGB"}
-    script = predict_script(resizing, SIZE, channels=3, input="float32", output="logits")
+    script = predict_script(
+        resizing, SIZE, channels=3, formats=FORMATS, input="float32", output="logits"
+    )
     tree = ast.parse(script)
     named = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
     named |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
