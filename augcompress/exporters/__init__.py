@@ -7,7 +7,7 @@ from pydantic import Field
 from augcompress.component import Plugin
 from augcompress.exporters.base import Exporter, LoadedModel, softmax
 from augcompress.exporters.foreign import adopt, is_foreign
-from augcompress.exporters.graph_edits import is_quantized
+from augcompress.exporters.graph_edits import is_quantized, optimizer_operators, shape_of
 from augcompress.exporters.onnx_exporter import OnnxExporter, metadata_of, to_graph, with_options
 from augcompress.exporters.parity import (
     Reference,

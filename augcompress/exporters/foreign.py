@@ -10,23 +10,32 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from augcompress.errors import AugcompressError, first_line
-from augcompress.exporters.base import filled
 from augcompress.exporters.foreign_input import Reading, read_input
-from augcompress.exporters.foreign_output import Scores
+from augcompress.exporters.foreign_output import Scores, original_rows, running
+from augcompress.exporters.foreign_refusals import (
+    company_error,
+    fixed_batch_error,
+    optimized_error,
+    random_error,
+    require_evaluation,
+)
 from augcompress.exporters.graph_edits import (
     BATCH_NAME,
     drop_unused,
     free_batch,
     graph_copy,
     is_quantized,
+    name_free_dimensions,
     name_nodes,
     opset_of,
     put_before,
     put_behind,
+    shape_of,
     simplified,
 )
 from augcompress.exporters.graph_names import strip
-from augcompress.exporters.sessions import RUNTIME_ERRORS, load_onnx, open_session
+from augcompress.exporters.reading import stored_tensors, weight_files
+from augcompress.exporters.sessions import RUNTIME_ERRORS, load_onnx
 
 PRODUCER = "augcompress"
 LEAST_OPSET = 13
@@ -54,7 +63,7 @@ def adopt(
     images: np.ndarray | None = None,
 ) -> ModelProto:
     """A copy in our convention: `input`, images in [0,1] `(N,C,H,W)`, any N, float32; `logits`, or
-    `probabilities` where the last step is a softmax over classes, `(N,classes)`.
+    `probabilities` where the rows sum to 1 and are never negative, `(N,classes)`.
 
     The original was trained on `(x * scale - mean) / std` per channel, x in [0,1] (scale 255: on 0
     to 255), laid out as `layout`; these steps go into the graph.  An original that takes uint8
@@ -65,19 +74,21 @@ def adopt(
     there are none), all at once and as batches of one and of three.
 
     Raises AugcompressError, beginning with `where`, when the graph is no classifier of one image
-    input and one output of class scores, takes another layout, or cannot be made to take batches.
+    input and one output of class scores, takes another layout, is in training mode, holds NaN,
+    chooses each class by itself (sigmoid), or cannot be made to take batches.
     """
     original = _plain(graph, where)
+    require_evaluation(original, where)
     reading = read_input(original, mean, std, scale, layout, size, where)
-    output = Scores.find(original, reading, where)
+    seen = reading.trial(3) if images is None else images
+    output = Scores.find(original, reading, seen, where)
     adopted = _modern(original, where)
     _free(adopted, reading)
     _keep_output(adopted, output)
     drop_unused(adopted.graph)
     put_before(adopted.graph, reading.steps(adopted), reading.kind, reading.takes())
     put_behind(adopted.graph, output.steps(), output.name, [BATCH_NAME, output.classes])
-    adopted = _finished(adopted, where)
-    seen = reading.trial(3) if images is None else images
+    adopted = _finished(adopted, reading, where)
     _require_same(original, adopted, reading, output, seen, where)
     return adopted
 
@@ -85,12 +96,12 @@ def adopt(
 def _plain(graph: ModelProto, where: str) -> ModelProto:
     """A copy whose weights are in the file and not among its inputs."""
     plain = graph_copy(graph)
-    outside = [one for one in plain.graph.initializer if one.data_location == TensorProto.EXTERNAL]
-    if outside:
-        files = {entry.value for entry in outside[0].external_data if entry.key == "location"}
+    if any(one.data_location == TensorProto.EXTERNAL for one in stored_tensors(plain)):
         raise AugcompressError(
-            f"{where}: its weights lie in another file, {', '.join(files)}; put it beside the graph"
+            f"{where}: its weights lie in another file, {', '.join(weight_files(plain))}; put it"
+            " beside the graph"
         )
+    name_free_dimensions(plain.graph)
     stored = {one.name for one in plain.graph.initializer}
     inputs = [one for one in plain.graph.input if one.name not in stored]
     del plain.graph.input[:]
@@ -106,7 +117,7 @@ def _modern(graph: ModelProto, where: str) -> ModelProto:
     try:
         return onnx.version_converter.convert_version(graph, LEAST_OPSET)
     except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
-        raise AugcompressError(
+        raise optimized_error(graph, where) or AugcompressError(
             f"{where}: opset {opset_of(graph)} cannot be converted to {LEAST_OPSET}"
             f" ({first_line(error)}); export it with opset {LEAST_OPSET} or later"
         ) from error
@@ -116,7 +127,8 @@ def _free(graph: ModelProto, reading: Reading) -> None:
     """Forget a fixed batch, and the shapes that were inferred from it."""
     del graph.graph.value_info[:]
     if reading.batch is not None:
-        free_batch(graph.graph, reading.batch)
+        inferred = onnx.shape_inference.infer_shapes(graph).graph.value_info
+        free_batch(graph.graph, {one.name: shape_of(one) for one in inferred})
 
 
 def _keep_output(graph: ModelProto, output: Scores) -> None:
@@ -125,8 +137,9 @@ def _keep_output(graph: ModelProto, output: Scores) -> None:
     graph.graph.output.extend(kept)
 
 
-def _finished(graph: ModelProto, where: str) -> ModelProto:
+def _finished(graph: ModelProto, reading: Reading, where: str) -> ModelProto:
     """Folded, stripped, with named nodes."""
+    adapted = graph
     try:
         graph = graph if is_quantized(graph) else simplified(graph)
         strip(graph)
@@ -134,15 +147,13 @@ def _finished(graph: ModelProto, where: str) -> ModelProto:
         graph.producer_name, graph.producer_version = PRODUCER, ""
         onnx.checker.check_model(graph)
     except (*RUNTIME_ERRORS, onnx.checker.ValidationError) as error:
-        raise _fixed_batch_error(where, first_line(error)) from error
+        if (told := optimized_error(adapted, where)) is not None or reading.batch is not None:
+            raise told or fixed_batch_error(where, first_line(error)) from error
+        raise AugcompressError(
+            f"{where}: ONNX Runtime cannot load what is made of it ({first_line(error)}); export it"
+            " again"
+        ) from error
     return graph
-
-
-def _fixed_batch_error(where: str, reason: str) -> AugcompressError:
-    return AugcompressError(
-        f"{where}: cannot take any number of images ({reason}); its shapes are fixed to the batch"
-        " it was exported with: export it with a dynamic batch axis"
-    )
 
 
 def _require_same(
@@ -154,25 +165,38 @@ def _require_same(
     where: str,
 ) -> None:
     """All images, and batches of one and of three, give the rows that the original gives."""
-    want = _rows(original, reading, images, output)
-    model = load_onnx(adopted.SerializeToString())
-    allowed = CLOSE * max(1.0, float(np.abs(want).max()))
+    model, want = load_onnx(adopted.SerializeToString()), output.rows
     for count in (1, 3, len(images)):
         try:
             got = model(images[:count])
         except RUNTIME_ERRORS as error:
-            raise _fixed_batch_error(where, first_line(error)) from error
-        if got.shape != want[:count].shape or not np.abs(got - want[:count]).max() <= allowed:
-            raise _fixed_batch_error(where, f"{count} images at once give other scores")
+            raise fixed_batch_error(where, first_line(error)) from error
+        if not _close(got, want[:count]):
+            raise _difference(original, reading, output, images, count, where)
 
 
-def _rows(graph: ModelProto, reading: Reading, images: np.ndarray, output: Scores) -> np.ndarray:
-    """The original's scores `(N,classes)`, in calls of its own batch or one by one."""
-    session = open_session(graph.SerializeToString())
-    name, size = graph.graph.input[0].name, reading.batch or 1
-    rows = []
-    for start in range(0, len(images), size):
-        part = reading.seen(images[start : start + size])
-        (found,) = session.run([output.source], {name: filled(part, size)})
-        rows.append(found.reshape(len(found), -1)[: len(part)])
-    return np.concatenate(rows).astype(np.float32)
+def _close(got: np.ndarray, want: np.ndarray) -> bool:
+    allowed = CLOSE * max(1.0, float(np.abs(want).max()))
+    return got.shape == want.shape and bool(np.abs(got - want).max() <= allowed)
+
+
+def _difference(
+    original: ModelProto,
+    reading: Reading,
+    output: Scores,
+    images: np.ndarray,
+    count: int,
+    where: str,
+) -> AugcompressError:
+    """Why an adopted graph gives other rows: the original's own fault, or a batch that stays."""
+    run = running(original, reading, where)
+    once, again = (original_rows(run, output.source, images, reading.batch) for _ in range(2))
+    if not _close(again, once):
+        return random_error(original, where)
+    if reading.batch != 1 and len(images) > 1:
+        others = np.roll(np.arange(len(images)), 1)
+        size = reading.batch or len(images)
+        together = original_rows(run, output.source, images[others], size)
+        if not _close(together, output.rows[others]):
+            return company_error(where)
+    return fixed_batch_error(where, f"{count} images at once give other scores")

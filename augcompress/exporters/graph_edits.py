@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +38,30 @@ def is_quantized(graph: ModelProto) -> bool:
     return any(mark in node.op_type for node in graph.graph.node for mark in _INTEGER_MARKS)
 
 
+def optimizer_operators(graph: ModelProto) -> list[str]:
+    """Operators that only ONNX Runtime's optimiser makes, for itself: no tool reads them."""
+    marks = (("com.microsoft.nchwc", ""), ("com.microsoft", "Fused"))
+    return sorted(
+        {
+            f"{node.domain}.{node.op_type}"
+            for node in graph.graph.node
+            if any(node.domain == domain and node.op_type.startswith(op) for domain, op in marks)
+        }
+    )
+
+
 def shape_of(value: ValueInfoProto) -> list[int | str]:
-    """Dimensions as numbers, or as names where they are free."""
+    """Dimensions as numbers, or as names where they are free: some tools write those as -1."""
     dims = value.type.tensor_type.shape.dim
-    return [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in dims]
+    return [d.dim_value if d.dim_value > 0 else d.dim_param or "?" for d in dims]
+
+
+def name_free_dimensions(graph: GraphProto) -> None:
+    """Take numbers below one off free dimensions, in place: ONNX Runtime would insist on them."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for place, dim in enumerate(value.type.tensor_type.shape.dim):
+            if dim.HasField("dim_value") and dim.dim_value < 1:
+                dim.dim_param = f"{value.name}_{place}"
 
 
 def rename_tensor(graph: GraphProto, old: str, new: str) -> None:
@@ -131,19 +151,31 @@ def put_behind(
         graph.node.append(step(chain[place], chain[place + 1]))
 
 
-def free_batch(graph: GraphProto, batch: int) -> None:
-    """Let reshapes to a fixed batch keep whatever first dimension they find, in place."""
+def free_batch(graph: GraphProto, shapes: Mapping[str, Sequence[int | str]]) -> None:
+    """Let reshapes to a fixed shape take whatever first dimension is left, in place: what does not
+    depend on the images keeps the one that it had.
+
+    `shapes`: those that tensors have with the fixed batch, by name.
+    """
     arrays = {one.name: one for one in graph.initializer}
     arrays |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
     for node in graph.node:
-        if node.op_type != "Reshape" or node.input[1] not in arrays:
-            continue
-        shape = numpy_helper.to_array(arrays[node.input[1]]).copy()
-        means_zero = any(one.name == "allowzero" and one.i for one in node.attribute)
-        if shape.size and shape[0] == batch and not (means_zero and 0 in shape):
-            shape[0] = 0  # without allowzero: as it is
-            del node.attribute[:]
-            node.input[1] = constant(graph, f"{node.input[1]}_any_batch", shape)
+        if node.op_type == "Reshape" and node.input[1] in arrays:
+            asked = numpy_helper.to_array(arrays[node.input[1]])
+            if (freed := _any_first(asked, shapes.get(node.output[0], ()), node)) is not None:
+                node.input[1] = constant(graph, f"{node.input[1]}_any_batch", freed)
+                del node.attribute[:]
+
+
+def _any_first(asked: np.ndarray, had: Sequence[int | str], node: NodeProto) -> np.ndarray | None:
+    """The shape of a reshape with whatever first dimension is left for it; None: it stays."""
+    means_zero = any(one.name == "allowzero" and one.i for one in node.attribute)
+    if not asked.size or asked[0] < 1 or (means_zero and 0 in asked):
+        return None
+    known = len(had) == len(asked) and all(isinstance(dim, int) for dim in had)
+    rest = np.array(had[1:], dtype=np.int64) if known else asked[1:]
+    first = 0 if -1 in rest else -1  # 0: as it is
+    return np.array([first, *rest], dtype=np.int64)
 
 
 def drop_unused(graph: GraphProto) -> None:

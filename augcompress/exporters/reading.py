@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
+from onnx import TensorProto
 
 from augcompress.errors import AugcompressError
 from augcompress.storage import digest_file
@@ -31,7 +33,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
 
 
 def content_digest(path: Path) -> str:
-    """SHA-256 of a graph and of the files beside it that hold its weights.
+    """SHA-256 of a graph and of the files beside and below it that hold its weights.
 
     Raises AugcompressError when one of them cannot be read.
     """
@@ -40,10 +42,30 @@ def content_digest(path: Path) -> str:
         bare = onnx.load(path, load_external_data=False)
     except (OSError, ValueError, DecodeError):
         return digest  # whoever opens it says what is wrong
+    return digest + "".join(digest_file(path.parent / name) for name in weight_files(bare))
+
+
+def weight_files(graph: onnx.ModelProto) -> list[str]:
+    """Files outside of the graph that it takes tensors from, relative to its folder.
+
+    Paths that lead elsewhere are left out: `read_graph` refuses them.
+    """
     outside = {
         entry.value
-        for one in bare.graph.initializer
+        for one in stored_tensors(graph)
+        if one.data_location == TensorProto.EXTERNAL
         for entry in one.external_data
         if entry.key == "location"
     }
-    return digest + "".join(digest_file(path.with_name(name)) for name in sorted(outside))
+    return sorted(n for n in outside if n and not {"/", ".."} & {*PurePosixPath(n).parts})
+
+
+def stored_tensors(message: Message) -> Iterator[TensorProto]:
+    """Every tensor in a graph: weights, those inside nodes, in their branches, in functions."""
+    if isinstance(message, TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if isinstance(value, Message) else value:
+                yield from stored_tensors(part)

@@ -10,7 +10,7 @@ import onnx
 
 from augcompress.compressions import stored_weights
 from augcompress.errors import AugcompressError
-from augcompress.exporters import adopt, is_foreign, metadata_of, open_session, read_graph
+from augcompress.exporters import adopt, is_foreign, metadata_of, open_session, read_graph, shape_of
 from augcompress.running import Context
 
 TRIED = 32
@@ -46,8 +46,7 @@ def real_images(context: Context, name: str, graph: onnx.ModelProto) -> np.ndarr
     `check_graph_fits` says."""
     batches = context.evaluation_batches("validation", TRIED)
     images = np.concatenate([batch.images().numpy() for batch in batches])
-    dims = graph.graph.input[0].type.tensor_type.shape.dim
-    fixed = {dim.dim_value for dim in list(dims)[1:] if dim.HasField("dim_value")}
+    fixed = {dim for dim in shape_of(graph.graph.input[0])[1:] if isinstance(dim, int)}
     return images if fixed <= set(images.shape[1:]) else None
 
 

@@ -12,7 +12,7 @@ from augcompress import measures
 from augcompress.compressions import Decisions, GraphCompression, GraphProbe, resolve_steps
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
-from augcompress.exporters import is_quantized, read_graph, save
+from augcompress.exporters import is_quantized, optimizer_operators, read_graph, save
 from augcompress.learning import check_promises, compress_network, compression_inputs
 from augcompress.networks import GRAPH, WEIGHTS
 from augcompress.running import (
@@ -75,6 +75,11 @@ def make_graph(
     if is_quantized(origin.graph):
         raise AugcompressError(
             f"quantize: {source.path.name} is quantised already; give its float file"
+        )
+    if made := optimizer_operators(origin.graph):
+        raise AugcompressError(
+            f"quantize: {source.path.name} has been optimised by ONNX Runtime already"
+            f" ({', '.join(made[:3])}), which hides its layers; give the file from before that"
         )
     graph, decided = packed(context, origin, steps)
     with write_aside(folder / GRAPH) as aside:

@@ -250,7 +250,9 @@ def test_bytes_stay_bytes(images):
 )
 def test_the_output_is_named_after_what_it_is(last, name, images):
     if last and last[0][1].get("axis") == 0:  # over the batch: each image's row depends on others
-        with pytest.raises(AugcompressError, match="3 images at once give other scores"):
+        with pytest.raises(
+            AugcompressError, match="other scores among other images, as batch norm"
+        ):
             adopt(linear(last=last))
         return
     graph = adopt(linear(last=last))
@@ -425,3 +427,233 @@ def test_old_softmax_over_flattened_axes_is_converted(images):
     assert {one.domain: one.version for one in graph.opset_import}[""] == 13
     assert graph.graph.output[0].name == "probabilities"
     assert answers(graph, images).sum(1) == pytest.approx(np.ones(5))
+
+
+def node(operator, given, made, **attributes):
+    return helper.make_node(operator, given.split(), made.split(), **attributes)
+
+
+def ending(*nodes, **stored):
+    """The linear classifier with these nodes behind its scores `s0`."""
+    graph = linear(outputs=[value(nodes[-1].output[0], None)])
+    graph.graph.node.extend(nodes)
+    arrays = {name: np.asarray(array, np.float32) for name, array in stored.items()}
+    graph.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in arrays.items())
+    return graph
+
+
+SUM = node("ReduceMean", "e", "mean", axes=[1], keepdims=1)
+PROBABILITIES = {
+    "softmax by parts": ending(
+        node("Exp", "s0", "e"), SUM, node("Mul", "mean k", "t"), node("Div", "e t", "y"), k=3
+    ),
+    "softmax, clipped": ending(
+        node("Softmax", "s0", "p", axis=1), node("Clip", "p lo hi", "y"), lo=1e-7, hi=1
+    ),
+    "mean of two": ending(
+        node("Softmax", "s0", "p", axis=1),
+        node("Mul", "s0 k", "z"),
+        node("Softmax", "z", "q", axis=1),
+        node("Mean", "p q", "y"),
+        k=0.9,
+    ),
+    "normalised sigmoids": ending(
+        node("Sigmoid", "s0", "e"), SUM, node("Mul", "mean k", "t"), node("Div", "e t", "y"), k=3
+    ),
+    "two columns of a sigmoid": ending(
+        node("ReduceMax", "s0", "m", axes=[1], keepdims=1),
+        node("Sigmoid", "m", "p"),
+        node("Sub", "k p", "q"),
+        node("Concat", "q p", "y", axis=1),
+        k=1,
+    ),
+}
+
+
+@pytest.fixture
+def pixels():
+    """Images of many brightnesses: scores of all sizes."""
+    bright = np.linspace(0.1, 1, 9)[:, None, None, None]
+    return (np.random.default_rng(2).integers(0, 256, (9, 3, 2, 2)) * bright).astype(np.uint8)
+
+
+@pytest.mark.parametrize("graph", PROBABILITIES.values(), ids=list(PROBABILITIES))
+def test_rows_that_sum_to_1_and_are_never_negative_are_probabilities(graph, pixels):
+    adopted = adopt(graph, images=pixels)
+    assert adopted.graph.output[0].name == "probabilities"
+    model = load_onnx(adopted.SerializeToString())
+    np.testing.assert_allclose(model.probabilities(pixels), model(pixels), atol=1e-6)
+
+
+def test_rounded_probabilities_may_miss_1_by_a_little(pixels):
+    """Numbers of few bits, as a quantised file has them: steps of 0.1."""
+    rounded = [node("QuantizeLinear", "p k z", "q"), node("DequantizeLinear", "q k z", "y")]
+    graph = ending(node("Softmax", "s0", "p", axis=1), *rounded, k=0.1)
+    graph.graph.initializer.append(numpy_helper.from_array(np.uint8(0), "z"))
+    adopted = adopt(graph, images=pixels)
+    assert abs(answers(adopted, pixels).sum(1) - 1).max() > 0.05
+    assert adopted.graph.output[0].name == "probabilities"
+
+
+@pytest.mark.parametrize("shift", [0.0, 1 / 3])
+def test_rows_that_sum_to_0_or_1_with_negative_numbers_are_logits(shift, pixels):
+    centred = [SUM, node("Sub", "e mean", "c"), node("Add", "c k", "y")]
+    graph = ending(node("Identity", "s0", "e"), *centred, k=shift)
+    assert adopt(graph, images=pixels).graph.output[0].name == "logits"
+
+
+SIGMOIDS = {
+    "sigmoid": ending(node("Sigmoid", "s0", "y")),
+    "sigmoid by parts": ending(
+        node("Neg", "s0", "n"),
+        node("Exp", "n", "e"),
+        node("Add", "e k", "t"),
+        node("Reciprocal", "t", "y"),
+        k=1,
+    ),
+    "hard sigmoid": ending(node("HardSigmoid", "s0", "y")),
+    "sigmoid, clipped": ending(
+        node("Sigmoid", "s0", "p"), node("Clip", "p lo hi", "y"), lo=1e-7, hi=0.999
+    ),
+    "half of a tanh": ending(
+        node("Tanh", "s0", "p"), node("Mul", "p k", "h"), node("Add", "h k", "y"), k=0.5
+    ),
+}
+
+
+@pytest.mark.parametrize("graph", SIGMOIDS.values(), ids=list(SIGMOIDS))
+def test_scores_of_each_class_by_itself_are_refused(graph, pixels):
+    with pytest.raises(
+        AugcompressError, match=r"each by itself .* do not sum to 1 .* gives logits"
+    ):
+        adopt(graph, images=pixels)
+
+
+def biased(*made, batch=1, channels=3, **stored):
+    """A convolution, plus the bias `b4` that `made` reshape, for a fixed batch."""
+    nodes = [
+        node("Conv", "x k", "c"),
+        *made,
+        node("Add", "c b4", "a"),
+        node("GlobalAveragePool", "a", "p"),
+        node("Reshape", "p rows", "f"),
+        node("MatMul", "f w", "y"),
+    ]
+    kernel = np.eye(channels, 3, dtype=np.float32).reshape(channels, 3, 1, 1)
+    stored |= {"k": kernel, "w": np.eye(channels, dtype=np.float32) * 20}
+    stored |= {"rows": np.array([batch, channels])}
+    bias = np.linspace(-1, 1, channels, dtype=np.float32)
+    takes = [value("x", (batch, 3, 2, 2))]
+    return hand_made(nodes, takes, [value("y", (batch, channels))], b=bias, **stored)
+
+
+SHAPE = helper.make_tensor("s", TensorProto.INT64, [4], [1, 3, 1, 1])
+FIXED = {
+    "a stored bias": biased(node("Reshape", "b s", "b4"), s=np.array([1, 3, 1, 1])),
+    "a shape from a Constant": biased(
+        node("Constant", "", "s", value=SHAPE), node("Reshape", "b s", "b4")
+    ),
+    "a bias behind other nodes": biased(
+        node("Neg", "b", "n"),
+        node("Neg", "n", "m"),
+        node("Reshape", "m s", "b4"),
+        s=np.array([1, 3, 1, 1]),
+    ),
+    "as many channels as images": biased(
+        node("Reshape", "b s", "b4"), batch=4, channels=4, s=np.array([4, 1, 1])
+    ),
+    "tokens and back": biased(
+        node("Reshape", "c s", "t"),  # (positions, channels) of one image after the other
+        node("Reshape", "t u", "c2"),
+        node("Sub", "c2 c", "b4"),
+        s=np.array([12, 1]),
+        u=np.array([1, 3, 2, 2]),
+    ),
+    "a free side": biased(
+        node("Reshape", "c s", "t"),  # (channels, positions)
+        node("Softmax", "t", "t2", axis=1),
+        node("Reshape", "t2 u", "c2"),
+        node("Sub", "c2 c", "b4"),
+        s=np.array([3, -1]),
+        u=np.array([-1, 3, 2, 2]),
+    ),
+}
+
+
+@pytest.mark.parametrize("graph", FIXED.values(), ids=list(FIXED))
+def test_a_fixed_batch_is_freed_and_constants_stay(graph, pixels):
+    """The same network with its batch declared free says what is right, one image a call."""
+    size = graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    want = [
+        session.run(None, {"x": np.repeat(one[None], size, 0).astype(np.float32) / 255})[0][0]
+        for one in pixels
+    ]
+    got = load_onnx(adopt(graph, images=pixels).SerializeToString())(pixels)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("takes", [(-1, 3, 2, 2), (0, 3, 2, 2), (-1, 3, -1, -1)])
+def test_dimensions_below_one_are_free(takes, pixels):
+    graph = adopt(linear(takes), images=pixels, size=(2, 2))
+    assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    np.testing.assert_allclose(
+        answers(graph, pixels), logits(pixels.astype(np.float32) / 255), rtol=1e-4
+    )
+
+
+def normed(**attributes):
+    """A batch norm before the flattening, with its outputs for training where it is trained."""
+    learns = {"mean2", "var2"} if attributes else set()
+    graph = linear()
+    made = " ".join(["z", *sorted(learns)])
+    graph.graph.node.insert(
+        0, node("BatchNormalization", "x s o m v", made, name="bn1", **attributes)
+    )
+    graph.graph.node[1].input[0] = "z"
+    ones = {"s": 1.0, "o": 0.0, "m": 0.0, "v": 1.0}
+    arrays = {name: np.full(3, number, np.float32) for name, number in ones.items()}
+    graph.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in arrays.items())
+    return graph
+
+
+def with_weights(number):
+    graph = linear()
+    spoilt = WEIGHTS.copy()
+    spoilt[0, 0] = number
+    graph.graph.initializer[0].CopyFrom(numpy_helper.from_array(spoilt, "w"))
+    return graph
+
+
+FAULTS = {
+    "batch norm in training mode": (normed(training_mode=1), "batch norm bn1 is in training mode"),
+    "statistics of the batch by parts": (
+        ending(node("ReduceMean", "s0", "m", axes=[0], keepdims=1), node("Sub", "s0 m", "y")),
+        "other scores among other images",
+    ),
+    "noise": (
+        ending(node("RandomNormalLike", "s0", "r"), node("Add", "s0 r", "y")),
+        r"other scores for the same images each time \(RandomNormalLike\)",
+    ),
+    "noise with a seed": (
+        ending(node("RandomNormalLike", "s0", "r", seed=1.0), node("Add", "s0 r", "y")),
+        r"other scores for the same images each time \(RandomNormalLike\)",
+    ),
+    "NaN weights": (with_weights(np.nan), r"for 9 of 9 images: its weights w hold NaN"),
+    "infinite weights": (with_weights(np.inf), r"NaN or infinite scores .* check mean, std"),
+}
+
+
+@pytest.mark.parametrize("graph, message", FAULTS.values(), ids=list(FAULTS))
+def test_each_fault_has_its_own_sentence(graph, message, pixels):
+    with pytest.raises(AugcompressError, match=f"net.onnx: .*{message}") as caught:
+        adopt(graph, images=pixels, where="net.onnx")
+    assert "dynamic batch" not in str(caught.value)
+
+
+def test_batch_norm_in_evaluation_mode_is_none_of_them(pixels):
+    np.testing.assert_allclose(
+        answers(adopt(normed(), images=pixels), pixels),
+        logits(pixels.astype(np.float32) / 255),
+        rtol=1e-3,
+    )
