@@ -290,15 +290,12 @@ def test_a_baseline_timed_on_another_machine_is_refused():
     assert "teacher's latency_ms was measured with cpu Xeon, not Cortex-A76" in found.note
 
 
-@pytest.mark.parametrize(
-    ("at_most", "reached", "noise"),
-    [(5.3, True, False), (5.2, False, True), (4.0, False, True), (3.0, False, False)],
-)
-def test_a_noisy_timing_is_judged_only_off_its_interval(at_most, reached, noise):
+@pytest.mark.parametrize("at_most", [100, 5.3, 4.0, 3.0])
+def test_a_noisy_timing_never_reaches_a_limit(at_most):
     noisy = timed("latency_ms", 3.6, 3.1, 5.2, given={"too_noisy": True})
     found = verdict([stage("export", noisy)], measure="latency_ms", at_most=at_most)
-    assert found.reached is reached
-    assert ("too noisy to say: measured 3.1–5.2; repeat on a quiet machine" in found.note) is noise
+    assert not found.reached
+    assert "too noisy to say: measured 3.1–5.2; time it again" in found.note
 
 
 def test_a_noisy_speedup_makes_the_latencys_ratio_noisy():
@@ -306,15 +303,16 @@ def test_a_noisy_speedup_makes_the_latencys_ratio_noisy():
     noisy = faster.model_copy(update={"conditions": {"too_noisy": True}})
     settings = {"measure": "latency_ms", "baseline": "teacher"}
     stages = [stage("export", ours, theirs, noisy)]
-    assert not verdict(stages, **settings, times_better=3.9).reached
-    assert verdict(stages, **settings, times_better=3.7).reached
+    assert not verdict(stages, **settings, times_better=1.1).reached
+    quiet = [stage("export", ours, theirs, faster)]
+    assert verdict(quiet, **settings, times_better=1.1).reached
 
 
 def test_a_noisy_timing_without_interval_says_nothing():
     noisy = number("latency_ms", 3.6, "shipped", {"too_noisy": True}, n=3)
     found = verdict([stage("export", noisy)], measure="latency_ms", at_most=100)
     assert not found.reached
-    assert "too noisy to say; repeat" in found.note
+    assert "too noisy to say; time it again" in found.note
 
 
 def test_every_class_is_held_to_a_limit_without_label():

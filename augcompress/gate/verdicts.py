@@ -20,6 +20,7 @@ from augcompress.gate.evidence import Evidence, MeasuredPair, pairs
 from augcompress.gate.missing import Unjudged
 
 MOST_CLASSES = 5
+TIME_AGAIN = "time it again with less beside it: augcompress export --force, or bench.py"
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class Judged:
     """The value, or the end of its interval."""
     slack: float
     """How far it is on the right side; negative: missed."""
-    too_noisy: bool
-    """The limit lies inside the interval of a timing that is mostly noise."""
 
     @property
     def reached(self) -> bool:
-        return self.slack >= -1e-12 * max(1.0, abs(self.actual)) and not self.too_noisy
+        """Never by a timing that calls itself too noisy: what disturbs it may favour one side."""
+        met = self.slack >= -1e-12 * max(1.0, abs(self.actual))
+        return met and not self.estimate.too_noisy
 
     @property
     def label(self) -> str | None:
@@ -92,14 +93,7 @@ def _judge(limit: Limit, pair: MeasuredPair) -> Judged:
     estimate = _estimate(limit, pair)
     actual = estimate.value if limit.bound == "value" else estimate.end(limit)
     slack = actual - limit.wanted if limit.is_floor else limit.wanted - actual
-    return Judged(pair.ours, estimate, actual, slack, _is_undecided(estimate, limit.wanted))
-
-
-def _is_undecided(estimate: Estimate, wanted: float) -> bool:
-    """A timing that is mostly noise is judged only where its whole interval is on one side."""
-    if not estimate.too_noisy or estimate.low is None or estimate.high is None:
-        return estimate.too_noisy
-    return estimate.low <= wanted <= estimate.high
+    return Judged(pair.ours, estimate, actual, slack)
 
 
 def _estimate(limit: Limit, pair: MeasuredPair) -> Estimate:
@@ -138,7 +132,7 @@ def _known(theirs: Measurement | None) -> Measurement:
 def _note(limit: Limit, worst: Judged, judged: Sequence[Judged]) -> str:
     """How it was judged, where that is no matter of course."""
     said = []
-    if worst.too_noisy:
+    if worst.estimate.too_noisy:
         said.append(_noise(worst.estimate))
     if worst.label is not None and limit.label is None:
         said.append(_worst_class(worst, judged))
@@ -150,7 +144,7 @@ def _note(limit: Limit, worst: Judged, judged: Sequence[Judged]) -> str:
 def _noise(estimate: Estimate) -> str:
     found = estimate.low, estimate.high
     measured = "" if None in found else f": measured {range_text(*found)}"  # type: ignore[arg-type]
-    return f"too noisy to say{measured}; repeat on a quiet machine"
+    return f"too noisy to say{measured}; {TIME_AGAIN}"
 
 
 def _worst_class(worst: Judged, judged: Sequence[Judged]) -> str:

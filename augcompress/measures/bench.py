@@ -12,7 +12,15 @@ independent repeats; processes are (Kalibera and Jones 2013, doi:10.1145/2464157
 round is a new process.  It opens the files, warms up until their times are stable, and calls them
 in turns, A B B A ...; every other round begins with the other file.  A round gives one number: a
 quantile, or the ratio of two medians.  Values are geometric means over the rounds, intervals are
-Student's t of the logarithms.  Rounds are added, twice at most, while the interval is wider than
+Student's t of the logarithms.
+
+In one thread, ONNX Runtime computes in the thread that calls it, and a call is timed by that
+thread's CPU time: what it takes on a core of its own.  On a busy machine wall time says otherwise,
+and not for both files alike: a call of milliseconds is nearly always interrupted, a short one
+rarely.  With several threads it is wall time, and what other processes took of it is told: see
+`waited`.
+
+Rounds are added, twice at most, while the interval is wider than
 4 % of its value; in simulation that lowers the coverage of 95 % by at most one point.  What ends
 wider than 10 % is marked `too_noisy`.
 """
@@ -53,6 +61,7 @@ ROUNDS = 10  # and as many again, twice at most, while the interval is wide
 LOOKS = 3
 NARROW = 0.04  # width of an interval, as a share of its value, at which no round is added
 TOO_WIDE = 0.10  # ... above which it is called too noisy
+WAITED = 0.05  # share of wall time spent waiting for a CPU above which wall times are too noisy
 STABLE = 0.05  # change of the median between two windows of calls that counts as warm
 MOST_WINDOWS = 10
 ROUND_MS = 50  # what the calls of a round may take, while they are no fewer than 8
@@ -65,6 +74,7 @@ FRESH_CALLS = 10
 INPUTS = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
 
 Clock = Callable[[], int]
+CPU_TIME, WALL_TIME = "CPU time of the calling thread", "wall time"
 Opener = dict[str, Any]
 """`function`: `module:name` of what opens a file that is not ONNX, called with the file, the
 threads and what is `given`; returns an object with the `get_inputs` and `run` of a session."""
@@ -117,6 +127,8 @@ class Round:
     """(files, calls) milliseconds."""
     warm_up: int
     """Calls of each file before those that count."""
+    waited: float = 0.0
+    """Share of the round's time in which this process was ready but another one ran."""
 
 
 def new_session(file: str | Path, threads: int = 1, opener: Opener | None = None) -> Any:
@@ -191,6 +203,25 @@ def candidate(
     batch = len(next(iter(feed.values())))
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     return Candidate(Path(file).name if name is None else name, str(file), batch, digest, opener)
+
+
+def clock_of(threads: int, openers: Sequence[Opener | None]) -> str:
+    """CPU time where the calling thread does all the work and the system counts it finely."""
+    alone = threads == 1 and not any(openers)
+    return CPU_TIME if alone and sys.platform != "win32" else WALL_TIME
+
+
+CLOCKS: dict[str, Clock] = {CPU_TIME: time.thread_time_ns, WALL_TIME: time.perf_counter_ns}
+
+
+def waiting_ns() -> int:
+    """Nanoseconds that this process's threads have been ready to run and did not, since they began.
+
+    Linux tells it; elsewhere 0.
+    """
+    tasks = Path("/proc/self/task").glob("*/schedstat")
+    told = [line.split() for task in tasks for line in _lines(task)]
+    return sum(int(fields[1]) for fields in told if len(fields) == 3)
 
 
 def timed(
@@ -268,7 +299,10 @@ def take_round(
     with _no_garbage():
         warm, took = warm_up(call)
         fitting = int(min(MOST_CALLS, max(FEWEST_CALLS, ROUND_MS // max(took, 1e-6))))
-        return Round(in_turns(sessions, feeds, calls or fitting, first, clock), warm)
+        started, waited = time.perf_counter_ns(), waiting_ns()
+        times = in_turns(sessions, feeds, calls or fitting, first, clock)
+        waited = waiting_ns() - waited
+        return Round(times, warm, waited / (time.perf_counter_ns() - started))
 
 
 @contextlib.contextmanager
@@ -320,8 +354,9 @@ def obey(order: dict[str, Any]) -> dict[str, Any]:
     if "first" not in order:
         return load(files[0][0], threads, batch, files[0][1])
     opens = [partial(open_with_images, file, threads, batch, opener) for file, opener in files]
-    taken = take_round(opens, order["first"], order["calls"])
-    return {"times": taken.times.tolist(), "warm_up": taken.warm_up}
+    clock = CLOCKS[clock_of(threads, order["openers"])]
+    taken = take_round(opens, order["first"], order["calls"], clock)
+    return {"times": taken.times.tolist(), "warm_up": taken.warm_up, "waited": taken.waited}
 
 
 def quantiles(rounds: Sequence[Round], which: int, share: float) -> np.ndarray:
@@ -382,7 +417,7 @@ def row(
 ) -> Row:
     """One measurement; `n` None: exact, without an interval."""
     value, low, high = estimate
-    noisy = n is not None and width(value, low, high) > TOO_WIDE
+    noisy = n is not None and (width(value, low, high) > TOO_WIDE or is_disturbed(conditions))
     return {
         "name": name,
         "value": value,
@@ -398,6 +433,11 @@ def row(
         "baseline": baseline,
         "conditions": {**conditions, **({"too_noisy": True} if noisy else {})},
     }
+
+
+def is_disturbed(conditions: Row) -> bool:
+    """Were these wall times, of which other processes took a part?"""
+    return conditions.get("clock") == WALL_TIME and conditions.get("waited", 0) > WAITED
 
 
 def latency_rows(rounds: Sequence[Round], which: int, file: Candidate, conditions: Row) -> list:
@@ -425,7 +465,7 @@ def rounds_of(files: Sequence[Candidate], settings: Settings) -> list[Round]:
 
     def take(first: int, calls: int | None) -> Round:
         found = in_new_process({**order, "batch": settings.batch, "first": first, "calls": calls})
-        return Round(np.array(found["times"]), found["warm_up"])
+        return Round(np.array(found["times"]), found["warm_up"], found["waited"])
 
     return take_rounds(take, len(files), settings)
 
@@ -446,6 +486,8 @@ def timing_rows(
     rounds = taking(files, settings)
     conditions = {
         **machine(settings.threads, files[0].batch),
+        "clock": clock_of(settings.threads, [one.opener for one in files]),
+        "waited": round(float(np.mean([one.waited for one in rounds])), 4),
         "rounds": len(rounds),
         "calls": rounds[0].times.shape[1],
         "warm_up": max(one.warm_up for one in rounds),
@@ -487,13 +529,16 @@ def size_rows(file: str | Path, name: str | None = None) -> list[Row]:
 def fresh_rows(file: Candidate, settings: Settings) -> list[Row]:
     """What a process that starts with the file spends: ms to load it, and bytes of memory.
 
-    `load_ms`: a session created in a new process, the file being in the system's cache; the first
+    `load_ms`: a session created in a new process, the file being in the system's cache, by the
+    same clock as calls; the first
     call after it is `first_call_ms` in the conditions.  `peak_memory_bytes`: see `load`; left out
     where the system does not say.  Raises BenchError when a new process cannot run it.
     """
     order = {**opened_by([file]), "threads": settings.threads, "batch": settings.batch}
     found = [in_new_process(order) for _ in range(FRESH)]
-    told = {**machine(settings.threads, file.batch), "file_sha256": file.sha256, "process": "new"}
+    clock = clock_of(settings.threads, [file.opener])
+    told = {**machine(settings.threads, file.batch), "clock": clock, "process": "new"}
+    told["file_sha256"] = file.sha256
     first = float(np.median([one["first_call_ms"] for one in found]))
     spent = over_rounds(np.array([one["load_ms"] for one in found]))
     conditions = {**told, "first_call_ms": first}
@@ -517,11 +562,12 @@ def load(
     if opener is not None:
         importlib.import_module(opener["function"].partition(":")[0])  # is no part of loading
     before, counts = _memory_before()
-    start = time.perf_counter_ns()
+    clock = CLOCKS[clock_of(threads, [opener])]
+    start = clock()
     session = new_session(file, threads, opener)
-    loaded = time.perf_counter_ns()
+    loaded = clock()
     feed = feed_of(session, file, batch)
-    first = timed(session, feed, FRESH_CALLS)[0]
+    first = timed(session, feed, FRESH_CALLS, clock)[0]
     peak = _status("VmHWM") if counts.startswith("VmHWM") else _largest_resident()
     return {
         "load_ms": (loaded - start) / 1e6,
@@ -610,8 +656,7 @@ def _short(number: float | None, scale: int) -> str:
 
 def heading(conditions: Row) -> str:
     """What the rows below it were taken with."""
-    rounds, calls = conditions["rounds"], conditions["calls"]
-    taken = f"{rounds} rounds of {calls} calls"
+    taken = "{rounds} rounds of {calls} calls, {clock}".format(**conditions)
     return f"\nthreads {conditions['threads']}, batch {conditions['batch']}: {taken}"
 
 

@@ -2,6 +2,9 @@
 
 import gc
 import itertools
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -158,6 +161,47 @@ def test_too_much_noise_is_said():
     rows = timing_rows(files(), Settings(calls=8), rounds_by(noisy(0.5)))
     assert row_of(rows, "speedup")["conditions"]["too_noisy"] is True
     assert row_of(rows, "latency_ms")["conditions"]["too_noisy"] is True
+
+
+@pytest.mark.parametrize(
+    ("threads", "opener", "waited", "too_noisy"),
+    [(1, None, 0.9, False), (2, None, 0.9, True), (2, None, 0.01, False),
+     (1, {"function": "a:b", "given": {}}, 0.9, True)],
+)  # fmt: skip
+def test_wall_times_are_too_noisy_where_others_took_their_part(threads, opener, waited, too_noisy):
+    taken = lambda files, settings: [Round(np.ones((2, 8)), 1, waited)] * 4  # noqa: E731
+    both = [Candidate(f"{name}.onnx", f"{name}.onnx", 1, opener=opener) for name in "ab"]
+    rows = timing_rows(both, Settings(threads), taken)
+    assert {bool(one["conditions"].get("too_noisy")) for one in rows} == {too_noisy}
+    assert {one["conditions"]["waited"] for one in rows} == {waited}
+
+
+def test_one_thread_is_timed_by_its_own_cpu_time():
+    if sys.platform == "win32":
+        pytest.skip("CPU time is counted too coarsely there")
+    assert bench.clock_of(1, [None, None]) == bench.CPU_TIME
+    assert bench.clock_of(2, [None]) == bench.WALL_TIME
+    clock = bench.CLOCKS[bench.CPU_TIME]
+    start = clock()
+    time.sleep(0.05)
+    assert clock() - start < 25e6  # sleeping is no work
+
+
+def test_waiting_for_a_cpu_is_told():
+    if not Path("/proc/self/schedstat").exists():
+        pytest.skip("this system does not tell how long a process has waited")
+    code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+    busy = subprocess.Popen([sys.executable, "-c", f"{code}while True: pass"])
+    measure = (
+        f"{code}import time; from augcompress.measures.bench import waiting_ns; end = time.time()"
+        " + 0.5\nwhile time.time() < end: pass\nprint(waiting_ns())"
+    )
+    try:
+        done = subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True)
+    finally:
+        busy.kill()
+        busy.wait()
+    assert int(done.stdout) > 1e6
 
 
 def rounds_taken(spread):
