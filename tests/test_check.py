@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def write_stage(run: Path, name: str, artifact: str | None, rows: list[Measureme
         "notes": [],
         "environment": {},
         "files": {path.name: path.stat().st_size for path in paths},
+        "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
     }
     (folder / "stage.json").write_text(json.dumps(record))
     return folder
@@ -172,7 +174,10 @@ def test_stages_are_judged_in_the_order_of_the_recipes_pipeline(tmp_path):
     assert found.value == pytest.approx(-0.1)  # distill against prune
     assert shipped_file(run) == run / "distill" / "model.safetensors"
     (run / "distill" / "model.safetensors").write_bytes(b"dystill")
-    assert missed(integrity(run)) == ["distill/model.safetensors is the file that was measured"]
+    assert missed(integrity(run)) == [
+        "every file is as it was written",
+        "distill/model.safetensors is the file that was measured",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +222,7 @@ def test_a_damaged_record_is_an_error(run):
 def test_an_unchanged_run_has_integrity(run):
     found = integrity(run)
     assert [one.limit for one in found] == [
-        "every file has the size it was written with",
+        "every file is as it was written",
         "export/model.onnx is the file that was measured",
         "the files in export are those of SHA256SUMS",
     ]
@@ -229,17 +234,33 @@ def test_one_changed_weight_is_caught(run):
     (run / "export" / "model.onnx").write_bytes(GRAPH.replace(b"weights", b"Weights"))
     found = integrity(run)
     assert missed(found) == [
+        "every file is as it was written",
         "export/model.onnx is the file that was measured",
         "the files in export are those of SHA256SUMS",
     ]
     assert "export/model.onnx has changed since it was measured; repeat" in notes(found)
 
 
+@pytest.mark.parametrize("name", ["measurements.json", "predictions.npz", "bench.py"])
+@pytest.mark.parametrize("stage", ["export", "distill", "evaluate"])
+def test_another_byte_in_any_file_is_caught(run, stage, name):
+    path = run / stage / name
+    if not path.exists():
+        pytest.skip(f"{stage} writes no {name}")
+    content, before = bytearray(path.read_bytes()), path.stat()
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (found,) = [one for one in integrity(run) if one.limit == "every file is as it was written"]
+    assert not found.reached
+    assert f"{stage}/{name} has changed since it was written" in found.note
+
+
 def test_changed_sizes_and_missing_files_are_caught(run):
     (run / "export" / "predictions.npz").unlink()
     (run / "distill" / "model.safetensors").write_bytes(b"other weights")
     found = integrity(run)
-    assert missed(found) == ["every file has the size it was written with"]
+    assert missed(found) == ["every file is as it was written"]
     assert "export/predictions.npz is missing" in notes(found)
     assert "distill/model.safetensors has 13 bytes and was written with 7" in notes(found)
 
@@ -260,7 +281,10 @@ def test_a_checkpoint_ships_where_nothing_was_exported(run):
     shutil.rmtree(run / "export")
     assert missed(integrity(run)) == []
     (run / "distill" / "model.json").write_text("[]")
-    assert missed(integrity(run)) == ["distill/model.safetensors is the file that was measured"]
+    assert missed(integrity(run)) == [
+        "every file is as it was written",
+        "distill/model.safetensors is the file that was measured",
+    ]
     assert "distill/model.json has changed" in notes(integrity(run))
 
 
@@ -412,7 +436,7 @@ def test_given_differences_come_before_computed_ones(run, tmp_path):
 def test_a_damaged_prediction_file_leaves_a_verdict(run, tmp_path):
     (run / "export" / "predictions.npz").write_bytes(b"no zip")
     found = check_run(run, [], reference_run=write_run(tmp_path / "last"))
-    assert missed(found) == ["every file has the size it was written with"]
+    assert missed(found) == ["every file is as it was written"]
 
 
 VERDICTS = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from end_to_end import STAGES, artifacts, done, invoke, write_recipe
+from end_to_end import STAGES, artifacts, done, files, invoke, write_recipe
 from PIL import Image
 
 from augcompress.datasets import DataFacts, Digits
@@ -154,6 +154,63 @@ def pictures(tmp_path):
     for path, pixels in zip(paths, split.fetch(np.arange(12)).numpy(), strict=True):
         Image.fromarray(pixels[0]).save(path)
     return paths
+
+
+def test_a_users_file_stays_through_run_and_clean(mine):
+    notes = [mine / RUN / stage / "notes.txt" for stage in ("export", "prune")]
+    for path in notes:
+        path.write_text("mine")
+    assert set(done("run", "-r", "tiny.yaml", "--json").stages.values()) == {"cached"}
+    change = ("--set", "distill.training.epochs=5")
+    refused = invoke("run", "-r", "tiny.yaml", *change)
+    assert refused.code == 1
+    assert "runs/tiny/prune: holds files that augcompress did not write: notes.txt" in refused.error
+    assert all(path.read_text() == "mine" for path in notes)
+    kept = done("runs", "clean", "tiny").err
+    assert "kept: " in kept
+    found = sorted(path for path in (mine / RUN).rglob("*") if path.is_file())
+    assert found == sorted(notes)
+    assert all(path.relative_to(mine / RUN).as_posix() in kept for path in notes)
+
+
+def test_changed_files_are_noticed(mine):
+    path = mine / RUN / "export" / "measurements.json"
+    written = path.read_bytes()
+    path.unlink()  # so that the store's own stays
+    path.write_bytes(written.replace(b'"top1"', b'"topA"'))
+    checked = invoke("check", RUN, "-r", "tiny.yaml")
+    assert checked.code == 3
+    assert "export/measurements.json has changed since it was written" in checked.error
+    assert "export/measurements.json has changed" in page_of(done("report", RUN).out)
+    again = done("run", "-r", "tiny.yaml", "--json")
+    assert set(again.stages.values()) == {"cached"}
+    assert "export: measurements.json had been changed since export wrote it" in again.err
+    assert path.read_bytes() == written
+    assert done("check", RUN, "-r", "tiny.yaml").code == 0
+
+
+def test_a_stage_is_not_judged_by_changed_files_of_another(mine):
+    path = mine / RUN / "train_teacher" / "measurements.json"
+    written = path.read_bytes()
+    path.unlink()
+    path.write_bytes(written.replace(b'"top1"', b'"topA"'))
+    limit = ("--set", "limits=[{measure: top1, baseline: teacher, at_most_worse: 1}]")
+    refused = invoke("export", "-r", "tiny.yaml", *limit)
+    assert refused.code == 1
+    assert "train_teacher/measurements.json: has changed since it was written" in refused.error
+
+
+def test_a_recipe_of_the_users_own_is_not_overwritten(place):
+    write_recipe(place)
+    (place / "project").mkdir()
+    (place / "project/recipe.yaml").write_text("mine")
+    refused = invoke("train-teacher", "-r", "tiny.yaml", "--run-dir", "project")
+    assert (refused.code, files(place / "project")) == (1, {"recipe.yaml"})
+    assert "in a folder that is no run; use another --run-dir" in refused.error
+
+
+def page_of(path: str) -> str:
+    return " ".join(Path(path.strip()).read_text().split())
 
 
 def test_predicted_labels_are_the_runs_own(mine, pictures):

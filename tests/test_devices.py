@@ -136,6 +136,20 @@ def test_a_killed_process_takes_the_run_down_and_it_resumes(place):
 
 
 @posix
+def test_a_killed_launcher_takes_the_processes_down_and_the_run_resumes(place):
+    write_recipe(place, lasting(60))
+    first = start(*TEACHER, "--devices", "2")
+    workers = in_training(first)
+    first.kill()
+    gone, alive = psutil.wait_procs(list(workers.values()), timeout=60)
+    for worker in alive:
+        worker.kill()
+    assert (len(gone), alive) == (2, [])
+    ended(first)
+    assert "resuming train_teacher at epoch" in done(*TEACHER).err
+
+
+@posix
 def test_torchrun_starts_the_processes(place):
     write_recipe(place, lasting(1))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -85,6 +85,101 @@ def test_wrong_item_of_a_list_is_the_only_mistake():
         validate(recipe(prune={"steps": []}))
 
 
+WRONG = {
+    "train_teacher.model=3": r"^train_teacher\.model: needs a kind: .* small_cnn, .*; it is 3$",
+    "train_teacher.model={kind: small_cn}": r"did you mean small_cnn\? known: cifar_resnet, small_",
+    "data.kind=[1]": r"^data\.kind: unknown \[1\]; known: digits, mnist",
+    "export.targets=3": r"^export\.targets: input should be a valid list; it is 3$",
+    "limits=[3]": r"^limits\.0: should be a mapping \{field: value\} of measure, .*; it is 3$",
+    "data.normalization=foo": r"^data\.normalization: should be 'standardize', .* or a mapping; it",
+    "data.normalization.mean=[x]": r"^data\.normalization\.mean\.0: input should be a valid number",
+    "distill.objectives.0.weight=x": r"^distill\.objectives\.0\.weight: input should be a valid",
+}
+
+
+@pytest.mark.parametrize("change", WRONG)
+def test_what_is_allowed_is_shown_and_places_are_the_recipes_own(change):
+    raw = recipe(data={"kind": "digits", "normalization": {"mean": [0.5], "std": [1]}})
+    raw["distill"]["objectives"] = [{"kind": "labels"}]
+    override_value(raw, change)
+    with pytest.raises(UsageError, match=WRONG[change]) as caught:
+        validate(raw)
+    assert "[" not in str(caught.value).partition(": ")[0]
+
+
+def bomb() -> str:
+    rows = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    return "\n".join(["a0: &a0 [x]", *rows])
+
+
+HOSTILE = {
+    "x: &a {b: *a}": "stands inside itself",
+    "x: &a [1]\ny: &a [*a]": "stands inside itself",
+    bomb(): "holds more than 20000 values",
+    "x: [" + "1," * 30_000 + "]": "holds more than 20000 values",
+    "x: [{" * 200: "deeper than 32 levels",
+    "- " * 300: "deeper than 32 levels",
+    "#" * 300_000: "longer than 256 KiB",
+    "x: {2020-01-01: 1}": "x: a key is date, not text",
+    "? [a, b]\n: c": "a key is tuple, not text",
+    "1.5: c": "a key is float, not text",
+    "? !!binary aGVsbG8=\n: 1": "binary is no kind of value that a recipe has",
+    "x: !!binary aGVsbG8=": "binary is no kind of value that a recipe has",
+    "x: !!set {a, b}": "set is no kind of value",
+    "x: !!python/object:os.system {}": "python/object:os.system is no kind of value",
+    "x: !!float x": "could not convert string to float",
+    "x: !!int x": "is not YAML",
+    "x: !!bool maybe": "is not YAML",
+    "x: !!map 3": "is not YAML",
+    "x: 1" + "0" * 30: "the number has more than 64 bits",
+    "x: 1" + "0" * 6000: "is not YAML",
+    "x: 0x" + "f" * 6000: "the number has more than 64 bits",
+    'x: {y: "a\\e[31m"}': r"x\.y: holds the character '\\x1b'",
+    'x: "a\\0"': r"x: holds the character '\\x00'",
+    'x: "\\ud800"': "holds the character|is not YAML",
+    "a: 1\na: 2": "is not YAML",
+    "a: 1\n---\nb: 2": "is not YAML",
+    "%YAML 9.9\n---\na: 1": "is not YAML|unknown key",
+    "x: [1": "is not YAML",
+    "\ufeffx: *nowhere": "stands inside itself or before its &anchor",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:24])
+def test_hostile_recipes_are_one_line(tmp_path, text):
+    path = tmp_path / "hostile.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=HOSTILE[text]) as caught:
+        load(path)
+    assert len(str(caught.value)) < 600
+    with pytest.raises(UsageError, match=r"^(--set )?x: "):
+        set_and_validated(f"x={text}")
+
+
+def set_and_validated(override: str) -> None:
+    raw = recipe()
+    override_value(raw, override)
+    validate(raw)
+
+
+def test_aliases_that_stand_for_little_are_read(tmp_path):
+    path = write_recipe(tmp_path)
+    path.write_text(
+        "{version: 1, name: a, data: {kind: digits},\n"
+        " train_teacher: {model: &m {kind: small_cnn}, training: &t {epochs: 2}},\n"
+        " distill: {student: *m, training: {<<: *t, batch_size: 16}}}"
+    )
+    spec, _ = load(path)
+    assert (spec.distill.training.epochs, spec.distill.training.batch_size) == (2, 16)
+
+
+def test_a_setting_that_is_nested_too_deep_is_refused():
+    raw = recipe()
+    override_value(raw, f"{'a.' * 2000}a=1")
+    with pytest.raises(UsageError, match="is deeper than 32 levels"):
+        validate(raw)
+
+
 def test_sections_are_frozen():
     spec = validate(recipe())
     with pytest.raises(ValueError, match="frozen"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -15,8 +14,6 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 from torch import Tensor
 
 from augcompress.augmentations.auto_augment_policies import POLICIES, SubPolicies
@@ -25,6 +22,7 @@ from augcompress.augmentations.policy import PolicyAugmentation
 from augcompress.augmentations.policy_magnitudes import operations, plan_of, table, whole_number
 from augcompress.augmentations.policy_operations import Plan
 from augcompress.component import expand_path
+from augcompress.untrusted import load_yaml
 
 _LEVELS = 10
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -82,11 +80,9 @@ def read_policy(path: str) -> tuple[tuple[PolicyStep, ...], ...]:
     Raises ValueError when it cannot be read or holds something else.
     """
     try:
-        return checked_policy(YAML(typ="safe", pure=True).load(Path(path)))
+        return checked_policy(load_yaml(path)[0])
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, YAMLError) as error:
-        raise ValueError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

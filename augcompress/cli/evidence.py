@@ -160,7 +160,11 @@ def check_command(
         lines = headlines(read_run(run).stages)
         with storage_errors(summary.parent), summary.open("a", encoding="utf-8") as file:
             file.write(gate.summary(verdicts, f"augcompress check {run.name}", lines))
-    missed = [verdict.limit for verdict in verdicts if not verdict.reached]
+    missed = [
+        f"{one.limit} ({one.note})" if one.kind == "integrity" else one.limit
+        for one in verdicts
+        if not one.reached
+    ]
     if missed:
         raise LimitError(f"check {run}: not kept: {'; '.join(missed)}")
 

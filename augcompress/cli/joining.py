@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -19,7 +22,11 @@ if TYPE_CHECKING:
     from augcompress.training import Processes
 
 LAUNCHED = "AUGCOMPRESS_LAUNCHED"
-"""Set in processes that another process of ours has started: that one has the last word."""
+"""Set in processes that another process of ours has started, to its id: it has the last word."""
+WATCH_S = 1.0
+"""How often they look whether it is still there."""
+CLOSING_S = 120
+"""Seconds for a process to write its state after SIGTERM, before it is killed."""
 STEP_TIMEOUT = timedelta(minutes=30)
 """For processes that compute together, and to find each other."""
 STAGE_TIMEOUT = timedelta(days=30)
@@ -90,6 +97,7 @@ def join(device: torch.device) -> Processes:
     from augcompress.training import Processes
 
     share_cores()
+    end_with(os.environ.get(LAUNCHED))
     try:
         state = PartialState(cpu=device.type == "cpu", timeout=STEP_TIMEOUT)
         patient = dist.new_group(backend="gloo", timeout=STAGE_TIMEOUT)
@@ -101,6 +109,21 @@ def join(device: torch.device) -> Processes:
             " MASTER_PORT, and that all were started"
         ) from error
     return Processes(state.process_index, state.num_processes, patient)
+
+
+def end_with(launcher: str | None) -> None:
+    """End this process when the one that started it is gone, even killed: as after SIGTERM, and
+    where that takes too long, at once."""
+
+    def watch() -> None:
+        while os.getppid() == int(launcher or 0):
+            time.sleep(WATCH_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(CLOSING_S)
+        os._exit(LOST)
+
+    if launcher is not None:
+        threading.Thread(target=watch, name="launcher", daemon=True).start()
 
 
 def share_cores(processes: int | None = None) -> None:

@@ -11,15 +11,12 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from augcompress.cli.joining import LAUNCHED, LOST, STEP_TIMEOUT, share_cores
+from augcompress.cli.joining import CLOSING_S, LAUNCHED, LOST, STEP_TIMEOUT, share_cores
 from augcompress.cli.layout import Layout
 from augcompress.errors import AugcompressError
 
 if TYPE_CHECKING:
     from torch.distributed.launcher.api import LaunchConfig
-
-CLOSING_S = 120
-"""Seconds for a process to write its state after SIGTERM, before it is killed."""
 
 
 def launch(layout: Layout) -> int:
@@ -30,7 +27,7 @@ def launch(layout: Layout) -> int:
     share_cores(layout.devices)
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(CLOSING_S))
     logging.disable(logging.CRITICAL)  # the launcher's log of what is said here in one line
-    os.environ[LAUNCHED] = "1"
+    os.environ[LAUNCHED] = str(os.getpid())
     try:
         with tempfile.TemporaryDirectory(prefix="augcompress-") as folder:
             return outcome(exit_codes(layout, folder), layout.world)

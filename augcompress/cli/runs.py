@@ -64,7 +64,11 @@ def runs_clean(
 ) -> None:
     """Remove runs, and everything in the store that no run uses."""
     from augcompress.render import Renderer
-    from augcompress.storage import clean
+    from augcompress.storage import clean, files_of
 
+    renderer = Renderer()
     freed = clean(root, names or [], dry_run=dry_run)
-    Renderer().text(f"{'would free' if dry_run else 'freed'} {freed / 2**20:.1f} MiB")
+    for name in names or []:
+        if not dry_run and (left := files_of(root / name)):
+            renderer.message(f"{root / name}: not written by augcompress, kept: {', '.join(left)}")
+    renderer.text(f"{'would free' if dry_run else 'freed'} {freed / 2**20:.1f} MiB")

@@ -91,6 +91,7 @@ def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
     """Load the recipe, do the work, show the result, judge the limits."""
     from augcompress.gate import check_limits
     from augcompress.render import Renderer
+    from augcompress.storage import RECIPE_FILE
 
     layout = layout_of(options)
     processes = join(pick_device(options.device)) if started(layout) else None
@@ -111,11 +112,13 @@ def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
         work(context)
         return
     if Path(options.recipe).resolve() != (context.run.path / "spec.json").resolve():
-        context.run.write_text("recipe.yaml", text)  # a run repeated by its spec.json keeps it
+        context.run.check_recipe(text)
+        context.keep_spec()
+        context.run.write_text(RECIPE_FILE, text)  # a run repeated by its spec.json keeps it
     result = work(context)
     done = {stage.name for stage in result.stages}
     judged = context.spec.limits if "export" in done and not options.smoke else ()
-    verdicts = check_limits(judged, with_linked(context, result))
+    verdicts = check_limits(judged, with_linked(context, result) if judged else ())
     renderer.result(result, verdicts)
     missed = [verdict.limit for verdict in verdicts if not verdict.reached]
     if missed:
@@ -123,13 +126,18 @@ def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
 
 
 def with_linked(context: Context, result: RunResult) -> list[StageResult]:
-    """The stages of a run in order: those of `result`, and those that were there before."""
-    from augcompress.storage import read_run
+    """The stages of a run in order: those of `result`, and those that were there before.
 
-    order = context.spec.stages()
-    stages = {stage.name: stage for stage in read_run(context.run.path).stages}
-    stages |= {stage.name: stage for stage in result.stages}
-    return [stages[name] for name in order if name in stages]
+    Raises AugcompressError when files of these have been changed since.
+    """
+    from augcompress.storage import check_unchanged, read_run
+
+    order, run = context.spec.stages(), context.run.path
+    done = {stage.name: stage for stage in result.stages}
+    before = {stage.name: stage for stage in read_run(run).stages if stage.name not in done}
+    for name in before:
+        check_unchanged(run / name)
+    return [{**before, **done}[name] for name in order if name in before or name in done]
 
 
 def plan(context: Context, options: Options, renderer: Renderer) -> None:

@@ -11,10 +11,10 @@ import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from augcompress.datasets.cache import remembered
 from augcompress.datasets.compact import Hashes
 from augcompress.datasets.threads import in_threads
 from augcompress.errors import AugcompressError
+from augcompress.storage import remembered
 
 SETTLED_S = 2.0
 """Files changed later than this before now are hashed again next time: a second change in the

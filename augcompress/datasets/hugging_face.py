@@ -14,7 +14,6 @@ import numpy as np
 from pydantic import Field
 
 from augcompress.component import FilePath, NotInKey
-from augcompress.datasets.cache import cache_folder
 from augcompress.datasets.columns import Columns, Encoded, decoded, opened_library, unreadable_rows
 from augcompress.datasets.data import Source
 from augcompress.datasets.hashing import digest_of, file_hashes
@@ -22,6 +21,7 @@ from augcompress.datasets.images import image_endings
 from augcompress.datasets.resizing import ResizedImages, draw_test
 from augcompress.datasets.splits import FileSplit, MemorySplit, Split
 from augcompress.errors import AugcompressError, first_line
+from augcompress.storage import cache_folder
 
 SAVED = ("dataset_dict.json", "state.json")
 """What `save_to_disk` leaves: several splits, or one."""

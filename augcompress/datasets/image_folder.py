@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from augcompress.component import FilePath, NotInKey
-from augcompress.datasets.cache import remembered
 from augcompress.datasets.data import Source
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.listing import PARTS, Listing, list_folder, list_manifest
@@ -23,6 +22,7 @@ from augcompress.datasets.splits import (
     decode,
     unreadable,
 )
+from augcompress.storage import remembered
 
 
 class ImageFolder(ResizedImages):

@@ -14,12 +14,12 @@ import PIL
 import torch
 from torch import Tensor
 
-from augcompress.datasets.cache import remembered
 from augcompress.datasets.compact import Hashes
 from augcompress.datasets.hashing import content_hash, digest_of
 from augcompress.datasets.images import load_image
 from augcompress.datasets.threads import in_threads
 from augcompress.errors import AugcompressError
+from augcompress.storage import remembered
 
 _COUNTED_BYTES = 8 << 20
 """Pixels whose values are counted at a time."""

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from augcompress.component import Section
 from augcompress.errors import AugcompressError
+from augcompress.untrusted import load_json
 
 FORMAT_VERSION = 1
 """Version of `measurements.json` and of what `--json` prints."""
@@ -210,11 +211,11 @@ def read_layers(path: str | Path) -> list[Layer]:
 
 def _read(path: str | Path, name: str, kind: type[_Record], again: str) -> list[_Record]:
     try:
-        payload = json.loads(Path(path).read_text(encoding="utf-8"))
+        payload = load_json(path)
     except OSError as error:
         raise AugcompressError(f"{path}: {error.strerror}; {again}") from error
     except ValueError as error:
-        raise AugcompressError(f"{path}: is no JSON; {again}") from error
+        raise AugcompressError(f"{path}: is no JSON ({error}); {again}") from error
     if not isinstance(payload, dict) or payload.get("version") != FORMAT_VERSION:
         raise AugcompressError(f"{path}: is no {name} file of version {FORMAT_VERSION}; {again}")
     try:

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Verdict
-from augcompress.storage import RECORD_FILE, digest_file, shipping_stage
+from augcompress.storage import (
+    RECORD_FILE,
+    StageRecord,
+    changes,
+    digest_file,
+    read_record,
+    shipping_stage,
+)
 
 CHECKSUMS_FILE = "SHA256SUMS"
 DESCRIPTION_FILE = "model.json"
 """Stands beside a checkpoint, and is part of its digest."""
 _DIGITS = 64  # of a SHA-256
 
-Records = Mapping[str, Mapping[str, Any]]
+Records = Mapping[str, StageRecord]
 
 
 def integrity(run: Path) -> list[Verdict]:
-    """Do all files have the size they were written with, and is what ships what was measured?
+    """Are all files as they were written, and is what ships what was measured?
 
-    Sizes and the shipped file's digest stand in each `stage.json`, other digests in the
-    `SHA256SUMS` of the folder that ships, if there is one.
+    Digests stand in each `stage.json`; those that ship also in the `SHA256SUMS` of their folder,
+    if there is one.
     """
     records, damaged = _read(run)
     shipping = _shipping(run, records)
-    verdicts = [
-        _verdict("every file has the size it was written with", damaged + _sizes(run, records))
-    ]
+    verdicts = [_verdict("every file is as it was written", damaged + _changes(run, records))]
     if shipping is not None:
-        name = f"{shipping}/{records[shipping]['artifact']}"
+        name = f"{shipping}/{records[shipping].artifact}"
         changed = _changed(run / shipping, records[shipping])
         verdicts.append(_verdict(f"{name} is the file that was measured", changed))
         if (run / shipping / CHECKSUMS_FILE).is_file():
@@ -47,14 +50,15 @@ def shipped_file(run: Path) -> Path:
     """
     records, _ = _read(run)
     stage = _shipping(run, records)
-    if stage is None:
+    artifact = records[stage].artifact if stage is not None else None
+    if stage is None or artifact is None:
         raise AugcompressError(f"{run}: ships no file; run: augcompress export")
-    return run / stage / records[stage]["artifact"]
+    return run / stage / artifact
 
 
 def _shipping(run: Path, records: Records) -> str | None:
     """The stage whose artefact ships, by its record."""
-    return shipping_stage(run, [name for name, one in records.items() if one.get("artifact")])
+    return shipping_stage(run, [name for name, one in records.items() if one.artifact])
 
 
 def _read(run: Path) -> tuple[Records, list[str]]:
@@ -62,13 +66,8 @@ def _read(run: Path) -> tuple[Records, list[str]]:
     records, damaged = {}, []
     for path in sorted(run.glob(f"[!.]*/{RECORD_FILE}")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            ok = isinstance(record["files"], dict) and isinstance(record["artifact_digest"], str)
-        except (OSError, ValueError, KeyError, TypeError):
-            ok = False
-        if ok:
-            records[path.parent.name] = record
-        else:
+            records[path.parent.name] = read_record(path.parent)
+        except (OSError, ValueError):
             damaged.append(f"{path.parent.name}/{RECORD_FILE} is damaged")
     return records, damaged
 
@@ -85,24 +84,20 @@ def _verdict(words: str, problems: Sequence[str]) -> Verdict:
     )
 
 
-def _sizes(run: Path, records: Records) -> list[str]:
-    problems = []
-    for stage, record in records.items():
-        for name, size in record["files"].items():
-            path = run / stage / name
-            if not path.is_file():
-                problems.append(f"{stage}/{name} is missing")
-            elif (now := path.stat().st_size) != size:
-                problems.append(f"{stage}/{name} has {now} bytes and was written with {size}")
-    return problems
+def _changes(run: Path, records: Records) -> list[str]:
+    return [
+        f"{stage}/{name} {what}"
+        for stage, record in records.items()
+        for name, what in changes(run / stage, record).items()
+    ]
 
 
-def _changed(folder: Path, record: Mapping[str, Any]) -> list[str]:
+def _changed(folder: Path, record: StageRecord) -> list[str]:
     """Which of the files in the artefact's digest are not what they were."""
-    told = record["artifact_digest"]
+    told = record.artifact_digest
     expected = [told[:_DIGITS], *([told[_DIGITS:]] if len(told) > _DIGITS else [])]
     problems = []
-    for name, digest in zip((record["artifact"], DESCRIPTION_FILE), expected, strict=False):
+    for name, digest in zip((record.artifact or "", DESCRIPTION_FILE), expected, strict=False):
         problems += _unlike(folder, name, digest)
     if len(expected) == 1 and (folder / DESCRIPTION_FILE).exists():
         problems.append(f"{folder.name}/{DESCRIPTION_FILE} was not there")

@@ -197,6 +197,7 @@ def _summary_json(summary: RunSummary) -> dict[str, Any]:
     return {
         "name": summary.name,
         "stages": summary.stages,
+        "problem": summary.problem or None,
         "top1": None if summary.top1 is None else summary.top1.model_dump(mode="json"),
         "size_bytes": summary.size_bytes,
         "modified": datetime.fromtimestamp(summary.modified).astimezone().isoformat(),

@@ -81,7 +81,7 @@ def runs_table(summaries: Sequence[RunSummary]) -> Table:
     rows = [
         (
             summary.name,
-            ", ".join(summary.stages) or "–",
+            summary.problem or ", ".join(summary.stages) or "–",
             score_text(summary.top1),
             bytes_text(summary.size_bytes),
             datetime.fromtimestamp(summary.modified).strftime("%Y-%m-%d %H:%M"),

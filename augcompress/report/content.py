@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,8 @@ from augcompress.evidence import (
     load_arrays,
     read_layers,
 )
-from augcompress.storage import RECORD_FILE, pipeline_of, read_run
+from augcompress.storage import RECORD_FILE, pipeline_of, read_record, read_run
+from augcompress.untrusted import load_json, parse_json
 
 EXAMPLES_FILE = "examples.npz"
 ROLES = ("shipped", "teacher", "float")
@@ -198,7 +198,7 @@ def _results(folder: Path) -> list[StageResult]:
 
 def _spec(folder: Path) -> dict[str, Any]:
     try:
-        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+        spec = load_json(folder / "spec.json")
     except (OSError, ValueError):
         return {}
     return spec if isinstance(spec, dict) else {}
@@ -215,14 +215,13 @@ def _planned(folder: Path, spec: Mapping[str, Any]) -> list[str]:
 def _part(folder: Path, name: str, result: StageResult | None, problems: list[str]) -> Part:
     if result is None:
         return Part(name)
-    record = json.loads((folder / name / RECORD_FILE).read_text(encoding="utf-8"))
     epochs = _try(_epochs, folder / name / "log.jsonl", [], problems)
-    return Part(name, result, record.get("environment") or {}, epochs)
+    return Part(name, result, read_record(folder / name).environment, epochs)
 
 
 def _epochs(path: Path) -> list[dict[str, Any]]:
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [_epoch(line) for line in lines]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AugcompressError(f"{path}: is no training log; repeat the stage") from error
@@ -268,7 +267,7 @@ def _named(one: Predictions, classes: Sequence[str]) -> Predictions:
 def _classes(folder: Path, stages: Sequence[str]) -> list[str]:
     for stage in stages:
         try:
-            told = json.loads((folder / stage / "model.json").read_text(encoding="utf-8"))
+            told = load_json(folder / stage / "model.json")
             return [str(name) for name in told["classes"]]
         except (OSError, ValueError, KeyError, TypeError):
             continue

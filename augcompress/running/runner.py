@@ -78,11 +78,11 @@ class Runner:
         """The stage's result where it is done; else the work, whose lock is `held`."""
         started = time.monotonic()
         entry, inputs = self.sources.entry(name)
-        self.context.run.check_free(name)
         redone = self.context.force and name not in self._forced
         self._forced.add(name)
         if not redone and entry.done:
-            return self.result(name, entry, "cached", entry.record()["seconds"])
+            return self.result(name, entry, "cached", entry.record().seconds)
+        self.context.run.check_free([name, *self.sources.after(name)])
         if entry.problem and not redone:
             self.context.reporter.message(entry.problem)
         folder = held.enter_context(entry.writing(fresh=redone))
@@ -99,18 +99,15 @@ class Runner:
 
     def result(self, name: str, entry: StoreEntry, status: Any, seconds: float) -> StageResult:
         """Link the entry into the run directory and read what it measured."""
-        record = entry.record()
-        self.drop_stale(name, entry)
-        folder = self.context.run.link(entry, name)
-        artifact = record["artifact"]
-        notes = list(record["notes"])
-        if status == "cached" and (changed := version_note(record["environment"])):
+        record, folder = entry.record(), self.context.run.stage(name)
+        notes = [*record.notes, *self.drop_stale(name, entry), *self.context.run.link(entry, name)]
+        if status == "cached" and (changed := version_note(record.environment)):
             notes.append(changed)
         return StageResult(
             name=name,
             status=status,
             seconds=seconds,
-            artifact=str(folder / artifact) if artifact else None,
+            artifact=str(folder / record.artifact) if record.artifact else None,
             measurements=read_measurements(folder / MEASUREMENTS_FILE),
             notes=notes,
         )
@@ -119,11 +116,13 @@ class Runner:
         """Is the stage in the store?  Its inputs must be there."""
         return self.sources.entry(name)[0].done
 
-    def drop_stale(self, name: str, entry: StoreEntry) -> None:
-        """Unlink later stages that another result of this one led to; the store keeps them."""
+    def drop_stale(self, name: str, entry: StoreEntry) -> list[str]:
+        """Unlink later stages that another result of this one led to; the store keeps them.
+        Returns what had to be said of changed files."""
         linked = self.context.run.stage(name) / RECORD_FILE
-        if linked.exists() and linked.read_bytes() != (entry.path / RECORD_FILE).read_bytes():
-            self.context.run.remove_stale(self.sources.after(name))
+        if linked.is_file() and linked.read_bytes() != (entry.path / RECORD_FILE).read_bytes():
+            return self.context.run.remove_stale(self.sources.after(name))
+        return []
 
 
 def elapsed(started: float) -> float:

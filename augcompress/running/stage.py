@@ -146,12 +146,9 @@ class Sources:
                 f" there; run: {command}"
             )
         record = entry.record()
-        artifact = entry.path / record["artifact"]
-        if artifact_digest(artifact) != record["artifact_digest"]:
-            raise AugcompressError(
-                f"{artifact}: has been changed since {name} wrote it; redo that stage with --force"
-            )
-        return Input(artifact, record["artifact_digest"], name)
+        if record.artifact is None:
+            raise AugcompressError(f"{self.target}: cannot start from {name}, which leaves no file")
+        return Input(entry.path / record.artifact, record.artifact_digest, name)
 
     def source(self, name: StageName) -> Input:
         """What a stage starts from: `--from`, or the stage before it in the pipeline.

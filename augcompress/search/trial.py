@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,7 +25,7 @@ from augcompress.search.study import StageUse, Trial
 from augcompress.search.variants import Variant
 from augcompress.spec import GridSearch
 from augcompress.stages import run, run_stage
-from augcompress.storage import RECORD_FILE, RunDir, digest_json
+from augcompress.storage import RunDir, digest_json, read_record
 from augcompress.system import Reporter
 
 NO_MEMORY = ("DefaultCPUAllocator", "out of memory")
@@ -159,9 +158,8 @@ class TrialRunner:
 
     def use(self, trial: Trial, stage: StageResult) -> StageUse:
         """Which entry of the store a trial's stage is."""
-        record = self.run.path / trial.run_dir / stage.name / RECORD_FILE
-        told = json.loads(record.read_text(encoding="utf-8"))
-        return StageUse(name=stage.name, key=told["key"], seconds=told["seconds"])
+        told = read_record(self.run.path / trial.run_dir / stage.name)
+        return StageUse(name=stage.name, key=told.key, seconds=told.seconds)
 
 
 def _data_settings(context: Context) -> str:

@@ -5,79 +5,156 @@ from __future__ import annotations
 import difflib
 import json
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from augcompress.spec.tree import Spec
 
+Place = tuple[Any, ...]
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a mapping",
+    "model": "a mapping",
+    "none": "null",
+}
+"""What Pydantic's kinds of values are called, by the first word of its error types."""
 
-def without_consequences(problems: list[Any]) -> list[Any]:
-    """A list is not too short because its items are wrong."""
-    inside = {
-        problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))
+
+def problem_lines(problems: Sequence[Any], raw: dict[str, Any]) -> list[str]:
+    """Each wrong field once, as `section.field: what is wrong; what to do`."""
+    by_place: dict[Place, list[Any]] = {}
+    for problem in problems:
+        missing = problem["type"] == "missing"
+        by_place.setdefault(tuple(_untagged(problem["loc"], raw, missing)), []).append(problem)
+    inside = {place[:depth] for place in by_place for depth in range(len(place))}
+    found = {
+        place: kept
+        for place, each in by_place.items()
+        if (kept := [one for one in each if place not in inside or not _is_of_shape(one)])
     }
-    return [p for p in problems if p["type"] != "too_short" or p["loc"] not in inside]
+    lines = (_line(place, each, raw) for place, each in found.items())
+    return list(dict.fromkeys(lines))
 
 
-def problem_text(problem: Any, raw: dict[str, Any]) -> str:
-    """One validation problem as `section.field: what is wrong; what to do`."""
-    parts = list(_untagged(problem["loc"], raw))
-    where = ".".join(str(part) for part in parts) or "recipe"
-    kind, context = problem["type"], problem.get("ctx", {})
+def _is_of_shape(problem: Any) -> bool:
+    """Is a value of another kind or length than wanted?  Where its inside was looked at, it is not,
+    or not for that reason."""
+    kind = problem["type"]
+    return kind == "too_short" or kind.endswith(("_type", "_parsing", "literal_error"))
+
+
+def _line(place: Place, problems: list[Any], raw: dict[str, Any]) -> str:
+    where = ".".join(map(str, place)) or "recipe"
+    first, given = problems[0], _value_at(place, raw)
+    kind, context = first["type"], first.get("ctx", {})
     if kind == "extra_forbidden":
-        owner = _model_at(Spec, parts[:-1], raw)
-        return f"{where}: unknown key{nearest(str(parts[-1]), owner.model_fields if owner else ())}"
-    if kind == "union_tag_invalid":
-        known = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
-        return f"{where}.kind: unknown {context['tag']!r}{nearest(context['tag'], known)}"
-    if kind == "union_tag_not_found":
-        return f"{where}: needs a kind; write for example {{kind: ...}}"
+        owner = _chosen(_models_at(place[:-1], raw), _value_at(place[:-1], raw))
+        return f"{where}: unknown key{nearest(str(place[-1]), owner.model_fields if owner else ())}"
     if kind == "missing":
         return f"{where}: is missing; add it"
     if kind == "value_error":
-        return f"{where}: {context['error']}" if parts else str(context["error"])
-    given = json.dumps(problem["input"], default=str)
-    return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}; it is {given[:60]}"
+        return f"{where}: {context['error']}" if place else str(context["error"])
+    told = _of_another_kind(first, _models_at(place, raw), given)
+    if told is not None:
+        return f"{where}{told}"
+    allowed = list(dict.fromkeys(map(_allowed, problems)))
+    if len(allowed) > 1:
+        return f"{where}: should be {' or '.join(allowed)}; it is {_shown(given)}"
+    said = first["msg"].replace("valid tuple", "valid list")
+    return f"{where}: {said[0].lower()}{said[1:]}; it is {_shown(first['input'])}"
 
 
-def _untagged(loc: tuple[Any, ...], raw: Any) -> Iterator[Any]:
-    """A location without the union tags that Pydantic puts into it."""
-    for part in loc:
-        if isinstance(raw, dict) and part not in raw and raw.get("kind") == part:
-            continue
-        yield part
+def _of_another_kind(problem: Any, models: Sequence[type[BaseModel]], given: Any) -> str | None:
+    """What is wrong where a section or component should stand; None where something else should."""
+    if not problem["type"].startswith(("union_tag", "model_", "dataclass", "dict_type")):
+        return None
+    kinds = [kind for kind in map(_kind, models) if kind is not None]
+    told = given.get("kind") if isinstance(given, dict) else None
+    if kinds and told is not None and told not in kinds:
+        return f".kind: unknown {repr(told)[:60]}{nearest(str(told), kinds, listed=True)}"
+    if kinds:
+        return f": needs a kind: {{kind: ...}} of {', '.join(kinds)}; it is {_shown(given)}"
+    if models:
+        fields = ", ".join(models[0].model_fields)
+        return f": should be a mapping {{field: value}} of {fields}; it is {_shown(given)}"
+    return None
+
+
+def _allowed(problem: Any) -> str:
+    """What one member of a union would take."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "literal_error":
+        return str(context["expected"])
+    if kind == "value_error":
+        return str(context["error"])
+    word = _WORDS.get(kind.partition("_")[0])
+    if word is not None and kind.endswith(("_type", "_parsing", "_from_float", "_required")):
+        return word
+    return problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, default=str)[:60]
+
+
+def _value_at(place: Place, raw: Any) -> Any:
+    for part in place:
         if isinstance(raw, dict):
             raw = raw.get(part)
         elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
             raw = raw[part]
+    return raw
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean …?`, or what is known."""
+def _untagged(loc: Place, raw: Any, missing: bool) -> Iterator[Any]:
+    """A location without what Pydantic puts between: kinds, and the members of a union.  Where the
+    field is `missing`, it is the last part."""
+    for depth, part in enumerate(loc):
+        is_last = depth == len(loc) - 1
+        if isinstance(raw, dict):
+            is_kind = not is_last and raw.get("kind") == part
+            if (part in raw and not is_kind) or (is_last and missing):
+                yield part
+                raw = raw.get(part)
+        elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
+            yield part
+            raw = raw[part]
+
+
+def nearest(name: str, known: Iterable[str], *, listed: bool = False) -> str:
+    """`; did you mean …?`, or what is known; both, where it shall be `listed`."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, 1, 0.5)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; known: {', '.join(known)}" if known else ""
+    close = difflib.get_close_matches(name[:100], known, 1, 0.5)
+    told = f"; did you mean {close[0]}?" if close else ""
+    if known and (listed or not close):
+        told += f" known: {', '.join(known)}" if close else f"; known: {', '.join(known)}"
+    return told
 
 
-def _model_at(model: Any, parts: list[Any], raw: Any) -> type[BaseModel] | None:
-    """The section or component that stands at a place of the recipe."""
-    choices = list(_models(model))
-    kind = raw.get("kind") if isinstance(raw, dict) else None
-    here = next((m for m in choices if _kind(m) == kind), choices[0] if choices else None)
-    if not parts or here is None:
-        return here
-    part, rest = parts[0], parts[1:]
-    if isinstance(part, int):
-        inside = raw[part] if isinstance(raw, list) and part < len(raw) else None
-        return _model_at(model, rest, inside)
-    if part not in here.model_fields:
-        return None
-    inside = raw.get(part) if isinstance(raw, dict) else None
-    return _model_at(here.model_fields[part].annotation, rest, inside)
+def _models_at(place: Place, raw: Any) -> list[type[BaseModel]]:
+    """The sections and components that may stand at a place of the recipe."""
+    choices: list[type[BaseModel]] = [Spec]
+    for part in place:
+        if isinstance(part, str):
+            here = _chosen(choices, raw)
+            if here is None or part not in here.model_fields:
+                return []
+            choices = list(_models(here.model_fields[part].annotation))
+        raw = _value_at((part,), raw)
+    return choices
+
+
+def _chosen(choices: list[type[BaseModel]], value: Any) -> type[BaseModel] | None:
+    """The one of the value's kind, else the first."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    return next((m for m in choices if _kind(m) == kind), choices[0] if choices else None)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

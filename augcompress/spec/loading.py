@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from augcompress.errors import AugcompressError, UsageError
-from augcompress.spec.explaining import nearest, problem_text, without_consequences
+from augcompress.spec.explaining import nearest, problem_lines
 from augcompress.spec.overriding import override_value
 from augcompress.spec.tree import Spec
 from augcompress.training import of_another_length
+from augcompress.untrusted import check_depth, load_json, load_yaml
 
 RECIPES = ("recipes", "../recipes")  # inside the wheel, and beside the package in a checkout
 
@@ -65,9 +62,11 @@ def find_spec(run: Path, overrides: Iterable[str] = ()) -> Spec:
     """
     path = run / "spec.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = load_json(path)
     except (OSError, ValueError) as error:
         raise AugcompressError(f"{path}: cannot be read ({error}); give --recipe") from error
+    if not isinstance(raw, dict):
+        raise AugcompressError(f"{path}: holds no settings; give --recipe")
     for override in overrides:
         override_value(raw, override)
     try:
@@ -83,16 +82,11 @@ def read_raw(recipe: str | Path, overrides: Iterable[str] = ()) -> tuple[dict[st
     """
     path = find_recipe(str(recipe))
     try:
-        text = path.read_text(encoding="utf-8")
-        raw = YAML(typ="safe", pure=True).load(io.StringIO(text))
-    except MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UsageError(f"{path}:{line} is not YAML: {error.problem}") from error
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from error
+        raw, text = load_yaml(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: {error}; mend the recipe") from error
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: holds no sections; start from: augcompress init")
-    raw = json.loads(json.dumps(raw, default=str))
     for override in overrides:
         override_value(raw, override)
     return raw, text, str(path.resolve().parent)
@@ -129,9 +123,11 @@ def validate(raw: dict[str, Any], base: str | None = None) -> Spec:
     Raises UsageError naming the field.
     """
     try:
+        check_depth(raw)
         return Spec.model_validate(raw, context={"base": base})
     except ValidationError as error:
-        problems = without_consequences(error.errors())
-        lines = list(dict.fromkeys(problem_text(problem, raw) for problem in problems))
+        lines = problem_lines(error.errors(), raw)
         more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
         raise UsageError(" | ".join(lines[:3]) + more) from error
+    except ValueError as error:
+        raise UsageError(f"recipe: {error}; mend it") from error

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from augcompress.errors import UsageError
+from augcompress.untrusted import plain_yaml
 
 
 def override_value(raw: dict[str, Any], override: str) -> None:
@@ -19,9 +17,9 @@ def override_value(raw: dict[str, Any], override: str) -> None:
     if not equals or not path:
         raise UsageError(f"--set {override}: write section.field=value")
     try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise UsageError(f"--set {path}: the value is not YAML: {text}") from error
+        value = plain_yaml(text)
+    except ValueError as error:
+        raise UsageError(f"--set {path}: the value is not YAML: {text[:200]}: {error}") from error
     set_value(raw, path, value)
 
 
@@ -36,7 +34,7 @@ def set_value(raw: dict[str, Any], path: str, value: Any, by: str = "--set") -> 
         where = ".".join(parts[: depth + 1])
         key: Any = part
         if isinstance(place, list):
-            if not part.isdigit() or int(part) >= len(place):
+            if not part.isdecimal() or len(part) > 9 or int(part) >= len(place):
                 raise UsageError(f"{by} {where}: the list has {len(place)} items, from 0")
             key = int(part)
         elif not isinstance(place, dict):

@@ -37,7 +37,8 @@ def run(context: Context, until: StageName | None = None) -> RunResult:
     check_source_is_used(runner)
     context.processes.rank_zero_only(context.keep_spec)
     stale = [s for s in ORDER if s not in stages and s != "evaluate"]
-    context.processes.rank_zero_only(lambda: context.run.remove_stale(stale))
+    for line in context.processes.rank_zero_only(lambda: context.run.remove_stale(stale)) or ():
+        context.reporter.message(f"note: {line}")
     return RunResult(run_dir=str(context.run.path), stages=[runner.perform(n) for n in wanted])
 
 

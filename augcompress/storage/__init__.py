@@ -1,17 +1,18 @@
 """Run directories and the store of finished stages.  No torch."""
 
+from augcompress.storage.cache import cache_folder, remembered
+from augcompress.storage.digests import digest_file, digest_json
 from augcompress.storage.files import (
     RECORD_FILE,
     STATE_FOLDER,
-    digest_file,
-    digest_json,
+    files_of,
     link_or_copy,
     make_folder,
     remove_path,
     storage_errors,
     write_aside,
 )
-from augcompress.storage.run_directory import RunDir
+from augcompress.storage.run_directory import RECIPE_FILE, RunDir
 from augcompress.storage.runs import (
     TRIALS_FOLDER,
     RunSummary,
@@ -23,4 +24,5 @@ from augcompress.storage.runs import (
     shipping_stage,
     stage_order,
 )
+from augcompress.storage.stage_record import StageRecord, changes, check_unchanged, read_record
 from augcompress.storage.store import StoreEntry

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import hashlib
-import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from augcompress.errors import AugcompressError
+
+try:
+    import fcntl
+except ImportError:  # Windows, which replaces no file that is open
+    fcntl = None  # type: ignore[assignment]
 
 RECORD_FILE = "stage.json"
 STATE_FOLDER = "state"
@@ -77,16 +81,50 @@ def write_aside(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; what is written there becomes `path` at the end.
 
     A reader sees the old file or the new one, never half of one; after an error, the old one.
+    What a killed process has left of an earlier try goes.
     """
     path = Path(path)
     aside = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     make_folder(path.parent)
+    for left in leftovers(path):
+        left.unlink(missing_ok=True)
     try:
-        yield aside
-        sync(aside)
-        os.replace(aside, path)
+        with _held(aside):
+            yield aside
+            sync(aside)
+            os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What killed processes have left of `write_aside(path)`: files that nobody holds."""
+    name = re.compile(rf"\.{re.escape(path.stem)}-[0-9a-f]{{8}}{re.escape(path.suffix)}")
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    return [found for found in beside if name.fullmatch(found.name) and not _is_held(found)]
+
+
+@contextmanager
+def _held(aside: Path) -> Iterator[None]:
+    """Hold a lock on a new file: it dies with this process, and tells who finds the file."""
+    if fcntl is None:
+        yield
+        return
+    with aside.open("xb") as file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _is_held(aside: Path) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        with aside.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
 
 
 def make_folder(path: Path) -> None:
@@ -101,24 +139,6 @@ def make_folder(path: Path) -> None:
         raise AugcompressError(
             f"{path}: cannot be made a folder ({error.strerror}); use another --run-dir"
         ) from error
-
-
-def digest_file(path: str | Path) -> str:
-    """SHA-256 of a file's bytes.
-
-    Raises AugcompressError when it cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise AugcompressError(f"{path}: {error.strerror}; give a readable file") from error
-
-
-def digest_json(payload: Any) -> str:
-    """SHA-256 of JSON data, whatever the order of its keys."""
-    text = json.dumps(payload, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def files_of(folder: Path) -> dict[str, Path]:
@@ -146,6 +166,17 @@ def swap(new: Path, folder: Path) -> None:
         os.rename(folder, old)
     os.rename(new, folder)
     remove_path(old)
+
+
+def remove_files(files: Iterable[Path], folder: Path) -> None:
+    """Remove these files below `folder`, in this order, then the folders that are empty, and
+    `folder` itself where it is."""
+    for file in files:
+        file.unlink(missing_ok=True)
+    if folder.is_dir() and not folder.is_symlink():
+        for place, _, _ in os.walk(folder, topdown=False):
+            with contextlib.suppress(OSError):  # something is left there
+                os.rmdir(place)
 
 
 def remove_path(path: Path) -> None:

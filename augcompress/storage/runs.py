@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, first_line
 from augcompress.evidence import (
     MEASUREMENTS_FILE,
     ORDER,
@@ -23,16 +23,23 @@ from augcompress.storage.files import (
     RECORD_FILE,
     STORE_FOLDER,
     files_of,
-    remove_path,
+    leftovers,
+    remove_files,
     storage_errors,
 )
+from augcompress.storage.stage_record import read_record, unchanged_files
 from augcompress.storage.store import Store
+from augcompress.untrusted import load_json
 
 PREVIEWS = ("contact_sheet.png", "before_after.png")
 RUN_FILES = ("recipe.yaml", "spec.json", "report.html", "search.json", *PREVIEWS)
 """What a run directory holds beside its stages' folders; previews are pictures of `augment`."""
 TRIALS_FOLDER = "trials"
 """Where a study has a run directory for each trial."""
+SPEC_KEYS = {"version", "name", "data", "export", "evaluate", "limits"}
+"""Of a resolved recipe, among others."""
+_ENTRY = re.compile(rf"(?:\.work-|\.old-)?((?:{'|'.join(ORDER)})-[0-9a-f]{{16}})")
+"""Names of the store's folders."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +54,13 @@ class RunSummary:
     size_bytes: int
     modified: float
     """Seconds since 1970 of the newest file."""
+    problem: str = ""
+    """Why it cannot be read; empty: it can."""
 
 
 def runs(root: str | Path) -> list[RunSummary]:
     """The runs below `root`, by name; none where there is no such folder."""
-    root = Path(root)
-    folders = sorted(root.iterdir()) if root.is_dir() else []
-    return [_summary(folder) for folder in folders if _is_run(folder)]
+    return [_summary(folder) for folder in _folders(Path(root)) if _is_run(folder)]
 
 
 def read_run(folder: Path) -> RunResult:
@@ -70,7 +77,7 @@ def read_run(folder: Path) -> RunResult:
 def pipeline_of(run: Path) -> tuple[str, ...]:
     """The order of a run's stages: its recipe's `pipeline`, else that of all stages."""
     try:
-        told = json.loads((run / "spec.json").read_text(encoding="utf-8"))["pipeline"]
+        told = load_json(run / "spec.json")["pipeline"]
     except (OSError, ValueError, KeyError, TypeError):
         return ORDER
     return tuple(map(str, told)) if isinstance(told, list) and told else ORDER
@@ -100,50 +107,60 @@ def read_stage(folder: Path) -> StageResult:
     Raises AugcompressError when it is no stage's, or its record is damaged.
     """
     try:
-        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-        return StageResult(
-            name=folder.name,
-            status="cached",
-            seconds=record["seconds"],
-            artifact=str(folder / record["artifact"]) if record["artifact"] else None,
-            measurements=read_measurements(folder / MEASUREMENTS_FILE),
-            notes=record["notes"],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        record = read_record(folder)
+    except (OSError, ValueError) as error:
         raise AugcompressError(
             f"{folder / RECORD_FILE}: is damaged; repeat the stage with --force"
         ) from error
+    return StageResult(
+        name=folder.name,
+        status="cached",
+        seconds=record.seconds,
+        artifact=str(folder / record.artifact) if record.artifact else None,
+        measurements=read_measurements(folder / MEASUREMENTS_FILE),
+        notes=list(record.notes),
+    )
 
 
 def clean(root: str | Path, names: Iterable[str] = (), *, dry_run: bool = False) -> int:
     """Remove the named runs, then what no run links in the store.  Returns the bytes freed.
 
-    Unfinished work goes too, unless a process is at it.  In a run's folder, files that are not
-    the tool's stay.
+    Unfinished work goes too, unless a process is at it.  Files that are not the tool's, or not as
+    it wrote them, stay; so does everything in a store that is reached by a symbolic link, as other
+    runs may use it.
 
     Raises AugcompressError when a name is no run below `root`.
     """
     root = Path(root)
-    known = [run.name for run in runs(root)]
+    known = [folder for folder in _folders(root) if _is_ours(folder) and not folder.is_symlink()]
     for name in names:
-        if name not in known:
-            raise AugcompressError(
-                f"{root / name}: is no run; choose among: {', '.join(known) or 'none'}"
-            )
+        if root / name not in known:
+            told = ", ".join(folder.name for folder in known) or "none"
+            raise AugcompressError(f"{root / name}: is no run; choose among: {told}")
     gone = [root / name for name in dict.fromkeys(names)]
-    kept = [root / name for name in known if root / name not in gone]
-    doomed = [path for run in gone for path in _tool_files(run)]
+    doomed = {place: files for run in gone for place, files in _tool_files(run).items()}
     with storage_errors(root), contextlib.ExitStack() as locks:
-        doomed += _unreferenced(Store(root / STORE_FOLDER), kept, doomed, locks)
-        freed = _freed(doomed)
+        doomed |= _unreferenced(Store(root / STORE_FOLDER), root, doomed, locks)
+        freed = _freed([file for files in doomed.values() for file in files])
         if not dry_run:
-            for path in doomed:
-                remove_path(path)
+            for place, files in doomed.items():
+                remove_files(files, place)
             _remove_empty([f for run in gone for f in (*_folders_of_trials(run), run)])
     return freed
 
 
+def _folders(root: Path) -> list[Path]:
+    return [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
+
+
 def _summary(folder: Path) -> RunSummary:
+    try:
+        return _read_summary(folder)
+    except (OSError, ValueError, OverflowError, AugcompressError) as error:
+        return RunSummary(folder.name, [], None, 0, 0.0, problem=first_line(error))
+
+
+def _read_summary(folder: Path) -> RunSummary:
     stages = [path.parent.name for path in _records(folder)]
     if trials := _trials(folder):
         stages = [f"study of {len(trials)} trials"]
@@ -189,44 +206,94 @@ def _folders_of_trials(run: Path) -> list[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    if folder.name.startswith(".") or folder.is_symlink() or not folder.is_dir():
+    """Is it a run, be it a damaged one?"""
+    if folder.name.startswith("."):
         return False
-    return (folder / "spec.json").is_file() or bool(_records(folder)) or bool(_trials(folder))
+    try:
+        return (folder / "spec.json").is_file() or bool(_records(folder)) or bool(_trials(folder))
+    except OSError:
+        return True  # what cannot be read is not passed over
 
 
-def _tool_files(run: Path) -> list[Path]:
-    files = [run / name for name in RUN_FILES if (run / name).is_file()]
-    files += [path.parent for path in _records(run)]
-    return files + [file for trial in _trials(run) for file in _tool_files(trial)]
+def _is_ours(folder: Path) -> bool:
+    """Has augcompress written it, for sure?  Other tools have a spec.json, too."""
+    known = _is_spec(folder / "spec.json") or any(_entry_name(r.parent) for r in _records(folder))
+    return _is_run(folder) and (known or bool(_trials(folder)))
 
 
-def _unreferenced(
-    store: Store, kept: list[Path], doomed: list[Path], locks: contextlib.ExitStack
-) -> list[Path]:
-    """Entries that no run will link, and unlocked unfinished work; `locks` holds their locks."""
-    records = [path for run in kept for each in (run, *_trials(run)) for path in _records(each)]
-    copied = {name for path in records if (name := _entry_name(path))}
-    dying = Counter(_inode(path) for top in doomed for path in _below(top))
-    found = []
-    for folder in sorted(store.root.iterdir()) if store.root.is_dir() else []:
-        name = folder.name.removeprefix(".work-").removeprefix(".old-")
-        linked = folder.name in copied or _is_linked(folder, dying)
-        if folder.is_dir() and not linked and _try_lock(store, name, locks):
-            found.append(folder)
+def _is_spec(path: Path) -> bool:
+    try:
+        told = load_json(path)
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.keys() >= SPEC_KEYS
+
+
+def _tool_files(run: Path) -> dict[Path, list[Path]]:
+    """What clean may take of a run, by the folder that it leaves empty."""
+    written = [run / name for name in RUN_FILES]
+    written += [left for name in RUN_FILES for left in leftovers(run / name)]
+    found = {run: [path for path in written if path.is_file()]}
+    for stage in ORDER:
+        found[run / stage] = unchanged_files(run / stage)
+        for working in (run / f".new-{stage}", run / f".old-{stage}"):
+            found[working] = list(files_of(working).values())
+    for trial in _trials(run):
+        found |= _tool_files(trial)
     return found
 
 
-def _entry_name(record: Path) -> str | None:
+def _unreferenced(
+    store: Store, root: Path, doomed: Mapping[Path, list[Path]], locks: contextlib.ExitStack
+) -> dict[Path, list[Path]]:
+    """The store's own files that no run will link, and unlocked unfinished work, by folder;
+    `locks` holds their locks."""
+    if store.root.is_symlink():
+        return {}
+    dying = Counter(_inode(file) for files in doomed.values() for file in files)
+    kept, found = _entries_in_use(root, doomed), {}
+    for folder in _folders(store.root):
+        name = _ENTRY.fullmatch(folder.name)
+        if name is None or folder.is_symlink() or folder.name in kept:
+            continue
+        if not _is_linked(folder, dying) and _try_lock(store, name[1], locks):
+            found[folder] = _written_by_us(folder)
+    return found
+
+
+def _written_by_us(folder: Path) -> list[Path]:
+    """The files of an entry that its record names, the record last; all of a working folder, and
+    of an entry whose record is damaged."""
+    record, files = folder / RECORD_FILE, files_of(folder)
+    if folder.name.startswith("."):
+        return list(files.values())
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-        return f"{content['stage']}-{content['key'][:16]}"
-    except (OSError, ValueError, KeyError, TypeError):
+        own = read_record(folder).files
+    except (OSError, ValueError):
+        return list(files.values()) if record.is_file() else []
+    return [*(files[name] for name in own if name in files), record]
+
+
+def _entries_in_use(root: Path, doomed: Mapping[Path, list[Path]]) -> set[str]:
+    """Names of the entries that the folders below `root` tell of, by links or not, hidden or not;
+    those that will be removed do not count."""
+    places = [folder for folder in _folders(root) if folder.name != STORE_FOLDER]
+    places += [trial for folder in places for trial in _folders(folder / TRIALS_FOLDER)]
+    records = [path.parent for folder in places for path in folder.glob(f"*/{RECORD_FILE}")]
+    return {name for folder in records if folder not in doomed and (name := _entry_name(folder))}
+
+
+def _entry_name(folder: Path) -> str | None:
+    try:
+        return read_record(folder).entry_name
+    except (OSError, ValueError):
         return None
 
 
 def _is_linked(folder: Path, dying: Counter[tuple[int, int]]) -> bool:
     """Whether a file of the entry has a further name, other than those that will be removed."""
-    return any(path.stat().st_nlink - dying[_inode(path)] > 1 for path in _below(folder))
+    files = files_of(folder).values()
+    return any(path.stat().st_nlink - dying[_inode(path)] > 1 for path in files)
 
 
 def _try_lock(store: Store, name: str, locks: contextlib.ExitStack) -> bool:
@@ -239,9 +306,8 @@ def _try_lock(store: Store, name: str, locks: contextlib.ExitStack) -> bool:
 
 def _freed(doomed: list[Path]) -> int:
     """Bytes that come free: a hard-linked file counts once, when its last name goes."""
-    paths = [path for top in doomed for path in _below(top)]
-    names = Counter(_inode(path) for path in paths)
-    files = {_inode(path): path.stat() for path in paths}
+    names = Counter(_inode(path) for path in doomed)
+    files = {_inode(path): path.stat() for path in doomed}
     return sum(file.st_size for inode, file in files.items() if names[inode] >= file.st_nlink)
 
 
@@ -249,10 +315,6 @@ def _remove_empty(folders: Iterable[Path]) -> None:
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-
-
-def _below(top: Path) -> list[Path]:
-    return list(files_of(top).values()) if top.is_dir() else [top]
 
 
 def _inode(path: Path) -> tuple[int, int]:

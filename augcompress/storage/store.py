@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from augcompress.errors import AugcompressError
+from augcompress.storage.digests import digests_of
 from augcompress.storage.files import (
     RECORD_FILE,
     STATE_FOLDER,
@@ -23,8 +24,9 @@ from augcompress.storage.files import (
     sync,
     write_aside,
 )
+from augcompress.storage.stage_record import StageRecord, changes, read_record
 
-ENTRY_VERSION = 1
+ENTRY_VERSION = 2
 """Version of `stage.json` and of the entries' layout; another version is a miss."""
 
 
@@ -82,21 +84,20 @@ class StoreEntry:
         if not self.path.exists():
             return None
         try:
-            record = self._read()
-        except (OSError, ValueError) as error:
+            wrong = self._mismatch(read_record(self.path))
+        except (OSError, ValueError, AugcompressError) as error:
             return f"{self.path}: cannot be read ({error}); doing {self.stage} again"
-        wrong = self._mismatch(record)
         return f"{self.path}: {wrong}; doing {self.stage} again" if wrong else None
 
-    def record(self) -> dict[str, Any]:
-        """What `commit` was given, with `version`, `stage`, `key` and `files` (bytes by name).
+    def record(self) -> StageRecord:
+        """What `commit` was given, with the version, the stage, the key and the files.
 
         Raises AugcompressError when the stage is not done.
         """
         problem = self.problem
         if problem is not None or not self.path.is_dir():
             raise AugcompressError(problem or f"{self.path}: is not there; run {self.stage}")
-        return self._read()
+        return read_record(self.path)
 
     @contextmanager
     def writing(self, wait_s: float = 0.0, *, fresh: bool = False) -> Iterator[Path]:
@@ -123,12 +124,17 @@ class StoreEntry:
         """Make `work` the entry, inside `writing`; an entry finished meanwhile is kept instead,
         unless this one shall `replace` it."""
         remove_path(self.work / STATE_FOLDER)
-        files = {name: path.stat().st_size for name, path in files_of(self.work).items()}
-        for path in files_of(self.work).values():
+        files = files_of(self.work)
+        for path in files.values():
             sync(path)
-        head = {"version": ENTRY_VERSION, "stage": self.stage, "key": self.key}
+        told = {
+            **record,
+            **{"version": ENTRY_VERSION, "stage": self.stage, "key": self.key},
+            "files": {name: path.stat().st_size for name, path in files.items()},
+            "sha256": digests_of(files),
+        }
         with write_aside(self.work / RECORD_FILE) as aside:
-            aside.write_text(json.dumps({**record, **head, "files": files}, indent=2) + "\n")
+            aside.write_text(json.dumps(told, indent=2) + "\n")
         if self.done and not replace:
             remove_path(self.work)
             return
@@ -146,23 +152,13 @@ class StoreEntry:
             remove_path(self.path)
             remove_path(self.work)
 
-    def _read(self) -> dict[str, Any]:
-        record = json.loads((self.path / RECORD_FILE).read_text(encoding="utf-8"))
-        if not isinstance(record, dict):
-            raise ValueError(f"{RECORD_FILE} holds no object")
-        return record
-
-    def _mismatch(self, record: dict[str, Any]) -> str | None:
-        if record.get("version") != ENTRY_VERSION:
-            return f"has format {record.get('version')}, not {ENTRY_VERSION}"
-        if record.get("key") != self.key:
+    def _mismatch(self, record: StageRecord) -> str | None:
+        if record.version != ENTRY_VERSION:
+            return f"has format {record.version}, not {ENTRY_VERSION}"
+        if record.key != self.key:
             return "belongs to another key"
-        files = {name: path.stat().st_size for name, path in files_of(self.path).items()}
-        wanted = record.get("files")
-        if not isinstance(wanted, dict):
-            return "does not list its files"
-        damaged = [name for name, size in wanted.items() if files.get(name) != size]
-        return f"{damaged[0]} is missing or has another size" if damaged else None
+        damaged = changes(self.path, record)
+        return next((f"{name} {what}" for name, what in damaged.items()), None)
 
     def _clean(self) -> None:
         """Remove everything in `work` but the resume state."""

@@ -183,7 +183,7 @@ def test_wrong_policies_are_refused_when_read(policy, match):
 
 def test_a_file_that_is_no_policy_is_refused_by_name(tmp_path):
     (tmp_path / "found.yaml").write_text("a: [1")
-    with pytest.raises(ValidationError, match=r"found\.yaml: is not YAML: while parsing"):
+    with pytest.raises(ValidationError, match=r"found\.yaml: line 1 is not YAML: expected"):
         read("found.yaml", str(tmp_path))
     (tmp_path / "found.yaml").write_text("- - [Rotate, 0.1]")
     with pytest.raises(ValidationError, match=r"found\.yaml: sub-policy 1, step 1: Rotate needs"):

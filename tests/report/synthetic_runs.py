@@ -66,7 +66,9 @@ def write_stage(folder: Path, stage: str) -> None:
     graph = stage in ("quantize", "export")
     artifact = None if stage == "augment" else "model.onnx" if graph else "model.safetensors"
     record = {
+        "version": 2,
         "stage": stage,
+        "key": "0" * 64,
         "seconds": 12.3,
         "notes": [f"see {folder}/{stage}/file"],
         "environment": VERSIONS,

@@ -64,7 +64,7 @@ def test_a_half_finished_runs_limits_are_not_judged_by_its_teacher(mine):
     set_limits(RUN)
     opening = summary_of(report())
     assert "not judged top1 at least 0.001" in opening
-    assert "reached every file has the size it was written with found unchanged" in opening
+    assert "reached every file is as it was written found unchanged" in opening
 
 
 def test_a_finished_runs_limits_are_judged(mine):

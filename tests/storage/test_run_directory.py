@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -16,8 +17,9 @@ import pytest
 
 from augcompress.errors import AugcompressError
 from augcompress.evidence.records import Measurement, write_measurements
-from augcompress.storage import shipping_stage
-from augcompress.storage.files import digest_file, digest_json, write_aside
+from augcompress.storage import digests, shipping_stage
+from augcompress.storage.digests import digest_file, digest_json, digests_of
+from augcompress.storage.files import write_aside
 from augcompress.storage.run_directory import RunDir
 from augcompress.storage.runs import clean, runs
 from augcompress.storage.store import Store, StoreEntry
@@ -113,9 +115,10 @@ def test_committed_entry_holds_its_files_and_no_state(entry):
     assert names(entry.path) == ["model.onnx", "stage.json"]
     assert names(entry.store.root) == [f"distill-{KEY[:16]}"]
     record = entry.record()
-    assert record["artifact"] == "model.onnx"
-    assert (record["version"], record["stage"], record["key"]) == (1, "distill", KEY)
-    assert record["files"] == {"model.onnx": 5}
+    assert record.artifact == "model.onnx"
+    assert (record.version, record.stage, record.key) == (2, "distill", KEY)
+    assert record.files == {"model.onnx": 5}
+    assert record.sha256 == {"model.onnx": hashlib.sha256(b"graph").hexdigest()}
 
 
 def test_missing_entry_is_a_miss_without_a_problem(entry):
@@ -130,17 +133,38 @@ def spoil_json(entry: StoreEntry) -> None:
 
 
 def spoil_version(entry: StoreEntry) -> None:
-    record = {**entry.record(), "version": 99}
+    record = {**entry.record().model_dump(), "version": 99}
     (entry.path / "stage.json").write_text(json.dumps(record))
 
 
 def spoil_key(entry: StoreEntry) -> None:
-    record = {**entry.record(), "key": OTHER}
+    record = {**entry.record().model_dump(), "key": OTHER}
     (entry.path / "stage.json").write_text(json.dumps(record))
 
 
-def spoil_file(entry: StoreEntry) -> None:
+def spoil_size(entry: StoreEntry) -> None:
     (entry.path / "model.safetensors").write_text("")
+
+
+def spoil_byte(entry: StoreEntry) -> None:
+    """Another byte in a file of the same size, with the same time."""
+    path = entry.path / "measurements.json"
+    before = path.stat()
+    path.write_text(path.read_text().replace("0.9", "0.8"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def spoil_presence(entry: StoreEntry) -> None:
+    (entry.path / "model.safetensors").unlink()
+
+
+def spoil_nesting(entry: StoreEntry) -> None:
+    (entry.path / "stage.json").write_text("[" * 100_000)
+
+
+def spoil_names(entry: StoreEntry) -> None:
+    record = {**entry.record().model_dump(), "files": {"../../thesis.tex": 3}}
+    (entry.path / "stage.json").write_text(json.dumps(record))
 
 
 def spoil_marker(entry: StoreEntry) -> None:
@@ -151,9 +175,13 @@ def spoil_marker(entry: StoreEntry) -> None:
     ("spoil", "complaint"),
     [
         (spoil_json, "cannot be read"),
-        (spoil_version, "has format 99, not 1"),
+        (spoil_nesting, "is deeper than 32 levels"),
+        (spoil_names, "is no name of a file in the folder"),
+        (spoil_version, "has format 99, not 2"),
         (spoil_key, "belongs to another key"),
-        (spoil_file, "model.safetensors is missing or has another size"),
+        (spoil_size, "model.safetensors has 0 bytes and was written with 7"),
+        (spoil_byte, "measurements.json has changed since it was written"),
+        (spoil_presence, "model.safetensors is missing"),
         (spoil_marker, "cannot be read"),
     ],
 )
@@ -345,8 +373,11 @@ def test_discard_stops_while_another_process_is_at_work(entry, holder):
 def test_link_makes_plain_files_and_drops_stale_ones(tmp_path, entry):
     run = RunDir(tmp_path / "digits")
     assert run.store.root == tmp_path / ".store"
-    run.link(fill(run.store.entry("distill", OTHER), "old"), "distill")
-    (run.stage("distill") / "stale.txt").write_text("stale")
+    old = run.store.entry("distill", OTHER)
+    with old.writing() as work:
+        (work / "stale.txt").write_text("stale")
+        old.commit({})
+    run.link(old, "distill")
     run.link(fill(entry), "distill")
     folder = run.stage("distill")
     assert names(folder) == ["measurements.json", "model.safetensors", "stage.json"]
@@ -413,6 +444,114 @@ def test_link_sweeps_what_a_killed_one_left(tmp_path, entry):
         (run.path / left / "half").write_text("half")
     run.link(fill(entry), "distill")
     assert names(run.path) == ["distill"]
+
+
+def users_note(folder: Path) -> Path:
+    (folder / "notes.txt").write_text("mine")
+    return folder / "notes.txt"
+
+
+def users_link(folder: Path) -> Path:
+    (folder / "data").symlink_to(folder.parent)
+    return folder / "data"
+
+
+def users_folder(folder: Path) -> Path:
+    (folder / "figures").mkdir()
+    return users_note(folder / "figures")
+
+
+USERS = pytest.mark.parametrize("put", [users_note, users_link, users_folder])
+
+
+@USERS
+def test_a_users_file_in_a_stages_folder_stays_or_is_named(tmp_path, entry, put):
+    run = RunDir(tmp_path / "digits")
+    run.link(fill(entry), "distill")
+    mine = put(run.stage("distill"))
+    name = mine.relative_to(run.stage("distill")).as_posix()
+    assert run.link(entry, "distill") == []  # a cached run
+    other = fill(entry.store.entry("distill", OTHER), "other")
+    with pytest.raises(AugcompressError, match=rf"did not write: {name}; move them away"):
+        run.link(other, "distill")
+    with pytest.raises(AugcompressError, match=rf"did not write: {name}; move them away"):
+        run.remove_stale(["distill"])
+    assert (run.stage("distill") / "model.safetensors").read_text() == "weights"
+    assert clean(tmp_path, ["digits"]) > 0
+    left = [path for path in run.path.rglob("*") if path.is_symlink() or not path.is_dir()]
+    assert left == [mine]
+
+
+def edit(path: Path) -> None:
+    """As editors do that write a new file and rename it: the store's stays as it is."""
+    path.unlink()
+    path.write_text("mine")
+
+
+def test_changed_files_are_told_of_and_kept_and_the_stages_own_are_back(tmp_path, entry):
+    run = RunDir(tmp_path / "digits")
+    run.link(fill(entry), "distill")
+    edit(run.stage("distill") / "model.safetensors")
+    (told,) = run.link(entry, "distill")
+    assert "model.safetensors had been changed since distill wrote it; what it was is" in told
+    (kept,) = (run.path / "changed" / "distill").iterdir()
+    assert kept.read_text() == "mine"
+    assert str(kept) in told
+    assert (run.stage("distill") / "model.safetensors").read_text() == "weights"
+    assert run.link(entry, "distill") == []
+    edit(run.stage("distill") / "model.safetensors")
+    assert len(run.remove_stale(["distill"])) == 1
+    assert not run.stage("distill").exists()
+
+
+def test_all_is_kept_where_the_record_was_changed(tmp_path, entry):
+    run = RunDir(tmp_path / "digits")
+    run.link(fill(entry), "distill")
+    edit(run.stage("distill") / "stage.json")
+    users_note(run.stage("distill"))
+    assert len(run.link(entry, "distill")) == 4
+    kept = {path.name[9:] for path in (run.path / "changed" / "distill").iterdir()}
+    assert kept == {"stage.json", "notes.txt", "model.safetensors", "measurements.json"}
+    assert run.link(entry, "distill") == []
+
+
+def test_clean_leaves_changed_files(tmp_path):
+    run = two_stage_run(tmp_path, "digits")
+    edit(run.stage("distill") / "measurements.json")
+    clean(tmp_path, ["digits"])
+    assert [path for path in run.path.rglob("*") if path.is_file()] == [
+        run.stage("distill") / "measurements.json"
+    ]
+
+
+def test_what_a_killed_writer_left_goes_and_what_one_is_at_stays(tmp_path):
+    left, users = tmp_path / ".recipe-0123abcd.yaml", tmp_path / ".recipe-mine.yaml"
+    for path in (left, users):
+        path.write_text("half")
+    with write_aside(tmp_path / "recipe.yaml") as aside:
+        aside.write_text("one")
+        with write_aside(tmp_path / "recipe.yaml") as second:
+            second.write_text("two")
+        assert aside.exists()
+    assert (tmp_path / "recipe.yaml").read_text() == "one"
+    assert names(tmp_path) == [users.name, "recipe.yaml"]
+
+
+def test_digests_of_large_files_are_remembered_until_they_change(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(digests, "LARGE_BYTES", 2)
+    monkeypatch.setattr(digests, "QUIET_S", 0.0)
+    monkeypatch.setattr(digests, "_known", {})
+    (tmp_path / "a").write_bytes(b"abc")
+    files = {"a": tmp_path / "a"}
+    wanted = digests_of(files)
+    monkeypatch.setattr(digests, "digest_file", forbid)
+    assert digests_of(files) == wanted
+    before = (tmp_path / "a").stat()
+    (tmp_path / "a").write_bytes(b"abd")
+    os.utime(tmp_path / "a", ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(PermissionError, match="Read-only"):
+        digests_of(files)
 
 
 def test_remove_stale_leaves_foreign_folders(tmp_path, entry):
@@ -516,6 +655,68 @@ def test_clean_of_a_run_leaves_foreign_files(tmp_path):
     (run.path / "thesis.tex").write_text("years of work")
     clean(tmp_path, ["digits"])
     assert names(run.path) == ["thesis.tex"]
+
+
+def test_clean_takes_nothing_from_a_foreign_store(tmp_path):
+    foreign = [".store/pkg/data.txt", ".store/distill-old/a", ".store/distill-0123456789abcdef/a"]
+    foreign += ["site/spec.json", "site/recipe.yaml", "site/report.html", ".store/.work-x/a"]
+    for name in foreign:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    assert clean(tmp_path) == 0
+    with pytest.raises(AugcompressError, match="is no run"):
+        clean(tmp_path, ["site"])
+    found = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert {name for name in found if ".lock" not in name} == set(foreign)
+
+
+def test_clean_keeps_what_runs_behind_symbolic_links_use(tmp_path, entry, monkeypatch):
+    monkeypatch.setattr(os, "link", forbid)  # the run is on another disk
+    (tmp_path / "far" / "digits").mkdir(parents=True)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "digits").symlink_to(tmp_path / "far" / "digits")
+    run = RunDir(tmp_path / "runs" / "digits")
+    stored = fill(run.store.entry("distill", KEY))
+    run.link(stored, "distill")
+    assert clean(tmp_path / "runs") == 0
+    with pytest.raises(AugcompressError, match="is no run; choose among: none"):
+        clean(tmp_path / "runs", ["digits"])
+    assert stored.done
+    assert (run.stage("distill") / "model.safetensors").exists()
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / ".store").symlink_to(tmp_path / "runs" / ".store")
+    assert clean(tmp_path / "others") == 0
+    assert stored.done
+
+
+def locked(run: RunDir, monkeypatch) -> None:
+    """As for a user who may not look into it; the tests may run as root, who may."""
+    iterate = Path.glob
+
+    def refuse(path: Path, pattern: str):
+        if path == run.path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return iterate(path, pattern)
+
+    monkeypatch.setattr(Path, "glob", refuse)
+
+
+def test_a_run_that_cannot_be_read_is_one_line_among_the_others(tmp_path, monkeypatch):
+    two_stage_run(tmp_path, "first")
+    locked(two_stage_run(tmp_path, "second"), monkeypatch)
+    first, second = runs(tmp_path)
+    assert (first.name, first.problem, first.stages) == ("first", "", ["train_teacher", "distill"])
+    assert (second.name, second.stages) == ("second", [])
+    assert "Permission denied" in second.problem
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", '{"version": 1, "measurements": [[]]}'])
+def test_a_run_with_damaged_measurements_is_listed(tmp_path, text):
+    run = two_stage_run(tmp_path, "digits")
+    (run.stage("distill") / "measurements.json").write_text(text)
+    (found,) = runs(tmp_path)
+    assert found.stages == ["train_teacher", "distill"]
+    assert found.top1.value == 0.95  # the teacher's
 
 
 @pytest.mark.parametrize("name", ["other", "..", ".store", "digits/distill"])

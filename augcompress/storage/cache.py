@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from augcompress.errors import AugcompressError
+from augcompress.storage.files import write_aside
 
 
 def cache_folder() -> Path | None:
@@ -34,10 +36,7 @@ def remembered(topic: str, key: str, compute: Callable[[], Any], *, keep: bool =
 
 def _store(file: Path, value: Any) -> None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-        with os.fdopen(handle, "w") as stream:
-            json.dump({"value": value}, stream)
-        os.replace(aside, file)
-    except OSError:
+        with write_aside(file) as aside:
+            aside.write_text(json.dumps({"value": value}))
+    except (OSError, AugcompressError):
         return  # a cache that cannot be written is no cache
