@@ -78,7 +78,7 @@ def refused(code, *arguments):
         (
             "train_teacher.training.optimizer.kind=adam",
             "train_teacher.training.optimizer.kind: unknown 'adam'; did you mean adamw? known: sgd,"
-                " adamw, rmsprop, lars",
+            " adamw, rmsprop, lars",
         ),
         (
             "train_teacher.training.select_by=top2",
