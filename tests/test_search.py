@@ -38,7 +38,7 @@ from augcompress.search.strategies import Proposal
 from augcompress.search.study import FactorLevels, Study, Trial
 from augcompress.search.trial import TrialRunner
 from augcompress.spec import GridSearch, load
-from augcompress.storage.files import digest_json
+from augcompress.storage.digests import digest_json
 from augcompress.storage.run_directory import RunDir
 from augcompress.system.reporter import SilentReporter
 
