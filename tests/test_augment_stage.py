@@ -205,7 +205,7 @@ def test_foreign_files_in_the_target_stop_the_job_before_it_begins(place, monkey
     monkeypatch.setattr(offline, "make_blocks", None)  # calling it would fail
     answer = invoke("augment", "-r", path)
     assert answer.code == 1
-    assert "holds files that augcompress did not write; move them away" in answer.error
+    assert "holds files that augcompress did not write: mine.txt; move them away" in answer.error
     assert (RUN / "augment/mine.txt").read_text() == "precious"
 
 

@@ -3,6 +3,7 @@ nothing but text, numbers, true, false, null, lists and mappings."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 import unicodedata
@@ -109,6 +110,8 @@ def _plain_items(mapping: dict[Any, Any], where: tuple[Any, ...]) -> Iterator[tu
 
 
 def _plain_text(text: str, where: tuple[Any, ...]) -> str:
+    with contextlib.suppress(UnicodeDecodeError):  # JSON writes some characters as two halves
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     wrong = (c for c in text if unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t")
     if (found := next(wrong, None)) is not None:
         raise ValueError(f"{_path(where)}: holds the character {found!a}; write plain text")
