@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from augcompress.compressions import Prepared
 from augcompress.datasets import class_counts
 from augcompress.errors import AugcompressError
 from augcompress.learning.resolution import check_takes, share_at, shrunk
-from augcompress.models import backbone_layers
+from augcompress.models import Head, backbone_layers, find_head
 from augcompress.modules import in_evaluation
 from augcompress.networks import Outputs, Teacher
 from augcompress.objectives import ObjectiveFacts, Taps, View, forward_with_features
@@ -135,7 +136,15 @@ class StudentLearner(Learner):
         return replace(self._score(self.student), settled=settled)
 
     def backbone(self) -> Sequence[nn.Module]:
-        return backbone_layers(self.student, self.example)
+        head = self._head
+        return backbone_layers(self.student, self.example, head) if head.layers else ()
+
+    def head(self) -> Sequence[nn.Parameter]:
+        return [self.student.get_parameter(name) for name in self._head.parameters]
+
+    @cached_property
+    def _head(self) -> Head:
+        return find_head(self.student, self.example)
 
     def networks(self) -> Sequence[nn.Module]:
         """Student and teachers.

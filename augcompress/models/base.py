@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from augcompress.batch import ImageInput
 from augcompress.component import Component
@@ -20,6 +21,10 @@ class ModelFacts:
     """Number of classes: the length of the logits."""
     input: ImageInput
     """What the network takes."""
+
+    def example(self) -> Tensor:
+        """One grey image `(1,C,H,W)`, to follow a network's steps with."""
+        return torch.full((1, self.input.channels, *self.input.size), 0.5)
 
 
 Constants = tuple[Sequence[float], Sequence[float]]

@@ -7,27 +7,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from augcompress.models.weights import head_name
+from augcompress.models.head import Head
 from augcompress.modules import in_evaluation
 
 
-def backbone_layers(network: nn.Module, example: Tensor) -> list[nn.Module]:
+def backbone_layers(network: nn.Module, example: Tensor, head: Head) -> list[nn.Module]:
     """The modules below the head that hold parameters of their own, from input to output.
 
     Their order is that in which a forward pass of `example` `(N,C,H,W)`, on the network's device,
     enters them: a container with parameters (a class token, a layer scale) stands before what is in
     it.  A module that the pass does not enter, as where only its weights are used, follows the one
-    registered before it.  Each parameter belongs to one of these modules directly or to the head;
-    one that several modules share belongs to each.  The pass runs in evaluation mode without
-    gradients; modes are put back.
+    registered before it.  Each parameter belongs to one of these modules directly or to the head,
+    whose parameters one of them may hold, too; one that several modules share belongs to each.
+    The pass runs in evaluation mode without gradients; modes are put back.
     """
-    head = head_name(network)
-    above = set(network.get_submodule(head).modules()) if head else set()
+    named = dict(network.named_parameters())
+    above = {id(named[name]) for name in head.parameters}
     entered = _entries(network, example)
     found, moment = [], 0
     for place, module in enumerate(network.modules()):
         moment = entered.get(module, moment)
-        if module not in above and next(module.parameters(recurse=False), None) is not None:
+        if any(id(own) not in above for own in module.parameters(recurse=False)):
             found.append((moment, place, module))
     return [module for _, _, module in sorted(found, key=lambda each: each[:2])]
 

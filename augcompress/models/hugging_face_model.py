@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from augcompress.component import FilePath, NotInKey, expand_path
 from augcompress.errors import AugcompressError, first_line, require
 from augcompress.models.base import Constants, ModelFacts, ModelSettings
+from augcompress.models.head import find_head
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
@@ -170,7 +171,7 @@ class HuggingFaceModel(ModelSettings):
                 f"{self._where}: the weights cannot be loaded: {first_line(error)}; give a folder"
                 f" with {CONFIG} and model.safetensors"
             ) from error
-        _check_all_loaded(network, told, facts.classes, self._where)
+        _check_all_loaded(network, told, facts, self._where)
         return network
 
     def _check_weights(self) -> None:
@@ -242,16 +243,28 @@ def digest(folder: Path) -> str:
     )
 
 
-def _check_all_loaded(network: nn.Module, told: dict[str, Any], classes: int, where: str) -> None:
+def _check_all_loaded(
+    network: nn.Module, told: dict[str, Any], facts: ModelFacts, where: str
+) -> None:
     """Raises AugcompressError when anything but the head stayed fresh."""
-    state = network.state_dict()
     fresh = {*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])}
-    wrong = sorted(name for name in fresh if name not in state or len(state[name]) != classes)
+    head = _class_names(network, facts) if fresh else set()
+    wrong = sorted(fresh - head)
     if wrong:
         raise AugcompressError(
             f"{where}: the weights do not fit the network: {', '.join(wrong[:3])}; give the config"
             " that they were trained with"
         )
+
+
+def _class_names(network: nn.Module, facts: ModelFacts) -> set[str]:
+    """What of the network's state has an entry for each class; all of it where the network cannot
+    take the images: whoever checks it says so."""
+    try:
+        found = find_head(Logits(network), facts.example()).classes
+    except (RuntimeError, ValueError):
+        return {*network.state_dict()}
+    return {name.removeprefix("network.") for name in found}
 
 
 @contextlib.contextmanager

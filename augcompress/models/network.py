@@ -69,10 +69,9 @@ def build_classifier(
 
 def _check_logits(network: Classifier, facts: ModelFacts, where: str) -> None:
     """Run one grey image through the network in evaluation mode; modes are put back."""
-    image = torch.full((1, facts.input.channels, *facts.input.size), 0.5)
     try:
         with torch.no_grad(), in_evaluation(network):
-            logits = network(image)
+            logits = network(facts.example())
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         height, width = facts.input.size
         raise AugcompressError(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from augcompress.errors import AugcompressError, first_line
 from augcompress.models.base import Constants, ModelFacts, ModelSettings
+from augcompress.models.head import find_head
 from augcompress.models.weights import load_weights
 
 # Family -> the pooling right after its first convolution, which a small stem leaves out.
@@ -90,7 +91,7 @@ class TorchvisionModel(ModelSettings):
         if self.stem == "small" and (pooling := _SMALL_STEMS[family(self.name) or ""]):
             network.set_submodule(pooling, nn.Identity())
         if self.pretrained:
-            self._load_pretrained(network, arguments)
+            self._load_pretrained(network, arguments, facts)
         return network
 
     def _create(self, **arguments: Any) -> nn.Module:
@@ -102,12 +103,15 @@ class TorchvisionModel(ModelSettings):
                 " mend its options or the image size"
             ) from error
 
-    def _load_pretrained(self, network: nn.Module, arguments: dict[str, Any]) -> None:
+    def _load_pretrained(
+        self, network: nn.Module, arguments: dict[str, Any], facts: ModelFacts
+    ) -> None:
         state = self._pretrained_state(arguments)
         name, convolution = first_convolution(network)
         filters = state[f"{name}.weight"]
         state[f"{name}.weight"] = fitted_filters(filters, convolution.weight.detach())
-        load_weights(network, state, where=f"model torchvision {self.name}")
+        head = find_head(network, facts.example())
+        load_weights(network, state, where=f"model torchvision {self.name}", head=head)
 
     def _pretrained_state(self, arguments: dict[str, Any]) -> dict[str, Tensor]:
         where = f"model torchvision {self.name}"

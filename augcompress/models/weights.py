@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from augcompress.errors import AugcompressError
+from augcompress.models.head import Head
 from augcompress.models.network import Classifier
 
 State = dict[str, Tensor]
@@ -97,19 +98,19 @@ def without_prefixes(state: State) -> State:
 
 
 def load_weights(
-    network: nn.Module, state: State, *, where: str, head: Literal["strict", "replace"] = "replace"
+    network: nn.Module, state: State, *, where: str, head: Head | None = None
 ) -> tuple[str, ...]:
     """Put `state` into `network` and return the names that stay fresh: those of a head with another
     class count, none otherwise.
 
     Our own checkpoints (`normalize.*`, `body.*`) fill a whole Classifier, any other state its body.
-    Counters of batch norm may be missing.  `head="strict"` wants the head to fit, too.
+    Counters of batch norm may be missing.  `head`: that of `receiver`, where it may stay fresh.
     Raises AugcompressError, naming `where` and the first three names, when anything does not fit;
     the network is then as it was.
     """
-    target = _target(network, state)
+    target = receiver(network, state)
     wanted = target.state_dict()
-    fresh = () if head == "strict" else _other_head(target, wanted, state)
+    fresh = () if head is None else _other_head(head, wanted, state)
     wrong = _mismatches({name: wanted[name] for name in wanted if name not in fresh}, state, fresh)
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
@@ -123,44 +124,37 @@ def load_weights(
     return fresh
 
 
-def _target(network: nn.Module, state: State) -> nn.Module:
+def receiver(network: nn.Module, state: State) -> nn.Module:
+    """What `state` fills: the network, or its body alone."""
     own = all(name.startswith(("normalize.", "body.")) for name in state)
     return network.body if isinstance(network, Classifier) and not own else network
 
 
-def head_name(network: nn.Module) -> str:
-    """The layer that makes the logits: the last dense layer or convolution."""
-    layers = [
-        name
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv2d)
-    ]
-    return layers[-1] if layers else ""
-
-
-def head_classes(network: nn.Module, state: State) -> int | None:
+def head_classes(head: Head, state: State) -> int | None:
     """How many classes the head has in `state`; None where `state` has no such layer."""
-    weight = state.get(f"{head_name(_target(network, state))}.weight")
-    return None if weight is None else len(weight)
+    counts = {
+        state[n].shape[d] for n, d in head.classes.items() if n in state and state[n].ndim > d
+    }
+    return counts.pop() if len(counts) == 1 else None
 
 
-def cut_head(network: nn.Module, state: State, rows: Sequence[int]) -> State:
-    """`state` with these rows of the head alone, in this order: weights for a network that answers
-    with these logits only.
-
-    `network` has the same design, for any number of classes.
-    """
-    head = head_name(_target(network, state))
-    parts = [name for name in (f"{head}.weight", f"{head}.bias") if name in state]
-    return {**state, **{name: state[name][list(rows)].clone() for name in parts}}
+def cut_head(head: Head, state: State, rows: Sequence[int]) -> State:
+    """`state` with these classes of the head alone, in this order: weights for a network of the
+    same design that answers with these logits only."""
+    chosen = torch.tensor(list(rows))
+    parts = {n: d for n, d in head.classes.items() if n in state}
+    return {**state, **{n: state[n].index_select(d, chosen) for n, d in parts.items()}}
 
 
-def _other_head(network: nn.Module, wanted: State, state: State) -> tuple[str, ...]:
+def _other_head(head: Head, wanted: State, state: State) -> tuple[str, ...]:
     """The head's names where `state` has it for another number of classes."""
-    head = head_name(network)
-    names = tuple(n for n in (f"{head}.weight", f"{head}.bias") if n in wanted and n in state)
-    same_inputs = all(wanted[name].shape[1:] == state[name].shape[1:] for name in names)
-    other_classes = all(wanted[name].shape[:1] != state[name].shape[:1] for name in names)
+    names = tuple(name for name in head.classes if name in state)
+
+    def without_classes(tensor: Tensor, name: str) -> list[int]:
+        return [size for place, size in enumerate(tensor.shape) if place != head.classes[name]]
+
+    same_inputs = all(without_classes(wanted[n], n) == without_classes(state[n], n) for n in names)
+    other_classes = all(wanted[n].shape != state[n].shape for n in names)
     return names if same_inputs and other_classes else ()
 
 

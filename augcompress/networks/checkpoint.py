@@ -169,7 +169,7 @@ def rebuilt(
     module: nn.Module = build_classifier(model, facts, [0.0] * channels, [1.0] * channels)
     for step in steps:
         module = step.compression.replay(module, step.history)
-    load_weights(module, state, where=where, head="strict")
+    load_weights(module, state, where=where)
     return module.eval()
 
 

@@ -25,26 +25,31 @@ def listed(classes: Sequence[str]) -> str:
     return ", ".join(classes[:MOST]) + (" …" if len(classes) > MOST else "")
 
 
-def cut_history(kind: str, history: Any, head: str, classes: int, where: str) -> Any:
+def cut_history(kind: str, history: Any, head: Sequence[str], classes: int, where: str) -> Any:
     """What a compression changed, as if it had met the network when it had so many classes.
 
-    Raises AugcompressError when more than channels of the head was changed.
+    `head`: the layers that make the logits.  Raises AugcompressError when more than channels of
+    one was changed.
     """
     sizes = history.get("sizes", {}) if isinstance(history, dict) else {}
-    if head in sizes:
-        own = {k: classes if k.startswith("out_") else size for k, size in sizes[head].items()}
-        others = {name: each for name, each in sizes.items() if name != head}
-        history = {**history, "sizes": {**others, head: own}}
-        rest: Any = [*(each for name, each in history.items() if name != "sizes"), [*others]]
-    else:
-        rest = history
-    if _names(rest, head):
+    own = [name for name in head if name in sizes]
+    rest = history
+    if own:
+        cut = {name: {k: _cut(k, v, classes) for k, v in sizes[name].items()} for name in own}
+        others = [name for name in sizes if name not in own]
+        rest = [*(each for name, each in history.items() if name != "sizes"), others]
+        history = {**history, "sizes": {**sizes, **cut}}
+    if changed := [name for name in head if _names(rest, name)]:
         raise AugcompressError(
-            f"{where}: {kind} has changed the head {head}, which cannot be cut to {classes} classes"
-            " any more; cut the network first and compress it then, or leave the head out of"
-            " layers"
+            f"{where}: {kind} has changed the head {changed[0]}, which cannot be cut to"
+            f" {classes} classes any more; cut the network first and compress it then, or leave the"
+            " head out of layers"
         )
     return history
+
+
+def _cut(key: str, size: int, classes: int) -> int:
+    return classes if key.startswith("out_") else size
 
 
 def _names(value: Any, layer: str) -> bool:

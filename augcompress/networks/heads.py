@@ -9,35 +9,55 @@ import torch
 from torch import Tensor, nn
 
 from augcompress.errors import AugcompressError
-from augcompress.models import head_name
+from augcompress.models import find_head
+from augcompress.modules import in_evaluation
 from augcompress.networks.checkpoint import Network
 
 
 def dense_head(network: Network, where: str) -> tuple[str, nn.Linear]:
     """The head's name and the head.
 
-    Raises AugcompressError where the logits come from anything but a dense layer with a bias.
+    Raises AugcompressError where the logits come from anything but one dense layer with a bias.
     """
-    name = head_name(network.module)
+    found = find_head(network.module, network.facts.example())
+    name = found.layers[0] if len(found.layers) == 1 else ""
     head = network.module.get_submodule(name)
-    classes = len(network.classes)
-    if isinstance(head, nn.Linear) and head.bias is not None and head.out_features == classes:
+    if isinstance(head, nn.Linear) and head.bias is not None and _is_all(network, name, head):
         return name, head
+    made = f"come from {', '.join(found.layers)}" if found.layers else "come from no layer"
     raise AugcompressError(
         f"{where}: {network.model.kind} has no dense layer as its head, below which its features"
-        " would be; choose another model"
+        f" would be: its logits {made}; choose another model"
     )
+
+
+@torch.no_grad()
+def _is_all(network: Network, name: str, head: nn.Linear) -> bool:
+    """Are the logits what the layer gives for the features `(N,D)` below it, and nothing else?"""
+    example = network.facts.example().to(head.weight.device)
+    with in_evaluation(network.module):
+        logits = network.module(example)
+        with _without(network, name, head):
+            features = network.module(example)
+    same = features.shape[1:] == head.weight.shape[1:] and torch.allclose(head(features), logits)
+    return same
+
+
+@contextmanager
+def _without(network: Network, name: str, head: nn.Module) -> Iterator[None]:
+    network.module.set_submodule(name, nn.Identity())
+    try:
+        yield
+    finally:
+        network.module.set_submodule(name, head)
 
 
 @contextmanager
 def headless(network: Network, where: str) -> Iterator[int]:
     """Inside, the network gives the features `(N,D)` that its head is otherwise given; yields D."""
     name, head = dense_head(network, where)
-    network.module.set_submodule(name, nn.Identity())
-    try:
+    with _without(network, name, head):
         yield head.in_features
-    finally:
-        network.module.set_submodule(name, head)
 
 
 @torch.no_grad()

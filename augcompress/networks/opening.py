@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from augcompress.component import Component
@@ -14,13 +15,16 @@ from augcompress.datasets import GivenNormalization
 from augcompress.errors import AugcompressError
 from augcompress.models import (
     Constants,
+    Head,
     build_classifier,
     cut_head,
+    find_head,
     head_classes,
-    head_name,
     load_weights,
     read_weights,
+    receiver,
 )
+from augcompress.modules import in_evaluation
 from augcompress.networks.checkpoint import (
     DESCRIPTION,
     Network,
@@ -31,6 +35,9 @@ from augcompress.networks.checkpoint import (
 )
 from augcompress.networks.class_subset import cut_history, listed, rows_of
 from augcompress.running import Context
+
+CLOSE = 1e-4
+"""Largest difference of a cut network's logits, relative to the largest: sums of fewer numbers."""
 
 
 def new_network(
@@ -52,8 +59,11 @@ def new_network(
     facts = context.model_facts
     module = build_classifier(model, facts, *constants_of(context, model))
     if weights is not None:
-        state = state_for(context, module, Path(weights), where, head)
-        if load_weights(module, state, where=f"{where}.weights", head=head):
+        state = read_weights(weights)
+        own = find_head(receiver(module, state), facts.example())
+        state = state_for(context, state, own, Path(weights), where, head)
+        replaceable = own if head == "replace" else None
+        if load_weights(module, state, where=f"{where}.weights", head=replaceable):
             context.reporter.message(
                 f"{where}: the head has another class count than the weights and starts fresh"
             )
@@ -74,20 +84,20 @@ def constants_of(context: Context, model: Any) -> Constants:
 
 
 def state_for(
-    context: Context, module: nn.Module, path: Path, where: str, head: str
+    context: Context, state: dict[str, Tensor], own: Head, path: Path, where: str, head: str
 ) -> dict[str, Tensor]:
-    """Weights from a file for a new network, their head cut as `new_network` says."""
-    state, data = read_weights(path), context.data
+    """Weights from a file for a new network, whose head is `own`, cut as `new_network` says."""
+    data, has = context.data, head_classes(own, state)
     known = classes_beside(path)
     if known is not None and head == "strict":
         check_classes(context, known, path, f"{where}.weights")
-    if known is None and head == "strict" and head_classes(module, state) == len(data.all_classes):
+    if known is None and head == "strict" and has == len(data.all_classes):
         known = tuple(data.all_classes)
     rows = rows_of(known, data.classes)
-    if known is None or rows is None or head_classes(module, state) != len(known):
+    if known is None or rows is None or has != len(known):
         return state
     say_cut(context, len(known), path, where)
-    return cut_head(module, state, rows)
+    return cut_head(own, state, rows)
 
 
 def say_cut(context: Context, known: int, path: Path, where: str) -> None:
@@ -105,21 +115,35 @@ def narrowed(network: Network, classes: Sequence[str], where: str) -> Network:
     Raises AugcompressError when more than the last layer depends on the number of classes, or when
     a compression has changed that layer.
     """
-    rows, head = [network.classes.index(name) for name in classes], head_name(network.module)
+    rows = [network.classes.index(name) for name in classes]
+    example, count = network.facts.example(), len(rows)
+    head = find_head(network.module, example)
     steps = tuple(
-        replace(one, history=cut_history(one.settings.kind, one.history, head, len(rows), where))
+        replace(one, history=cut_history(one.settings.kind, one.history, head.layers, count, where))
         for one in network.compressions
     )
-    facts = replace(network.facts, classes=len(rows))
-    state = cut_head(network.module, network.module.state_dict(), rows)
+    facts = replace(network.facts, classes=count)
+    state = cut_head(head, network.module.state_dict(), rows)
+    only = (
+        f"{where}: cannot be cut from {len(network.classes)} classes to {count}, as not only its"
+        f" last layer {', '.join(head.layers)} depends on their number; train it on these classes"
+        " first"
+    )
     try:
         module = rebuilt(network.model, facts, steps, state, where)
     except AugcompressError as error:
-        raise AugcompressError(
-            f"{where}: cannot be cut from {len(network.classes)} classes to {len(rows)}, as not"
-            f" only its last layer {head} depends on their number; train it on these classes first"
-        ) from error
+        raise AugcompressError(only) from error
+    if not _same_columns(network.module, module, rows, example):
+        raise AugcompressError(only)
     return replace(network, module=module, facts=facts, classes=tuple(classes), compressions=steps)
+
+
+@torch.no_grad()
+def _same_columns(whole: nn.Module, few: nn.Module, rows: Sequence[int], example: Tensor) -> bool:
+    """Does a network that was cut answer as the whole one does for its classes?"""
+    with in_evaluation(whole):
+        want, got = whole(example)[:, rows], few(example)
+    return bool((got - want).abs().max() <= CLOSE * max(1.0, float(want.abs().max())))
 
 
 def open_network(

@@ -41,15 +41,17 @@ def parameter_groups(
     decay: str = "weights",
     no_decay: Sequence[str] = (),
     backbone: Sequence[nn.Module] = (),
+    head: Sequence[nn.Parameter] = (),
     backbone_lr_scale: float = 1.0,
     where: str = "",
 ) -> list[dict[str, Any]]:
     """Parameters by what the optimiser does to them: `weight_decay` and `lr_scale`.
 
     `decay="weights"` spares what has one dimension, norms and biases; `all` nothing.  Names that
-    match a glob in `no_decay` are spared too.  Raises AugcompressError for a glob without a match.
+    match a glob in `no_decay` are spared too.  Of the `backbone`'s layers, what belongs to the
+    `head` is learned at its rate.  Raises AugcompressError for a glob without a match.
     """
-    below = {id(own) for layer in backbone for own in layer.parameters(recurse=False)}
+    below = _own(backbone, head)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     unmatched = set(no_decay)
     for name, parameter in module.named_parameters():
@@ -79,13 +81,21 @@ def set_learning(
     backbone: Sequence[nn.Module],
     frozen: Sequence[nn.Module],
     batch_norm: str,
+    head: Sequence[nn.Parameter] = (),
 ) -> None:
-    """Let every parameter of the optimiser learn but those of `frozen` layers; batch norms of
-    frozen layers, or with `batch_norm="frozen"` of the whole backbone, keep their statistics."""
-    still = {id(own) for layer in frozen for own in layer.parameters(recurse=False)}
+    """Let every parameter of the optimiser learn but those of `frozen` layers that do not belong to
+    the `head`; batch norms of frozen layers, or with `batch_norm="frozen"` of the whole backbone,
+    keep their statistics."""
+    still = _own(frozen, head)
     for group in groups:
         for parameter in group["params"]:
             parameter.requires_grad_(id(parameter) not in still)
     for layer in backbone if batch_norm == "frozen" else frozen:
         if isinstance(layer, _BatchNorm):
             layer.eval()
+
+
+def _own(layers: Sequence[nn.Module], head: Sequence[nn.Parameter]) -> set[int]:
+    """Identities of the layers' own parameters, without those of the head."""
+    own = {id(one) for layer in layers for one in layer.parameters(recurse=False)}
+    return own - {id(one) for one in head}

@@ -58,6 +58,11 @@ class Learner(nn.Module):
         their own.  What `freeze`, `backbone_lr_scale` and `batch_norm` speak of."""
         return ()
 
+    def head(self) -> Sequence[nn.Parameter]:
+        """The student's parameters that make its logits of its features: what is trained where the
+        layers below are not."""
+        return ()
+
     def networks(self) -> Sequence[nn.Module]:
         """The networks whose forward pass `compile` compiles."""
         return ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -103,13 +104,14 @@ class _Run:
     ) -> None:
         self.learner, self.batches, self.training, self.engine = learner, batches, training, engine
         self.interruption, self.processes = interruption, engine.processes
-        self.backbone = backbone_of(learner, training, engine.where)
+        self.backbone, self.head = parts_of(learner, training, engine.where)
         groups = parameter_groups(
             learner,
             training.optimizer.weight_decay,
             decay=training.decay,
             no_decay=training.no_decay,
             backbone=self.backbone,
+            head=self.head,
             backbone_lr_scale=training.backbone_lr_scale,
             where=engine.where,
         )
@@ -170,7 +172,7 @@ class _Run:
         freeze = self.training.freeze
         frozen = () if freeze is None else freeze.frozen(self.backbone, self.epoch)
         groups = self.update.optimizer.param_groups
-        set_learning(groups, self.backbone, frozen, self.training.batch_norm)
+        set_learning(groups, self.backbone, frozen, self.training.batch_norm, self.head)
         self.update.learn(len(frozen))
 
     def one_step(self, batch: Batch) -> None:
@@ -341,8 +343,10 @@ class _Run:
         )
 
 
-def backbone_of(learner: Learner, training: Training, where: str) -> tuple[nn.Module, ...]:
-    """The layers below the head, where something is asked of them.
+def parts_of(
+    learner: Learner, training: Training, where: str
+) -> tuple[Sequence[nn.Module], Sequence[nn.Parameter]]:
+    """The layers below the head, and the head, where something is asked of them.
 
     Raises AugcompressError when there are none.
     """
@@ -353,10 +357,10 @@ def backbone_of(learner: Learner, training: Training, where: str) -> tuple[nn.Mo
     }
     wanted = [name for name, given in asked.items() if given]
     if not wanted:
-        return ()
-    layers = tuple(learner.backbone())
+        return (), ()
+    layers = learner.backbone()
     if not layers:
         raise AugcompressError(
             f"{where}.training.{wanted[0]}: the network has no layers below its head; leave it out"
         )
-    return layers
+    return layers, learner.head()

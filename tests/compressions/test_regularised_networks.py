@@ -16,7 +16,14 @@ from augcompress.exporters import (
     save,
     to_graph,
 )
-from augcompress.models import CifarResNet, ModelFacts, SmallCNN, backbone_layers, build_classifier
+from augcompress.models import (
+    CifarResNet,
+    ModelFacts,
+    SmallCNN,
+    backbone_layers,
+    build_classifier,
+    find_head,
+)
 
 MODELS = {
     "stochastic depth, option A": CifarResNet(depth=8, stochastic_depth=0.5),
@@ -63,6 +70,6 @@ def test_the_file_drops_nothing(network, images, tmp_path):
 
 
 def test_layers_are_found_below_the_head(network, images):
-    layers = backbone_layers(network, images[:2])
+    layers = backbone_layers(network, images[:2], find_head(network, images[:2]))
     kinds = {type(layer) for layer in layers}
     assert kinds == {torch.nn.Conv2d, torch.nn.BatchNorm2d}

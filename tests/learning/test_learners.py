@@ -23,6 +23,7 @@ from augcompress.learning.fitting import batches_for, train
 from augcompress.learning.resolution import share_at, shrunk
 from augcompress.learning.student import StudentLearner, TrainingSetup
 from augcompress.measures import quality
+from augcompress.models import ModelFacts
 from augcompress.networks import NetworkTeacher, new_network
 from augcompress.objectives import Hint, Labels
 from augcompress.running.context import Context
@@ -31,7 +32,17 @@ from augcompress.scoring.scores import loss_of
 from augcompress.spec import validate
 from augcompress.spec.sections import Resolution
 from augcompress.storage.run_directory import RunDir
-from augcompress.training import Constant, CosineRestarts, Ema, Engine, Score, Sgd, Training, fit
+from augcompress.training import (
+    Constant,
+    CosineRestarts,
+    Ema,
+    Engine,
+    Freeze,
+    Score,
+    Sgd,
+    Training,
+    fit,
+)
 from augcompress.training.logs import TIMINGS
 from augcompress.training.processes import Processes
 
@@ -421,3 +432,74 @@ def test_the_epoch_is_chosen_by_the_measure_that_the_recipe_names(tmp_path):
     found = predict(predict_with_network(network.module, context), context, "validation")
     row = next(row for row in quality(found, subject=None) if row.name == "nll")
     assert row.value == pytest.approx(best, rel=1e-5)
+
+
+class HeadFirst(nn.Module):
+    """Registered from output to input, with a layer that nothing reads."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, classes)
+        self.spare = nn.Conv2d(1, 3, 1)
+        self.first = nn.Conv2d(1, 8, 3)
+        self.norm = nn.BatchNorm2d(8)
+
+    def forward(self, images):
+        return self.fc(self.norm(self.first(images)).relu().mean((2, 3)))
+
+
+class TwoHeads(HeadFirst):
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes)
+        self.other = nn.Linear(8, classes)
+
+    def forward(self, images):
+        features = self.norm(self.first(images)).relu().mean((2, 3))
+        return self.fc(features) + self.other(features.square())
+
+
+class Own(HeadFirst):
+    """The network itself holds the weights of the head, and a token of the features."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes)
+        del self.fc
+        self.token = nn.Parameter(torch.full((1, 8), 0.1))
+        self.matrix = nn.Parameter(torch.rand(8, classes))
+
+    def forward(self, images):
+        features = self.norm(self.first(images)).relu().mean((2, 3))
+        return (features + self.token) @ self.matrix
+
+
+@dataclass(frozen=True)
+class Given:
+    """Stands in for a model of the union."""
+
+    network: type[nn.Module]
+    kind: str = "given"
+
+    def build(self, facts: ModelFacts) -> nn.Module:
+        return self.network(facts.classes)
+
+    def normalization(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    "network, head",
+    [
+        (HeadFirst, {"fc.weight", "fc.bias"}),
+        (TwoHeads, {"fc.weight", "fc.bias", "other.weight", "other.bias"}),
+        (Own, {"matrix"}),
+    ],
+)
+@pytest.mark.parametrize("how", [{"freeze": Freeze(epochs=None)}, {"backbone_lr_scale": 1e-300}])
+def test_only_the_head_learns_wherever_it_stands(network, head, how, tmp_path):
+    context = context_of(tmp_path)
+    learner = learner_of(context, Given(network))
+    training = Training(epochs=1, batch_size=32, optimizer=Sgd(lr=0.1, weight_decay=0), **how)
+    before = {name: one.clone() for name, one in learner.student.body.named_parameters()}
+    fit(learner, context.training_batches(32), training)
+    after = dict(learner.student.body.named_parameters())
+    assert {name for name in before if not torch.equal(before[name], after[name])} == head

@@ -179,10 +179,26 @@ def test_a_head_comes_back_after_an_error(tmp_path):
 def test_network_without_a_dense_head_is_refused(tmp_path):
     context = context_of(tmp_path)
     network = new_network(context, context.spec.train_teacher.model, None, "pretrain")
-    network.module.set_submodule("body.linear", nn.Conv2d(16, 10, 1))
-    with pytest.raises(
-        AugcompressError, match="pretrain: small_cnn has no dense layer as its head"
-    ):
+    maps, convolution = nn.Unflatten(1, (16, 1, 1)), nn.Conv2d(16, 10, 1)
+    message = "pretrain: small_cnn has no dense layer as its head, .* come from body.linear.1;"
+    network.module.set_submodule("body.linear", nn.Sequential(maps, convolution, nn.Flatten()))
+    with pytest.raises(AugcompressError, match=message):
+        dense_head(network, "pretrain")
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        nn.Linear(16, 10, bias=False),
+        nn.Sequential(nn.Linear(16, 10), nn.BatchNorm1d(10)),
+        nn.Sequential(nn.Linear(16, 10), nn.Hardtanh(-0.01, 0.01)),
+    ],
+)
+def test_a_head_that_is_more_or_less_than_a_dense_layer_is_refused(last, tmp_path):
+    context = context_of(tmp_path)
+    network = new_network(context, context.spec.train_teacher.model, None, "pretrain")
+    network.module.set_submodule("body.linear", last)
+    with pytest.raises(AugcompressError, match="has no dense layer as its head"):
         dense_head(network, "pretrain")
 
 

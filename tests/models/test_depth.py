@@ -15,7 +15,7 @@ from augcompress.models import (
     TorchvisionModel,
     backbone_layers,
     build_classifier,
-    head_name,
+    find_head,
 )
 
 TORCHVISION = {
@@ -40,16 +40,22 @@ def built(settings, size: int = 16) -> nn.Module:
     return build_classifier(settings, facts, [0.5] * 3, [0.25] * 3)
 
 
+def layers_of(network: nn.Module, size: int = 16) -> list[nn.Module]:
+    example = torch.rand(2, 3, size, size)
+    return backbone_layers(network, example, find_head(network, example))
+
+
 def names_of(network: nn.Module, size: int = 16) -> list[str]:
     names = {module: name for name, module in network.named_modules()}
-    layers = backbone_layers(network, torch.rand(2, 3, size, size))
+    layers = layers_of(network, size)
     return [names[layer].removeprefix("body.") for layer in layers]
 
 
 def check_covers(network: nn.Module, size: int) -> None:
     """Every parameter is in one layer below the head, or in the head."""
-    layers = backbone_layers(network, torch.rand(2, 3, size, size))
-    head = network.get_submodule(head_name(network))
+    layers = layers_of(network, size)
+    (name,) = find_head(network, torch.rand(2, 3, size, size)).layers
+    head = network.get_submodule(name)
     own = [id(one) for layer in layers for one in layer.parameters(recurse=False)]
     own += [id(one) for one in head.parameters()]
     assert sorted(own) == sorted(id(one) for one in network.parameters())
@@ -103,11 +109,11 @@ class Backwards(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.head = nn.Linear(4, 4)
         self.last = nn.Linear(4, 4)
         self.spare = nn.Conv2d(3, 3, 1)
         self.norm = nn.BatchNorm1d(4)
         self.first = nn.Conv2d(3, 4, 3)
-        self.head = nn.Linear(4, 4)
 
     def forward(self, images):
         features = self.norm(self.first(images).mean((2, 3)))
@@ -123,7 +129,7 @@ def test_modes_statistics_and_hooks_are_left_as_they_are():
     network = Backwards()
     network.first.eval()
     before = network.norm.running_mean.clone()
-    backbone_layers(network, torch.rand(2, 3, 8, 8))
+    layers_of(network, 8)
     assert (network.training, network.norm.training, network.first.training) == (True, True, False)
     assert torch.equal(network.norm.running_mean, before)
     assert not any(module._forward_pre_hooks for module in network.modules())
@@ -131,4 +137,4 @@ def test_modes_statistics_and_hooks_are_left_as_they_are():
 
 def test_network_without_a_dense_layer_is_all_backbone():
     network = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten())
-    assert backbone_layers(network, torch.rand(2, 3, 4, 4)) == [network[0]]
+    assert layers_of(network, 4) == [network[0]]

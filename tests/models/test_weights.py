@@ -16,9 +16,11 @@ from augcompress.models import (
     TorchvisionModel,
     build_classifier,
     cut_head,
+    find_head,
     head_classes,
     load_weights,
     read_weights,
+    receiver,
 )
 
 
@@ -26,6 +28,13 @@ def classifier(classes=5, widths=(4, 6), seed=0):
     torch.manual_seed(seed)
     facts = ModelFacts(classes, ImageInput(1, (8, 8)))
     return build_classifier(SmallCNN(widths=widths), facts, [0.5], [0.25])
+
+
+def head_for(network, state, size=8):
+    """The head of what takes the state."""
+    target = receiver(network, state)
+    channels = next(target.parameters()).shape[1]
+    return find_head(target, torch.rand(1, channels, size, size))
 
 
 def same(network, other) -> bool:
@@ -129,7 +138,7 @@ def test_a_head_of_another_class_count_stays_fresh(own):
     head = network.body.linear.weight.clone()
     state = trained.state_dict() if own else trained.body.state_dict()
     prefix = "body." if own else ""
-    fresh = load_weights(network, state, where="test")
+    fresh = load_weights(network, state, where="test", head=head_for(network, state))
     assert fresh == (f"{prefix}linear.weight", f"{prefix}linear.bias")
     assert torch.equal(network.body.linear.weight, head)
     assert torch.equal(network.body.blocks[0].conv.weight, trained.body.blocks[0].conv.weight)
@@ -138,7 +147,7 @@ def test_a_head_of_another_class_count_stays_fresh(own):
 def test_a_strict_head_is_part_of_the_network():
     state = classifier(classes=9).body.state_dict()
     with pytest.raises(AugcompressError, match=r"linear.weight is \(9, 6\), not \(5, 6\)"):
-        load_weights(classifier(), state, where="test", head="strict")
+        load_weights(classifier(), state, where="test")
 
 
 def test_what_does_not_fit_is_named_and_nothing_is_loaded():
@@ -146,7 +155,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded():
     before = {name: value.clone() for name, value in network.state_dict().items()}
     state = classifier(widths=(8, 6), seed=1).body.state_dict()
     with pytest.raises(AugcompressError, match="do not fit the network") as caught:
-        load_weights(network, state, where="distill.weights", head="strict")
+        load_weights(network, state, where="distill.weights")
     message = str(caught.value)
     assert message.startswith("distill.weights: the weights do not fit the network: ")
     assert "blocks.0.conv.weight is (8, 1, 3, 3), not (4, 1, 3, 3)" in message
@@ -168,23 +177,26 @@ def test_missing_and_unknown_names_are_named():
 def test_a_cut_head_answers_with_the_chosen_columns(own):
     trained, network = classifier(classes=9), classifier(classes=3, seed=1)
     state = trained.state_dict() if own else trained.body.state_dict()
-    assert head_classes(network, state) == 9
-    load_weights(network, cut_head(network, state, [7, 0, 4]), where="test", head="strict")
+    own_head = head_for(network, state)
+    assert head_classes(own_head, state) == 9
+    load_weights(network, cut_head(own_head, state, [7, 0, 4]), where="test")
     images = torch.rand(3, 1, 8, 8)
     logits, wanted = network.eval()(images), trained.eval()(images)[:, [7, 0, 4]]
     assert torch.equal(network.body.linear.weight, trained.body.linear.weight[[7, 0, 4]])
     torch.testing.assert_close(logits, wanted, atol=1e-5, rtol=0)
-    assert head_classes(trained, trained.state_dict()) == 9  # the state itself is not cut
+    assert head_classes(own_head, state) == 9  # the state itself is not cut
 
 
 def test_a_head_made_of_a_convolution_is_cut():
     facts = [ModelFacts(count, ImageInput(3, (32, 32))) for count in (5, 2)]
     model = TorchvisionModel(name="squeezenet1_1")
     whole, few = (build_classifier(model, each, [0.5] * 3, [0.25] * 3).eval() for each in facts)
-    load_weights(few, cut_head(few, whole.state_dict(), [3, 1]), where="test", head="strict")
+    state = whole.state_dict()
+    load_weights(few, cut_head(head_for(few, state, 32), state, [3, 1]), where="test")
     images = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(few(images), whole(images)[:, [3, 1]], atol=1e-5, rtol=0)
 
 
 def test_a_state_without_the_head_has_no_classes():
-    assert head_classes(classifier(), {"other.weight": torch.zeros(3, 2)}) is None
+    state = {"other.weight": torch.zeros(3, 2)}
+    assert head_classes(head_for(classifier(), state), state) is None

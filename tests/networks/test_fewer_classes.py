@@ -150,7 +150,7 @@ def test_head_with_zeros_is_not_cut_and_another_one_is(probe):
 )
 def test_whatever_else_names_the_head_is_refused(history):
     with pytest.raises(AugcompressError, match="which cannot be cut to 3 classes any more"):
-        cut_history("low_rank", history, "body.linear", 3, "here")
+        cut_history("low_rank", history, ("body.linear",), 3, "here")
 
 
 def test_rows_are_asked_for_where_there_is_something_to_cut():
@@ -227,17 +227,52 @@ class TwoHeads(nn.Module):
         return (self.one(flat) + self.two(flat)) / 2
 
 
+class Shared(nn.Module):
+    """Its last layer is found again in the features."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.spare = nn.Linear(64, 5)
+        self.last = nn.Linear(64, classes)
+        self.body = nn.Linear(64, 64)
+
+    def forward(self, images):
+        flat = images.flatten(1)
+        known = self.last(flat).softmax(1) @ self.last.weight
+        return self.last(self.body(known))
+
+
+class Narrowing(TwoHeads):
+    """A layer below the head has as many outputs as there are classes."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes)
+        self.two = nn.Linear(classes, classes)
+
+    def forward(self, images):
+        return self.two(self.one(images.flatten(1)))
+
+
 @dataclass(frozen=True)
-class TwoHeadsModel:
+class Given:
     """Stands in for a model of the union."""
 
-    kind: str = "two_heads"
+    network: type[nn.Module]
+    kind: str = "given"
 
     def build(self, facts: ModelFacts) -> nn.Module:
-        return TwoHeads(facts.classes)
+        return self.network(facts.classes)
 
 
-def test_network_with_two_heads_is_refused():
-    message = "cannot be cut from 10 classes to 3, as not only its last layer body.two depends"
+def test_network_with_two_heads_is_cut():
+    whole = network_for(Given(TwoHeads))
+    images = torch.rand(4, 1, 8, 8)
+    few = narrowed(whole, FEW, "test")
+    assert_answers_for(few.module, whole.module, [8, 1, 3], images)
+
+
+@pytest.mark.parametrize("kind, last", [(Narrowing, "two"), (Shared, "last")])
+def test_network_whose_features_depend_on_the_classes_is_refused(kind, last):
+    message = f"cannot be cut from 10 classes to 3, as not only its last layer body.{last} depends"
     with pytest.raises(AugcompressError, match=message):
-        narrowed(network_for(TwoHeadsModel()), FEW, "here")
+        narrowed(network_for(Given(kind)), FEW, "here")
