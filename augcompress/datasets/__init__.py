@@ -7,6 +7,8 @@ from pydantic import Field
 from augcompress.datasets.arrays import Arrays
 from augcompress.datasets.base import DatasetSettings
 from augcompress.datasets.cifar import Cifar10, Cifar100
+from augcompress.datasets.class_names import printable
+from augcompress.datasets.copies import Copies
 from augcompress.datasets.data import Data, DataFacts, Source
 from augcompress.datasets.digits import Digits
 from augcompress.datasets.hugging_face import HuggingFace

@@ -11,19 +11,18 @@ import torch
 
 from augcompress.component import FilePath
 from augcompress.datasets.base import DatasetSettings
+from augcompress.datasets.class_names import as_text
 from augcompress.datasets.data import Source
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.images import direct
+from augcompress.datasets.parts import PARTS, naming_note, parts_named
 from augcompress.datasets.splits import MemorySplit
 from augcompress.errors import AugcompressError
 
-REQUIRED = ("x_train", "y_train", "x_test", "y_test")
-PARTS = ("train", "test", "validation")
-
 
 class Arrays(DatasetSettings):
-    """Arrays `x_train, y_train, x_test, y_test` and, if there, `x_validation, y_validation` and
-    `classes` (names).
+    """Arrays `x_train, y_train`, `x_test, y_test` and `x_validation, y_validation`, or one of the
+    last two pairs, and, if there, `classes` (names).  `x_val` and the like are read as well.
 
     Images are `(N,H,W)`, `(N,H,W,C)` or `(N,C,H,W)` with 1 or 3 channels, uint8 or float in [0,1]
     (rounded to 1/255); labels are integers from 0.
@@ -34,23 +33,24 @@ class Arrays(DatasetSettings):
     """The `.npz` file; pickled objects in it are refused."""
 
     def read(self) -> Source:
-        found = read_npz(Path(self.path))
-        parts = {part: self._part(found, part) for part in PARTS if f"x_{part}" in found}
+        found, named = read_npz(Path(self.path))
+        parts = {part: self._part(found, name) for part, name in named.items()}
         train = parts["train"]
         for part, split in parts.items():
             if train.images.shape[1:] != split.images.shape[1:]:
                 raise AugcompressError(
                     f"data.path: {self.path}: x_train holds images"
-                    f" {tuple(train.images.shape[1:])} and x_{part}"
+                    f" {tuple(train.images.shape[1:])} and x_{named[part]}"
                     f" {tuple(split.images.shape[1:])} (C,H,W); make them alike"
                 )
         channels, height, width = train.images.shape[1:]
         return Source(
-            classes=self._classes(found),
+            classes=self._classes(found, named),
             train=train,
-            test=parts["test"],
+            test=parts.get("test", train.take(np.arange(0))),
             validation=parts.get("validation"),
             resizing=direct((height, width), "L" if channels == 1 else "RGB"),
+            notes=naming_note(named),
         )
 
     def fingerprint(self) -> str:
@@ -66,32 +66,45 @@ class Arrays(DatasetSettings):
             )
         return MemorySplit.whole(torch.from_numpy(images), labels)
 
-    def _classes(self, found: dict[str, np.ndarray]) -> list[str]:
-        labels = [found[f"y_{part}"] for part in PARTS if f"y_{part}" in found]
-        count = int(max(each.max() for each in labels)) + 1
-        names = [str(name) for name in found.get("classes", np.arange(count))]
-        if len(names) < count:
+    def _classes(self, found: dict[str, np.ndarray], named: dict[str, str]) -> list[str]:
+        highest = max(int(found[f"y_{name}"].max()) for name in named.values())
+        trained = len(found[f"y_{named['train']}"])
+        if highest >= trained:
             raise AugcompressError(
-                f"data.path: {self.path}: label {count - 1}, but classes names {len(names)};"
+                f"data.path: {self.path}: label {highest}, but {trained} training images; number"
+                " the classes from 0, without gaps"
+            )
+        told = np.atleast_1d(found.get("classes", np.arange(highest + 1)))
+        names = [as_text(name) for name in told.ravel().tolist()]
+        if len(names) <= highest:
+            raise AugcompressError(
+                f"data.path: {self.path}: label {highest}, but classes names {len(names)};"
                 " name every class"
             )
         return names
 
 
-def read_npz(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of the file.  Raises AugcompressError when it is none, or lacks some."""
+def read_npz(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of the file, their names in lower case; and what each part is called there.
+
+    Raises AugcompressError when it is none, or lacks some.
+    """
     try:
+        if file.exists() and not file.is_file():
+            raise ValueError("no regular file")
         with np.load(file, allow_pickle=False) as opened:
-            found = dict(opened)
+            found = {name.lower(): opened[name] for name in opened}
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise AugcompressError(
             f"data.path: {file}: not a readable .npz file ({error}); save it with numpy.savez"
         ) from error
-    needed = (*REQUIRED, "y_validation") if "x_validation" in found else REQUIRED
-    missing = [name for name in needed if name not in found]
+    images = [name.removeprefix("x_") for name in found if name.startswith("x_")]
+    named = parts_named(images, f"data.path: {file}: x_")
+    pairs = {"train": "train", **({} if "validation" in named else {"test": "test"})} | named
+    missing = [f"{x}_{p}" for p in pairs.values() for x in "xy" if f"{x}_{p}" not in found]
     if missing:
         raise AugcompressError(f"data.path: {file}: has no {', '.join(missing)}; add it")
-    return found
+    return found, {part: pairs[part] for part in PARTS if part in pairs}
 
 
 def _as_bytes(images: np.ndarray, where: str) -> np.ndarray:

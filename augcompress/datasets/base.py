@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -10,6 +11,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from augcompress.component import Component
 from augcompress.datasets.choosing import only
+from augcompress.datasets.class_names import check_class_names
+from augcompress.datasets.copies import find_copies
 from augcompress.datasets.data import Data, DataFacts, Source
 from augcompress.datasets.drawing import FIXED_SEED, kept, stratified
 from augcompress.datasets.folds import hold_out
@@ -88,7 +91,8 @@ class DatasetSettings(Component, ABC):
 
         Raises AugcompressError when the source cannot be read or split as asked.
         """
-        source = self.read()
+        source = _with_test_part(self.read())
+        _check_labels(source)
         all_classes = source.classes
         if self.classes is not None:
             source = only(source, self.classes)
@@ -114,8 +118,9 @@ class DatasetSettings(Component, ABC):
             std=std,
             resizing=source.resizing,
             all_classes=all_classes,
-            duplicates=count_duplicates(train, test),
+            copies=find_copies(train, validation, test, source.classes),
             skipped=source.skipped,
+            notes=source.notes,
         )
 
     def _split(self, source: Source, seed: int) -> tuple[Split, Split, Split]:
@@ -171,10 +176,29 @@ def _drawn(train: Split, count: int, seed: int) -> Split:
     return train.take(stratified(train.labels, count, (seed, 2), leave_one=False)[0])
 
 
-def count_duplicates(train: Split, test: Split) -> int:
-    """How many samples of `test` have an exact copy in `train`."""
-    seen = set(train.hashes())
-    return sum(each in seen for each in test.hashes())
+def _with_test_part(source: Source) -> Source:
+    """The source, with its validation images as test part where it has no other."""
+    if len(source.test) or source.validation is None:
+        return source
+    note = (
+        "data: there is no test part: the validation images are it, and other ones are cut from the"
+        " training images"
+    )
+    notes = [*source.notes, note]
+    return replace(source, test=source.validation, validation=None, notes=notes)
+
+
+def _check_labels(source: Source) -> None:
+    check_class_names(source.classes)
+    for split in (source.train, source.test, source.validation):
+        if split is None or not len(split):
+            continue
+        low, high = int(split.labels.min()), int(split.labels.max())
+        if low < 0 or high >= len(source.classes):
+            raise AugcompressError(
+                f"data: label {low if low < 0 else high}, but there are {len(source.classes)}"
+                " classes, numbered from 0; correct the labels"
+            )
 
 
 def _check_every_class_is_trained(source: Source) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from augcompress.batch import Batch, ImageInput
+from augcompress.datasets.copies import Copies
 from augcompress.datasets.splits import Split
 
 
@@ -30,12 +31,15 @@ class Source:
     """Class names; a label is a position in this list."""
     train: Split
     test: Split
+    """Empty where the source has none; its validation images are then the test part."""
     resizing: dict[str, Any]
     """Evaluation preprocessing, for `images.load_image`."""
     skipped: list[str] = field(default_factory=list)
     """Corrupt files that were left out."""
     validation: Split | None = None
     """Validation images that the source brings; None: they are cut from another part."""
+    notes: list[str] = field(default_factory=list)
+    """What a user should know of the source, in sentences."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +65,12 @@ class Data:
     """Evaluation preprocessing as JSON data, for `images.load_image`."""
     all_classes: list[str]
     """Class names of the source, before `classes` chose some of them."""
-    duplicates: int = 0
-    """Test samples whose exact copy is in `train`."""
+    copies: Copies = field(default_factory=Copies)
+    """Samples that are there more than once."""
     skipped: list[str] = field(default_factory=list)
     """Corrupt files that were left out."""
+    notes: list[str] = field(default_factory=list)
+    """What a user should know of the source, in sentences."""
 
     @property
     def input(self) -> ImageInput:

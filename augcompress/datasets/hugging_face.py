@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,8 +17,10 @@ from augcompress.datasets.columns import Columns, Encoded, decoded, opened_libra
 from augcompress.datasets.data import Source
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.images import image_endings
+from augcompress.datasets.parts import PARTS, naming_note, parts_named
 from augcompress.datasets.resizing import ResizedImages, draw_test
 from augcompress.datasets.splits import FileSplit, MemorySplit, Split
+from augcompress.datasets.walking import files_below
 from augcompress.errors import AugcompressError, first_line
 from augcompress.storage import cache_folder
 
@@ -42,8 +43,9 @@ class HuggingFace(ResizedImages):
     train: str = "train"
     """Name of the split to train on."""
     test: str | None = None
-    """Name of the split to test on; None: `test`, or a share of `train` where that is the only
-    split."""
+    """Name of the split to test on; None: what is called `test` or `eval`, else `validation`, `val`
+    or `dev`; or a share of `train` where that is the only split.  A split of the last three names
+    that is not tested on is the validation part."""
     image: str | None = None
     """Column with the images; None: the only one that may be."""
     label: str | None = None
@@ -56,35 +58,43 @@ class HuggingFace(ResizedImages):
         """Raises AugcompressError when the library is not installed, or finds no labelled images
         and no splits of these names."""
         found = self._load()
-        train = found[self._named(self.train, found)]
-        test = self._test(found)
-        columns = Columns.of(train.features, self.image, self.label)
-        classes = columns.classes([train] if test is None else [train, test])
+        named = self._named(list(found))
+        splits = {part: found[name] for part, name in named.items()}
+        columns = Columns.of(splits["train"].features, self.image, self.label)
+        classes = columns.classes([*splits.values()])
         skipped: list[str] = []
-        whole = self._part(train, self.train, columns, classes, skipped)
-        if test is None:
+        read = {
+            part: self._part(split, named[part], columns, classes, skipped)
+            for part, split in splits.items()
+        }
+        if "test" not in read and "validation" not in read:
+            whole = read["train"]
             held_out, rest = draw_test(whole.labels, self.test_share, "data.test_share")
-            parts = (whole.take(rest), whole.take(held_out))
-        else:
-            name = self.test or "test"
-            parts = (whole, self._part(test, name, columns, classes, skipped))
-        return Source(classes, *parts, self.resizing(), skipped)
+            read |= {"train": whole.take(rest), "test": whole.take(held_out)}
+        return Source(
+            classes=classes,
+            train=read["train"],
+            test=read.get("test", read["train"].take(np.arange(0))),
+            resizing=self.resizing(),
+            skipped=skipped,
+            validation=read.get("validation"),
+            notes=naming_note(named),
+        )
 
     def fingerprint(self) -> str:
-        files = [file for file in files_below(Path(self.path)) if _is_data(file)]
+        files = [file for file in data_files(Path(self.path)) if _is_data(file)]
         names = [file.relative_to(self.path).as_posix() for file in files]
         return digest_of(zip(names, file_hashes(files), strict=True))
 
     def _load(self) -> dict[str, Any]:
         """The library's data sets by split."""
-        files = files_below(Path(self.path))
+        files = data_files(Path(self.path))
         library = opened_library()
         base = cache_folder() or Path(tempfile.gettempdir()) / "augcompress"
         cache = str(base / "hugging-face" / self.fingerprint()[:32])
-        wanted = {self.train, self.test or "test"}
         with _alone(library):
             try:
-                return _loaded(library, Path(self.path), files, wanted, cache)
+                return _loaded(library, Path(self.path), files, self._named, cache)
             except AugcompressError:
                 raise
             except Exception as error:  # files may break any of the library's readers
@@ -93,19 +103,24 @@ class HuggingFace(ResizedImages):
                     " write it again"
                 ) from error
 
-    def _named(self, name: str, found: dict[str, Any]) -> str:
-        if name in found:
-            return name
-        raise AugcompressError(
-            f"data.path: {self.path} has the splits {', '.join(found)} and no {name}; name them in"
-            " data.train and data.test"
-        )
-
-    def _test(self, found: dict[str, Any]) -> Any:
-        """The test split; None where it is to be drawn."""
-        if self.test is None and [*found] == [self.train]:
-            return None
-        return found[self._named(self.test or "test", found)]
+    def _named(self, splits: Sequence[str]) -> dict[str, str]:
+        """Which split plays which part: those named in the settings, else as their names read."""
+        others = [name for name in splits if name not in (self.train, self.test)]
+        read = parts_named(others, f"data.path: {self.path}")
+        if self.train in splits or "train" not in read:
+            read["train"] = self.train
+        if self.test is not None:
+            read["test"] = self.test
+        named = {part: read[part] for part in PARTS if part in read}
+        missing = [name for name in named.values() if name not in splits]
+        if len(splits) > 1 and not {"test", "validation"} & {*named}:
+            missing.append("test")
+        if missing:
+            raise AugcompressError(
+                f"data.path: {self.path} has the splits {', '.join(splits)} and no {missing[0]};"
+                " name them in data.train and data.test"
+            )
+        return named
 
     def _part(
         self, data: Any, name: str, columns: Columns, classes: list[str], skipped: list[str]
@@ -123,18 +138,20 @@ class HuggingFace(ResizedImages):
         return FileSplit(rows, labels, kept, rows.hashes(), self.resizing())
 
 
-def files_below(folder: Path) -> list[Path]:
+def data_files(folder: Path) -> list[Path]:
     """All files in a folder and below, but hidden ones, in a fixed order.
 
-    Raises AugcompressError when there is no such folder.
+    Raises AugcompressError when there is no such folder, or a link in it leads back.
     """
     if not folder.is_dir():
         raise AugcompressError(f"data.path: {folder}: no such folder; check the path")
-    found = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+    found = files_below(folder, "data.path")
+    if endless := found.not_followed + found.irregular:
+        raise AugcompressError(
+            f"data.path: {folder}/{endless[0]}: a link that leads back, or no regular file; remove"
+            " it"
+        )
+    return sorted(folder / name for name in found.names)
 
 
 def _is_data(file: Path) -> bool:
@@ -144,7 +161,11 @@ def _is_data(file: Path) -> bool:
 
 
 def _loaded(
-    library: Any, folder: Path, files: list[Path], wanted: set[str], cache: str
+    library: Any,
+    folder: Path,
+    files: list[Path],
+    named: Callable[[Sequence[str]], dict[str, str]],
+    cache: str,
 ) -> dict[str, Any]:
     """Data sets by split; None for parquet splits that are not wanted."""
     if any((folder / name).is_file() for name in SAVED):
@@ -156,6 +177,7 @@ def _loaded(
             return library.load_dataset("parquet", data_files=parts, split="train", cache_dir=cache)
 
         parts = by_split(tables)
+        wanted = {*named(list(parts)).values()}
         return {name: table(parts[name]) if name in wanted else None for name in parts}
     if any(file.suffix.lower() in image_endings() for file in files):
         return dict(library.load_dataset("imagefolder", data_dir=str(folder), cache_dir=cache))

@@ -11,8 +11,11 @@ from pydantic import Field, model_validator
 
 from augcompress.component import FilePath, NotInKey
 from augcompress.datasets.data import Source
+from augcompress.datasets.folders import list_folder
 from augcompress.datasets.hashing import digest_of, file_hashes
-from augcompress.datasets.listing import PARTS, Listing, list_folder, list_manifest
+from augcompress.datasets.listing import Listing
+from augcompress.datasets.manifests import list_manifest
+from augcompress.datasets.parts import PARTS
 from augcompress.datasets.resizing import ResizedImages, draw_test
 from augcompress.datasets.splits import (
     FileSplit,
@@ -35,11 +38,11 @@ class ImageFolder(ResizedImages):
 
     kind: Literal["image_folder"] = "image_folder"
     root: Annotated[FilePath | None, NotInKey()] = None
-    """Folder with `train/<class>/` and `test/<class>/`, perhaps `validation/<class>/` too, or with
-    `<class>/` folders."""
+    """Folder with `train/<class>/`, `test/<class>/` and `validation/<class>/`, or one of the last
+    two; or with `<class>/` folders."""
     manifest: Annotated[FilePath | None, NotInKey()] = None
     """CSV or Parquet table with columns `path,label[,split]`; paths start at its folder, split is
-    `train`, `test` or `validation`."""
+    `train`, `test` or `validation`, or what else these are called."""
     test: float = Field(0.2, gt=0, lt=1)
     """Share of the images that is the test part where the source does not divide them; the same
     images for every seed."""
@@ -65,6 +68,7 @@ class ImageFolder(ResizedImages):
             validation=whole.take(validation) if len(validation) else None,
             resizing=self.resizing(),
             skipped=skipped,
+            notes=listing.notes,
         )
 
     def fingerprint(self) -> str:

@@ -1,23 +1,23 @@
-"""Which image files there are, of which class and part: from folders or from a manifest."""
+"""Which image files a data set has, of which class and part."""
 
 from __future__ import annotations
 
-import csv
-import os
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from augcompress.datasets.class_names import check_class_names, printable
 from augcompress.datasets.compact import Files, Names
-from augcompress.datasets.images import image_endings
-from augcompress.errors import AugcompressError, require
+from augcompress.datasets.parts import PARTS
+from augcompress.datasets.walking import identities
+from augcompress.errors import AugcompressError
 
-REQUIRED = ("train", "test")
-PARTS = (*REQUIRED, "validation")
+NUMBER_DIGITS = 18
+"""Class names of digits only, and no more than these, are ordered by their numbers."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Listing:
     parts: np.ndarray
     """`(N,)` int8: place in PARTS; -1 where the part is still to be drawn."""
     classes: list[str]
+    notes: list[str] = field(default_factory=list)
+    """What a user should know of the folder, in sentences."""
 
     @classmethod
     def of(cls, folder: Path, entries: Iterable[Entry], *, numeric: bool = False) -> Listing:
@@ -74,154 +76,67 @@ class Listing:
     def take(self, rows: np.ndarray) -> Listing:
         """The files of these rows `(M,)` only."""
         names, labels, parts = self.names.take(rows), self.labels[rows], self.parts[rows]
-        return Listing(self.folder, names, labels, parts, self.classes)
+        return replace(self, names=names, labels=labels, parts=parts)
 
     def members(self, part: str) -> np.ndarray:
         """Rows of the files of a part, ascending."""
         return np.flatnonzero(self.parts == PARTS.index(part))
 
+    def each_once(self) -> Listing:
+        """Without the links to files that their class has already, in the same part.
 
-def list_folder(root: Path) -> Listing:
-    """`root/train/<class>/…`, `root/test/<class>/…` and perhaps `root/validation/<class>/…`; or
-    `root/<class>/…`.
+        Raises AugcompressError naming a file that stands under two classes.
+        """
+        same = identities(self.files())
+        order = np.lexsort((self.parts, same))
+        repeated = same[order][1:] == same[order][:-1]
+        one, other = order[:-1][repeated], order[1:][repeated]
+        for first, second in zip(one, other, strict=True):
+            if self.labels[first] != self.labels[second]:
+                raise AugcompressError(
+                    f"data: {self.names[first]} and {self.names[second]} are one file, by a link,"
+                    " under two classes; remove the link"
+                )
+        again = np.sort(other[self.parts[one] == self.parts[other]])
+        if not len(again):
+            return self
+        note = f"data: {len(again)} links lead to images that are there already and are left out"
+        kept = self.take(np.delete(np.arange(len(self)), again))
+        return replace(kept, notes=[*kept.notes, f"{note}: {self.names[again[0]]}"])
 
-    Raises AugcompressError when folders are missing or empty, or the parts' classes differ.
-    """
-    if not root.is_dir():
-        raise AugcompressError(f"data.root: {root}: no such folder; check the path")
-    given = [part for part in REQUIRED if (root / part).is_dir()]
-    if len(given) == 1:
-        absent = next(part for part in REQUIRED if part not in given)
-        raise AugcompressError(f"data.root: {root} has {given[0]}/ but no {absent}/; add it")
-    found = [part for part in PARTS if (root / part).is_dir()]
-    parts: list[str | None] = [*found] if given else [None]
-    entries = (entry for part in parts for entry in _part_entries(root, part))
-    return _checked(Listing.of(root, entries), root)
-
-
-def list_manifest(manifest: Path) -> Listing:
-    """The rows `path,label[,split]` of a CSV or Parquet file; paths start at its folder.
-
-    Raises AugcompressError when columns, values or files are missing.
-    """
-    if not manifest.is_file():
-        raise AugcompressError(f"data.manifest: {manifest}: no such file; check the path")
-    rows = _parquet_rows(manifest) if manifest.suffix == ".parquet" else _csv_rows(manifest)
-    entries = (_row_entry(row, place, manifest) for place, row in enumerate(rows, start=1))
-    listing = Listing.of(manifest.parent, entries, numeric=True)
-    if _has_repeats(listing.names):
-        raise AugcompressError(f"data.manifest: {manifest}: a path is listed twice; list it once")
-    for name, file in zip(listing.names, listing.files(), strict=True):
-        if not file.is_file():
+    def checked(self, found: Callable[[], str]) -> Listing:
+        """Itself.  Raises AugcompressError, with what was `found`, when it has no image or one
+        class, or its parts have other classes than another."""
+        if not len(self):
             raise AugcompressError(
-                f"data.manifest: {name}: no such file in {manifest.parent}; correct the path"
+                f"data: no image in {found()}; put images into one folder per class"
             )
-    return _checked(listing, manifest)
-
-
-def _has_repeats(names: Names) -> bool:
-    hashed = np.fromiter(map(hash, names), dtype=np.int64, count=len(names))
-    return len(np.unique(hashed)) < len(names) and len(set(names)) < len(names)
-
-
-def _part_entries(root: Path, part: str | None) -> Iterator[Entry]:
-    top = root / part if part else root
-    folders = sorted(p.name for p in top.iterdir() if p.is_dir() and not p.name.startswith("."))
-    for label in folders:
-        names = images_below(top / label)
-        if not names:
+        if len(self.classes) == 1:
             raise AugcompressError(
-                f"data.root: class folder {top / label} has no image; add some or remove it"
+                f"data: one class only ({printable(self.classes[0])}) in {found()}; give the images"
+                " of at least two"
             )
-        start = f"{part}/{label}" if part else label
-        yield from (Entry(f"{start}/{name}", label, part) for name in names)
+        check_class_names(self.classes)
+        classes = {part: {*np.unique(self.labels[self.members(part)])} for part in PARTS}
+        held_out = "test" if classes["test"] else "validation"
+        differing = classes["train"] ^ classes[held_out]
+        if (self.parts >= 0).any() and differing:
+            raise AugcompressError(
+                f"data: {found()}: train and {held_out} have different classes:"
+                f" {self._named(differing)} is in one of them only; add images or remove the class"
+            )
+        if unknown := classes["validation"] - classes["train"]:
+            raise AugcompressError(
+                f"data: {found()}: class {self._named(unknown)} has validation images and no"
+                " training images; add some or remove the class"
+            )
+        return self
 
-
-def images_below(folder: Path) -> list[str]:
-    """Image files at any depth, relative to the folder, with `/`, sorted; hidden ones are left
-    out."""
-    found = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        images = [n for n in names if Path(n).suffix.lower() in image_endings() and n[0] != "."]
-        below = Path(place).relative_to(folder)
-        found += [(below / name).as_posix() for name in images]
-    return sorted(found)
-
-
-def _csv_rows(manifest: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            _check_columns(reader.fieldnames or [], manifest)
-            yield from reader
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise AugcompressError(
-            f"data.manifest: {manifest}: not a UTF-8 CSV file ({error}); save it as one"
-        ) from error
-
-
-def _parquet_rows(manifest: Path) -> Iterator[dict[str, Any]]:
-    parquet = require("pyarrow.parquet", extra="parquet")
-    try:
-        table = parquet.read_table(manifest)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        raise AugcompressError(
-            f"data.manifest: {manifest}: not a readable Parquet file; write it again"
-        ) from error
-    _check_columns(table.column_names, manifest)
-    for rows in table.to_batches(max_chunksize=1024):
-        yield from rows.to_pylist()
-
-
-def _check_columns(columns: Sequence[str], manifest: Path) -> None:
-    missing = [name for name in ("path", "label") if name not in columns]
-    if missing:
-        raise AugcompressError(
-            f"data.manifest: {manifest}: no column {', '.join(missing)}; name the columns"
-            " path,label[,split]"
-        )
-
-
-def _row_entry(row: dict[str, Any], place: int, manifest: Path) -> Entry:
-    path, label, part = (_text(row.get(name)) for name in ("path", "label", "split"))
-    if not path or not label:
-        raise AugcompressError(
-            f"data.manifest: {manifest}: row {place} has no path or no label; fill it in"
-        )
-    if "split" in row and part not in PARTS:
-        raise AugcompressError(
-            f"data.manifest: {manifest}: row {place}: split '{part}'; write train or test,"
-            " or validation"
-        )
-    return Entry(Path(path).as_posix(), label, part or None)
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+    def _named(self, numbers: Iterable[Any]) -> str:
+        return ", ".join(sorted(self.classes[number] for number in numbers))
 
 
 def _in_order(names: set[str]) -> list[str]:
-    if all(name.isdecimal() for name in names):
+    if all(name.isdecimal() and len(name) <= NUMBER_DIGITS for name in names):
         return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
-
-
-def _checked(listing: Listing, where: Path) -> Listing:
-    if not len(listing):
-        raise AugcompressError(f"data: no image in {where}; put images into one folder per class")
-    classes = {part: {*np.unique(listing.labels[listing.members(part)])} for part in PARTS}
-    differing = sorted(classes["train"] ^ classes["test"])
-    if (listing.parts >= 0).any() and differing:
-        names = ", ".join(sorted(listing.classes[number] for number in differing))
-        raise AugcompressError(
-            f"data: {where}: train and test have different classes: {names} is in"
-            " one of them only; add images or remove the class"
-        )
-    unknown = sorted(listing.classes[number] for number in classes["validation"] - classes["train"])
-    if unknown:
-        raise AugcompressError(
-            f"data: {where}: class {unknown[0]} has validation images and no training images; add"
-            " some or remove the class"
-        )
-    return listing

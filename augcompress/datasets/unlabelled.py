@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from augcompress.datasets.hashing import digest_of, file_hashes
-from augcompress.datasets.listing import images_below
 from augcompress.datasets.splits import FileSplit, MemorySplit, Split, decode, decoded_bytes
+from augcompress.datasets.walking import files_below, identities, is_image
 from augcompress.errors import AugcompressError
 
 IN_MEMORY_BYTES = 1 << 30
@@ -99,7 +99,11 @@ def digest_unlabelled(folder: Path) -> str:
 def _names(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise AugcompressError(f"pretrain.unlabelled: {folder}: no such folder; check the path")
-    names = images_below(folder)
+    found = files_below(folder, "pretrain.unlabelled")
+    names = [name for name in found.names if is_image(name)]
+    if found.linked:  # each file once
+        _, first = np.unique(identities(folder / name for name in names), return_index=True)
+        names = [names[place] for place in np.sort(first)]
     if not names:
         raise AugcompressError(f"pretrain.unlabelled: {folder}: holds no image; add some")
     return names

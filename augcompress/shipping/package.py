@@ -54,7 +54,7 @@ def write_card(context: Context, folder: Path, rows: list[Measurement], *, forei
         data=context.spec.data.kind,
         images=splits,
         steps=steps_in_words(context, foreign=foreign),
-        duplicates=data.duplicates,
+        duplicates=data.copies.test_in_train,
         recipe=context.recipe_digest,
         version=context.version,
         opset=metadata_of(read_graph(folder / GRAPH))["opset"],

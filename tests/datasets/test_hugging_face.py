@@ -100,6 +100,34 @@ def test_splits_are_found_by_name(tmp_path):
         settings(folder, train="fit").build(FACTS)
 
 
+@pytest.mark.parametrize(
+    ("splits", "sizes"),
+    [
+        ({"train": 40, "validation": 10, "test": 20}, (40, 10, 20)),
+        ({"training": 40, "dev": 10, "eval": 20}, (40, 10, 20)),
+        ({"train": 40, "val": 10}, (36, 4, 10)),
+    ],
+)
+def test_a_validation_split_is_used(tmp_path, splits, sizes):
+    data = settings(write_parquet(tmp_path / "set", splits)).build(FACTS)
+    assert (len(data.train), len(data.validation), len(data.test)) == sizes
+
+
+def test_two_splits_of_one_meaning_and_one_tested_on(tmp_path):
+    folder = write_parquet(tmp_path / "set", {"train": 40, "val": 10, "valid": 20})
+    with pytest.raises(AugcompressError, match="val and valid both mean the validation part"):
+        settings(folder).build(FACTS)
+    data = settings(folder, test="val").build(FACTS)
+    assert (len(data.train), len(data.validation), len(data.test)) == (40, 20, 10)
+
+
+def test_links_that_lead_back_are_refused(tmp_path):
+    folder = write_folder(tmp_path / "set", {"train": 10, "test": 5})
+    (folder / "train" / "cat" / "up").symlink_to("..")
+    with pytest.raises(AugcompressError, match="set/train/cat/up: a link that leads back"):
+        settings(folder).fingerprint()
+
+
 def test_numbered_files_belong_to_their_folder(folder):
     for split in ("train", "test"):
         (folder / "data" / split).mkdir()
@@ -139,8 +167,10 @@ def test_columns_may_be_named_and_must_be_where_several_fit(tmp_path):
 
 
 def test_columns_that_are_not_sure_are_listed(tmp_path):
-    both = write_parquet(tmp_path / "a", {"train": 8, "test": 4}, label=None, labels=[0], kind=[1])
-    assert settings(both).build(FACTS).classes == ["0"]
+    both = write_parquet(
+        tmp_path / "a", {"train": 8, "test": 4}, label=None, labels=[0, 5], kind=[1]
+    )
+    assert settings(both).build(FACTS).classes == ["0", "5"]
     none = write_parquet(tmp_path / "b", {"train": 8, "test": 4}, label=None, breed=[0, 1])
     message = "none is sure to be the label; name one of the columns image, breed"
     with pytest.raises(AugcompressError, match=message):
@@ -203,7 +233,7 @@ def test_copies_in_test_are_counted_in_memory_and_streamed(folder):
     )
     for in_memory_mb in (0, 1024):
         built = settings(folder, in_memory_mb=in_memory_mb).build(FACTS)
-        assert built.duplicates == 36
+        assert built.copies.test_in_train == 36
 
 
 def test_nothing_is_fetched_printed_or_run(folder, monkeypatch, capfd):

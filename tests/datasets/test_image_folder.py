@@ -99,7 +99,7 @@ def test_copies_across_parts_are_counted(divided, in_memory_mb):
         copy = divided / "test" / "cat" / f"copy{number}.png"
         copy.write_bytes((divided / "train" / "cat" / f"{number}.png").read_bytes())
     data = folder(divided, in_memory_mb=in_memory_mb).build(FACTS)
-    assert data.duplicates == 18  # two of the twenty went to validation
+    assert data.copies.test_in_train == 18  # two of the twenty went to validation
 
 
 @pytest.mark.parametrize("in_memory_mb", [0, 1])
@@ -205,7 +205,7 @@ def test_manifest_without_split_draws_a_test_part_and_orders_numbers(undivided):
     [
         ({"path": "none.png"}, r"none\.png: no such file in"),
         ({"label": ""}, "row 1 has no path or no label"),
-        ({"split": "valid"}, "row 1: split 'valid'; write train or test, or validation"),
+        ({"split": "extra"}, r"row 1: split 'extra'; write train, test \(or testing, eval\) and"),
         ({"path": "train/cat/1.png"}, "a path is listed twice"),
     ],
 )

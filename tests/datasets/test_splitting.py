@@ -134,9 +134,9 @@ def test_normalization_is_fitted_on_the_training_split_only(arrays):
 def test_exact_copies_in_test_are_counted(arrays):
     test = pixels(30, 6, 5, 3, seed=1)
     data = arrays().build(DataFacts(seed=0))
-    assert data.duplicates == 0
+    assert data.copies.test_in_train == 0
     test[:4] = data.train.fetch(np.arange(4)).permute(0, 2, 3, 1).numpy()
-    assert arrays({"x_test": test}).build(DataFacts(seed=0)).duplicates == 4
+    assert arrays({"x_test": test}).build(DataFacts(seed=0)).copies.test_in_train == 4
 
 
 def test_fetch_follows_positions(arrays):
