@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from augcompress.augmentations import build_pipeline
 from augcompress.augmenting import offline
 from augcompress.augmenting import offline as writers
-from augcompress.augmenting.offline import class_folders, write_copies
+from augcompress.augmenting.offline import class_folders, source_names, write_copies
 from augcompress.batch import Progress
 from augcompress.datasets import Batches, DataFacts
 from augcompress.errors import AugcompressError
@@ -251,3 +252,9 @@ def test_a_safe_choice_gets_no_word(place):
     answer = done("augment", "-r", recipe(place, [{"kind": "affine", "degrees": 30}]))
     assert "labels may not survive" not in answer.err
     assert measured(RUN)["augment"] == []
+
+
+def test_file_names_that_are_not_utf8_can_be_written_into_the_manifest(tmp_path):
+    data = SimpleNamespace(train=SimpleNamespace(files=[tmp_path / "cat" / "caf\udce9.png"]))
+    spec = SimpleNamespace(data=SimpleNamespace(root=tmp_path))
+    assert source_names(SimpleNamespace(data=data, spec=spec)) == ["cat/caf?.png"]

@@ -22,7 +22,7 @@ from PIL import Image
 
 from augcompress.augmentations import Pipeline, Recorder, build_pipeline
 from augcompress.batch import Batch, Progress
-from augcompress.datasets import Batches, Data, Split, in_threads
+from augcompress.datasets import Batches, Data, Split, in_threads, printable
 from augcompress.errors import AugcompressError
 from augcompress.running import Context
 from augcompress.spec import Offline
@@ -116,7 +116,7 @@ def source_names(context: Context) -> list[str]:
         return []
     settings = context.spec.data
     root = getattr(settings, "root", None) or Path(getattr(settings, "manifest", ".")).parent
-    return [Path(os.path.relpath(file, root)).as_posix() for file in files]
+    return [printable(Path(os.path.relpath(file, root)).as_posix()) for file in files]
 
 
 def _shares(target: Sequence[float], classes: Sequence[str]) -> dict[str, float]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 from augcompress.datasets.class_names import printable
+from augcompress.datasets.left_out import LINK, LeftOut, endings_text
 from augcompress.datasets.listing import Entry, Listing
 from augcompress.datasets.parts import KNOWN, PARTS, naming_note, part_named, parts_named
 from augcompress.datasets.walking import files_below, folders_in, images_in, is_image, visible
@@ -18,7 +17,7 @@ from augcompress.errors import AugcompressError
 WHERE = "data.root"
 NAMED = 4
 """So many folders are named at each level of a tree in a message, and so many levels."""
-_LINK = "a link to a folder above or to one that is read already"
+_BESIDE = "beside the parts"
 
 
 def list_folder(root: Path) -> Listing:
@@ -30,17 +29,18 @@ def list_folder(root: Path) -> Listing:
     """
     if not root.is_dir():
         raise AugcompressError(f"{WHERE}: {root}: no such folder; check the path")
-    parts, reading = divided(root), _Reading(root)
+    parts, left_out = divided(root), LeftOut(WHERE)
     if parts:
-        reading.pass_over_the_rest(parts)
+        _pass_over_the_rest(root, parts, left_out)
     else:
         _check_undivided(root)
     places: list[tuple[str | None, str]] = [*parts.items()] or [(None, "")]
-    listing = Listing.of(root, chain.from_iterable(reading.part(*each) for each in places))
-    if reading.linked:
+    entries = (_part_entries(root, part, folder, left_out) for part, folder in places)
+    listing = Listing.of(root, chain.from_iterable(entries))
+    if left_out.linked:
         listing = listing.each_once()
     told = naming_note(parts) if parts else _grouping_note(root)
-    notes = [*told, *reading.notes(), *listing.notes]
+    notes = [*told, *left_out.notes(), *listing.notes]
     return replace(listing, notes=notes).checked(lambda: tree_text(root))
 
 
@@ -121,91 +121,38 @@ def tree_text(folder: Path, depth: int = NAMED) -> str:
     if depth:
         told += [tree_text(folder / name, depth - 1) for name in folders[:NAMED]]
         told += [f"{len(folders) - NAMED} more"] if len(folders) > NAMED else []
-    return f"{printable(folder.name)}/{{{', '.join(told)}}}"
+    return f"{printable(folder.resolve().name)}/{{{', '.join(told)}}}"
 
 
-@dataclass
-class _Reading:
-    """Class folders read one after the other, and what was left out of them."""
-
-    root: Path
-    endings: Counter[str] = field(default_factory=Counter)
-    left_out: dict[str, list[str]] = field(default_factory=dict)
-    """Why, and the names."""
-    linked: bool = False
-
-    def part(self, part: str | None, folder: str) -> Iterator[Entry]:
-        """The images of the class folders in a folder of the root."""
-        top, start = self.root / folder, f"{folder}/" if folder else ""
-        labels = folders_in(top, WHERE)
-        links = [e.name for e in visible(top, WHERE) if e.is_symlink() and e.name not in labels]
-        self._leave_out(_LINK, [f"{start}{n}" for n in links if (top / n).is_dir()])
-        loose = images_in(top, WHERE)
-        self._leave_out("outside of the class folders", [start + name for name in loose])
-        for label in labels:
-            for name in self._images(start + label):
-                yield Entry(f"{start}{label}/{name}", label, part)
-
-    def _images(self, folder: str) -> list[str]:
-        found = files_below(self.root / folder, WHERE)
-        if broken := [name for name in found.broken if is_image(name)]:
+def _part_entries(root: Path, part: str | None, folder: str, left_out: LeftOut) -> Iterator[Entry]:
+    """The images of the class folders in a folder of the root."""
+    top, start = root / folder, f"{folder}/" if folder else ""
+    labels = folders_in(top, WHERE)
+    links = [e.name for e in visible(top, WHERE) if e.is_symlink() and e.name not in labels]
+    left_out.add(LINK, [name for name in links if (top / name).is_dir()], start)
+    left_out.add("outside of the class folders", images_in(top, WHERE), start)
+    for label in labels:
+        names, others = left_out.images_below(top / label, f"{start}{label}/")
+        if not names:
+            instead = f" but {endings_text(others)}" if others else ""
             raise AugcompressError(
-                f"{WHERE}: {folder}/{broken[0]}: a link to nothing; restore what it points to or"
-                " remove it"
+                f"{WHERE}: class folder {top / label} has no image{instead}; add some or remove it"
             )
-        self.linked |= found.linked
-        again = [f"{folder}/{name}" for name in found.not_followed]
-        self._leave_out(_LINK, again)
-        self._leave_out("no regular file", [f"{folder}/{name}" for name in found.irregular])
-        images = [name for name in found.names if is_image(name)]
-        others = Counter(os.path.splitext(n)[1].lower() for n in found.names if not is_image(n))
-        if not images:
-            instead = f" but {_endings_text(others)}" if others else ""
+        yield from (Entry(f"{start}{label}/{name}", label, part) for name in names)
+
+
+def _pass_over_the_rest(root: Path, parts: dict[str, str], left_out: LeftOut) -> None:
+    """Images beside the parts are counted.
+
+    Raises AugcompressError naming a folder that has classes of train.
+    """
+    classes = {*folders_in(root / parts["train"], WHERE)}
+    for name in sorted({*folders_in(root, WHERE)} - {*parts.values()}):
+        if classes & {*folders_in(root / name, WHERE)}:
             raise AugcompressError(
-                f"{WHERE}: class folder {self.root / folder} has no image{instead}; add some or"
-                " remove it"
+                f"{WHERE}: {name}/ has classes of {parts['train']}/ and no name of a part; call it"
+                f" {KNOWN}, or move it away; found {tree_text(root)}"
             )
-        self.endings += others
-        return images
-
-    def pass_over_the_rest(self, parts: dict[str, str]) -> None:
-        """Folders beside the parts are counted.
-
-        Raises AugcompressError naming one that has the classes of train.
-        """
-        classes = {*folders_in(self.root / parts["train"], WHERE)}
-        for name in set(folders_in(self.root, WHERE)) - {*parts.values()}:
-            if classes & {*folders_in(self.root / name, WHERE)}:
-                raise AugcompressError(
-                    f"{WHERE}: {name}/ has classes of {parts['train']}/ and no name of a part; call"
-                    f" it {KNOWN}, or move it away; found {tree_text(self.root)}"
-                )
-            images = [n for n in files_below(self.root / name, WHERE).names if is_image(n)]
-            beside = [f"{name}/{image}" for image in images]
-            self._leave_out("beside the parts", beside)
-        loose = images_in(self.root, WHERE)
-        self._leave_out("beside the parts", loose)
-
-    def _leave_out(self, why: str, names: list[str]) -> None:
-        if names:
-            self.left_out.setdefault(why, []).extend(names)
-
-    def notes(self) -> list[str]:
-        """What was left out and why, in sentences."""
-        notes = [
-            f"data: {len(names)} left out, {why}: {printable(names[0])}"
-            for why, names in self.left_out.items()
-        ]
-        if self.endings:
-            notes.append(
-                f"data: {self.endings.total()} files left out, no images by their endings:"
-                f" {_endings_text(self.endings)}"
-            )
-        return notes
-
-
-def _endings_text(endings: Counter[str]) -> str:
-    """`12 .heic, 3 without ending`."""
-    told = [f"{count} {ending or 'without ending'}" for ending, count in endings.most_common(NAMED)]
-    more = len(endings) - NAMED
-    return ", ".join([*told, f"{more} others"] if more > 0 else told)
+        found = files_below(root / name, WHERE).names
+        left_out.add(_BESIDE, [each for each in found if is_image(each)], f"{name}/")
+    left_out.add(_BESIDE, images_in(root, WHERE))

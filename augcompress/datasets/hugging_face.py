@@ -17,6 +17,7 @@ from augcompress.datasets.columns import Columns, Encoded, decoded, opened_libra
 from augcompress.datasets.data import Source
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.images import image_endings
+from augcompress.datasets.left_out import endings_of, endings_text
 from augcompress.datasets.parts import PARTS, naming_note, parts_named
 from augcompress.datasets.resizing import ResizedImages, draw_test
 from augcompress.datasets.splits import FileSplit, MemorySplit, Split
@@ -26,6 +27,8 @@ from augcompress.storage import cache_folder
 
 SAVED = ("dataset_dict.json", "state.json")
 """What `save_to_disk` leaves: several splits, or one."""
+DESCRIBING = ("metadata.csv", "metadata.jsonl", *SAVED, "dataset_info.json")
+"""Files that say something of the images."""
 
 
 class HuggingFace(ResizedImages):
@@ -78,7 +81,7 @@ class HuggingFace(ResizedImages):
             resizing=self.resizing(),
             skipped=skipped,
             validation=read.get("validation"),
-            notes=naming_note(named),
+            notes=[*naming_note(named), *self._left_out(found)],
         )
 
     def fingerprint(self) -> str:
@@ -102,6 +105,15 @@ class HuggingFace(ResizedImages):
                     f"data.path: {self.path}: cannot be read by datasets ({first_line(error)});"
                     " write it again"
                 ) from error
+
+    def _left_out(self, found: dict[str, Any]) -> list[str]:
+        """Says so where the library took not all files of class folders for images."""
+        files = data_files(Path(self.path))
+        if any(file.suffix == ".parquet" or file.name in DESCRIBING for file in files):
+            return []
+        read = sum(map(len, found.values()))
+        told = endings_text(endings_of(file.name for file in files))
+        return [] if read == len(files) else [f"data: {read} of {len(files)} files read: {told}"]
 
     def _named(self, splits: Sequence[str]) -> dict[str, str]:
         """Which split plays which part: those named in the settings, else as their names read."""
@@ -155,9 +167,8 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def _is_data(file: Path) -> bool:
-    described = ("metadata.csv", "metadata.jsonl", *SAVED, "dataset_info.json")
     suffix = file.suffix.lower()
-    return suffix in (".parquet", ".arrow", *image_endings()) or file.name in described
+    return suffix in (".parquet", ".arrow", *image_endings()) or file.name in DESCRIBING
 
 
 def _loaded(

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from augcompress.datasets.hashing import digest_of, file_hashes
+from augcompress.datasets.left_out import LeftOut
 from augcompress.datasets.splits import FileSplit, MemorySplit, Split, decode, decoded_bytes
-from augcompress.datasets.walking import files_below, identities, is_image
+from augcompress.datasets.walking import identities
 from augcompress.errors import AugcompressError
 
 IN_MEMORY_BYTES = 1 << 30
 """Folders that are smaller than this when decoded are held in memory."""
+WHERE = "pretrain.unlabelled"
 _ADVICE = "replace or remove it"
 
 
@@ -75,16 +77,18 @@ class Joined:
             start += len(part)
 
 
-def read_unlabelled(folder: Path, resizing: dict[str, Any]) -> Split:
-    """The images of a folder, at any depth, resized as `images.load_image` does; without labels.
+def read_unlabelled(folder: Path, resizing: dict[str, Any]) -> tuple[Split, list[str]]:
+    """The images of a folder, at any depth, resized as `images.load_image` does, without labels;
+    and what was left out, in sentences.
 
     Raises AugcompressError when there are none, or one cannot be decoded.
     """
-    files = [folder / name for name in _names(folder)]
+    names, notes = _names(folder)
+    files = [folder / name for name in names]
     if decoded_bytes(len(files), resizing) < IN_MEMORY_BYTES:
-        return MemorySplit.whole(decode(files, resizing, _ADVICE), None)
+        return MemorySplit.whole(decode(files, resizing, _ADVICE), None), notes
     hashes, index = file_hashes(files), np.arange(len(files))
-    return FileSplit(files, None, index, hashes, resizing, advice=_ADVICE)
+    return FileSplit(files, None, index, hashes, resizing, advice=_ADVICE), notes
 
 
 def digest_unlabelled(folder: Path) -> str:
@@ -92,18 +96,19 @@ def digest_unlabelled(folder: Path) -> str:
 
     Raises AugcompressError when there are none.
     """
-    names = _names(folder)
+    names, _ = _names(folder)
     return digest_of(zip(names, file_hashes([folder / name for name in names]), strict=True))
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path) -> tuple[list[str], list[str]]:
+    """The image files, each once, and what was left out."""
     if not folder.is_dir():
-        raise AugcompressError(f"pretrain.unlabelled: {folder}: no such folder; check the path")
-    found = files_below(folder, "pretrain.unlabelled")
-    names = [name for name in found.names if is_image(name)]
-    if found.linked:  # each file once
+        raise AugcompressError(f"{WHERE}: {folder}: no such folder; check the path")
+    left_out = LeftOut(WHERE)
+    names, _ = left_out.images_below(folder)
+    if left_out.linked:
         _, first = np.unique(identities(folder / name for name in names), return_index=True)
         names = [names[place] for place in np.sort(first)]
     if not names:
-        raise AugcompressError(f"pretrain.unlabelled: {folder}: holds no image; add some")
-    return names
+        raise AugcompressError(f"{WHERE}: {folder}: holds no image; add some")
+    return names, left_out.notes(WHERE)

@@ -176,6 +176,9 @@ def unlabelled(context: Context, section: PretrainSection) -> Split:
     `--smoke`, a sliver of them."""
     data, parts = context.data, [context.data.unlabelled]
     if section.unlabelled is not None:
-        parts.append(read_unlabelled(Path(section.unlabelled), data.resizing))
+        images, notes = read_unlabelled(Path(section.unlabelled), data.resizing)
+        parts.append(images)
+        for note in notes:
+            context.reporter.message(note)
     whole = Joined.of(*parts)
     return whole.take(whole.index[:: -(-len(whole) // SMOKE_IMAGES)]) if context.smoke else whole

@@ -67,6 +67,9 @@ def test_class_folders_are_read(tmp_path):
     data = settings(folder).build(FACTS)
     assert data.classes == ["cat", "dog"]
     assert np.bincount(data.test.labels).tolist() == [5, 5]
+    assert data.notes == []
+    (folder / "train" / "cat" / "a.heic").write_bytes(b"x")
+    assert settings(folder).build(FACTS).notes == ["data: 30 of 31 files read: 30 .png, 1 .heic"]
 
 
 def test_what_save_to_disk_wrote_is_read(folder, tmp_path):

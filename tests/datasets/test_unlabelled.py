@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -46,12 +48,23 @@ def first_pixels(images: torch.Tensor) -> list[int]:
 @pytest.mark.parametrize("in_memory_bytes", [1 << 30, 0])
 def test_folder_is_read_at_any_depth_and_resized(folder, monkeypatch, in_memory_bytes):
     monkeypatch.setattr(unlabelled, "IN_MEMORY_BYTES", in_memory_bytes)
-    found = read_unlabelled(folder, RESIZING)
+    found, notes = read_unlabelled(folder, RESIZING)
     assert isinstance(found, MemorySplit if in_memory_bytes else FileSplit)
     images = found.fetch(np.arange(5))
     assert images.shape == (5, 1, 4, 4)
     assert first_pixels(images) == [30, 40, 10, 0, 20]  # by name: 3, 4, a/1, a/b/0, c/2
     assert found.labels is None
+    assert notes == ["pretrain.unlabelled: 1 files left out, no images by their endings: 1 .txt"]
+
+
+def test_each_file_is_read_once_whatever_links_there_are(folder):
+    (folder / "c" / "up").symlink_to("..")
+    (folder / "c" / "one.png").symlink_to("../a/1.png")
+    os.mkfifo(folder / "a" / "pipe.png")
+    found, notes = read_unlabelled(folder, RESIZING)
+    assert sorted(first_pixels(found.fetch(np.arange(len(found))))) == [0, 10, 20, 30, 40]
+    assert notes[0].endswith(" is read already: c/up")
+    assert notes[1].endswith(": 1 left out, no regular file: a/pipe.png")
 
 
 @pytest.mark.parametrize("in_memory_bytes", [1 << 30, 0])
@@ -61,7 +74,7 @@ def test_unreadable_file_is_named(folder, monkeypatch, in_memory_bytes):
     with pytest.raises(
         AugcompressError, match=r"a/1\.png: not a readable .* replace or remove it$"
     ):
-        read_unlabelled(folder, RESIZING).fetch(np.arange(5))
+        read_unlabelled(folder, RESIZING)[0].fetch(np.arange(5))
 
 
 def test_folder_that_is_not_there_or_empty_is_refused(tmp_path):
@@ -97,7 +110,7 @@ def test_joined_splits_count_and_hash_like_one():
 
 
 def test_batches_of_images_without_labels_have_no_targets(folder):
-    split = read_unlabelled(folder, RESIZING)
+    split, _ = read_unlabelled(folder, RESIZING)
     batches = Batches(split, None, 2, shuffle=True, seed=0, repeat=2)
     found = list(batches.epoch(0))
     assert [batch.targets for batch in found] == [None] * 5
