@@ -15,7 +15,7 @@ from augcompress.datasets.class_names import as_text
 from augcompress.datasets.data import Source
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.images import direct
-from augcompress.datasets.parts import PARTS, naming_note, parts_named
+from augcompress.datasets.parts import PARTS, naming_notes, parts_named
 from augcompress.datasets.splits import MemorySplit
 from augcompress.errors import AugcompressError
 
@@ -50,7 +50,7 @@ class Arrays(DatasetSettings):
             test=parts.get("test", train.take(np.arange(0))),
             validation=parts.get("validation"),
             resizing=direct((height, width), "L" if channels == 1 else "RGB"),
-            notes=naming_note(named),
+            notes=naming_notes(named, (n.removeprefix("x_") for n in found if n.startswith("x_"))),
         )
 
     def fingerprint(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from augcompress.datasets.class_names import printable
 from augcompress.datasets.left_out import LINK, LeftOut, endings_text
 from augcompress.datasets.listing import Entry, Listing
-from augcompress.datasets.parts import KNOWN, PARTS, naming_note, part_named, parts_named
+from augcompress.datasets.parts import KNOWN, PARTS, naming_notes, part_named, parts_named
 from augcompress.datasets.walking import files_below, folders_in, images_in, is_image, visible
 from augcompress.errors import AugcompressError
 
@@ -39,7 +39,7 @@ def list_folder(root: Path) -> Listing:
     listing = Listing.of(root, chain.from_iterable(entries))
     if left_out.linked:
         listing = listing.each_once()
-    told = naming_note(parts) if parts else _grouping_note(root)
+    told = naming_notes(parts) if parts else _grouping_note(root)
     notes = [*told, *left_out.notes(), *listing.notes]
     return replace(listing, notes=notes).checked(lambda: tree_text(root))
 

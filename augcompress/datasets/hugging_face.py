@@ -18,7 +18,7 @@ from augcompress.datasets.data import Source
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.images import image_endings
 from augcompress.datasets.left_out import endings_of, endings_text
-from augcompress.datasets.parts import PARTS, naming_note, parts_named
+from augcompress.datasets.parts import PARTS, naming_notes, parts_named
 from augcompress.datasets.resizing import ResizedImages, draw_test
 from augcompress.datasets.splits import FileSplit, MemorySplit, Split
 from augcompress.datasets.walking import files_below
@@ -81,7 +81,7 @@ class HuggingFace(ResizedImages):
             resizing=self.resizing(),
             skipped=skipped,
             validation=read.get("validation"),
-            notes=[*naming_note(named), *self._left_out(found)],
+            notes=[*naming_notes(named, found), *self._left_out(found)],
         )
 
     def fingerprint(self) -> str:

@@ -117,10 +117,17 @@ class Listing:
                 " of at least two"
             )
         check_class_names(self.classes)
+        if (self.parts >= 0).any():
+            self._check_parts(found)
+        return self
+
+    def _check_parts(self, found: Callable[[], str]) -> None:
         classes = {part: {*np.unique(self.labels[self.members(part)])} for part in PARTS}
         held_out = "test" if classes["test"] else "validation"
-        differing = classes["train"] ^ classes[held_out]
-        if (self.parts >= 0).any() and differing:
+        for part, missing in (("train", "train"), (held_out, "test and no validation")):
+            if not classes[part]:
+                raise AugcompressError(f"data: {found()}: no {missing} image; add some")
+        if differing := classes["train"] ^ classes[held_out]:
             raise AugcompressError(
                 f"data: {found()}: train and {held_out} have different classes:"
                 f" {self._named(differing)} is in one of them only; add images or remove the class"
@@ -130,7 +137,6 @@ class Listing:
                 f"data: {found()}: class {self._named(unknown)} has validation images and no"
                 " training images; add some or remove the class"
             )
-        return self
 
     def _named(self, numbers: Iterable[Any]) -> str:
         return ", ".join(sorted(self.classes[number] for number in numbers))

@@ -59,7 +59,9 @@ def parts_named(names: Iterable[str], where: str) -> dict[str, str]:
     return found
 
 
-def naming_note(named: Mapping[str, str]) -> list[str]:
-    """Says which part it is that is called otherwise."""
+def naming_notes(named: Mapping[str, str], given: Iterable[str] = ()) -> list[str]:
+    """Says which part it is that is called otherwise, and which of the given names are none."""
     told = [f"{name} is the {part} part" for part, name in named.items() if name != part]
-    return [f"data: {', '.join(told)}"] if told else []
+    unused = [name for name in given if name not in named.values()]
+    notes = [f"data: {', '.join(told)}"] if told else []
+    return [*notes, f"data: no part, and not used: {', '.join(unused)}"] if unused else notes

@@ -145,6 +145,11 @@ def test_arrays_by_other_names_are_recognised(tmp_path, names, sizes):
     assert (len(data.train), len(data.validation), len(data.test)) == sizes
 
 
+def test_arrays_that_are_no_part_are_said(tmp_path):
+    data = arrays(tmp_path, x_holdout=pixels(3, 6, 5, 3), y_holdout=np.arange(3), other=[1])
+    assert data.notes == ["data: no part, and not used: holdout"]
+
+
 def test_arrays_of_one_meaning_are_refused(tmp_path):
     twice = {
         f"{x}_{part}": v
@@ -165,6 +170,16 @@ def test_manifest_splits_by_other_names(tmp_path, columns):
     assert len(data.train) + len(data.validation) == 8
     assert len(data.test) == 4
     assert data.notes[0].startswith("data: there is no test part: the validation images are it")
+
+
+@pytest.mark.parametrize(
+    ("split", "missing"), [("train", "test and no validation"), ("val", "train"), ("test", "train")]
+)
+def test_manifest_of_one_part_is_refused(tmp_path, split, missing):
+    rows = [(f"{n}.png", "ab"[n % 2], split) for n in range(4)]
+    settings = manifest(tmp_path, rows, ("path", "label", "split"))
+    with pytest.raises(AugcompressError, match=rf"rows\.csv: no {missing} image; add some"):
+        settings.build(FACTS)
 
 
 def test_manifest_that_lists_a_file_by_a_link_is_like_a_folder(tmp_path):

@@ -96,6 +96,10 @@ def test_splits_are_found_by_name(tmp_path):
     folder = write_parquet(tmp_path / "set", {"fit": 40, "held": 20, "extra": 4})
     data = settings(folder, train="fit", test="held").build(FACTS)
     assert (len(data.train) + len(data.validation), len(data.test)) == (40, 20)
+    assert data.notes == [
+        "data: fit is the train part, held is the test part",
+        "data: no part, and not used: extra",
+    ]
     message = "has the splits extra, fit, held and no train; name them in data.train and data.test"
     with pytest.raises(AugcompressError, match=message):
         settings(folder).build(FACTS)
