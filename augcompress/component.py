@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
-from augcompress.errors import AugcompressError, UsageError
+from augcompress.errors import PLUGIN_MODULE, AugcompressError, UsageError, note_users_code
 
 ALLOW_PLUGINS = "AUGCOMPRESS_ALLOW_PLUGINS"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -142,7 +142,9 @@ class Plugin(Component):
                 f"plugin {self.target}: runs code from a file; if you trust it, add --allow-plugins"
                 f" or set {ALLOW_PLUGINS}=1"
             )
-        return _import(location)
+        module = _import(location)
+        note_users_code(module)
+        return module
 
 
 def _import(location: str) -> ModuleType:
@@ -150,7 +152,7 @@ def _import(location: str) -> ModuleType:
         if not location.endswith(".py"):
             return importlib.import_module(location)
         return _import_file(Path(location).resolve())
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise AugcompressError(
             f"plugin {location}: cannot be imported: {type(error).__name__}: {error}"
         ) from error
@@ -159,7 +161,7 @@ def _import(location: str) -> ModuleType:
 def _import_file(path: Path) -> ModuleType:
     """The module in a file; when the file has changed, another one than before."""
     source = path.read_bytes()
-    name = f"augcompress_plugin_{hashlib.sha256(str(path).encode() + source).hexdigest()[:12]}"
+    name = f"{PLUGIN_MODULE}{hashlib.sha256(str(path).encode() + source).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     module = ModuleType(name)

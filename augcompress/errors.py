@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+from traceback import walk_tb
+from types import FrameType, ModuleType
 
 INTERRUPTED, BUG = 130, 70
 """Exit codes of a process that was asked to stop, and of one that met a bug of ours."""
+PLUGIN_MODULE = "augcompress_plugin_"
+"""Beginning of the names that modules from plug-ins' files have."""
 
 
 class AugcompressError(Exception):
@@ -50,3 +56,61 @@ def require(module: str, *, extra: str):
 def first_line(error: BaseException) -> str:
     """The first line of an error's message; its type where there is none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+_BEARERS = {"torch", "numpy", "typer", "click", *sys.stdlib_module_names}
+"""Packages whose errors are those of whoever called them."""
+_LIBRARIES = {
+    "torch_pruning": "Torch-Pruning",
+    "onnxruntime": "ONNX Runtime",
+    "onnxscript": "the ONNX exporter",
+    "timm": "timm",
+    "transformers": "transformers",
+    "torchvision": "torchvision",
+}
+"""Packages that are given what the user brings, and what people call them."""
+_users_code = set[str]()  # folders of plug-ins, and names of packages that have some
+
+
+def note_users_code(module: ModuleType) -> None:
+    """Remember that a module, and what lies beside its file, is code of the user's own."""
+    _users_code.add(module.__name__.partition(".")[0])
+    if module.__name__.startswith(PLUGIN_MODULE):
+        _users_code.add(os.path.dirname(str(module.__file__)))
+
+
+def failure_elsewhere(error: BaseException) -> AugcompressError | None:
+    """What to tell of an error that code of the user's own has raised, or a library that was given
+    what the user brought: whose it is, and where; None where it is ours.
+
+    Code of the user's own counts wherever it takes part, a library where it was the last to.
+    """
+    if not isinstance(error, Exception) or isinstance(error, AugcompressError):
+        return None
+    steps = [(step, line) for step, line in walk_tb(error.__traceback__) if _acts(step)]
+    own = [each for each in steps if _is_users(each[0])]
+    library = _LIBRARIES.get(_package(steps[-1][0])) if steps else None
+    if not own and library is None:
+        return None
+    (step, line), whose = (own or steps)[-1], "a plug-in" if own else library
+    return AugcompressError(
+        f"{whose} has failed: {type(error).__name__}: {first_line(error)}"
+        f" ({os.path.basename(step.f_code.co_filename)}, line {line}, in {step.f_code.co_name});"
+        f" {'mend it' if own else 'change the model or its settings'}, or see all of it with -v"
+    )
+
+
+def _acts(step: FrameType) -> bool:
+    return _package(step) not in _BEARERS
+
+
+def _package(step: FrameType) -> str:
+    return str(step.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _is_users(step: FrameType) -> bool:
+    package, file = _package(step), step.f_code.co_filename
+    if package in _users_code:
+        return True
+    installed = package == "augcompress" or "site-packages" in file
+    return not installed and any(file.startswith(f"{folder}{os.sep}") for folder in _users_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -108,6 +109,101 @@ def test_plugin_that_does_not_work(own, source, message):
     answer = run("--allow-plugins", "--until", "train-teacher")
     assert answer.code == 1
     assert message in answer.error
+
+
+CHANGED = """
+def changed(self, features):
+    made = features.sigmoid()
+    twice = made * 2
+    made += 1
+    return twice + made
+
+Net.changed = changed
+"""
+FIRST = "features ="
+FAILING = {
+    "forward": (
+        SOURCE.replace(FIRST, "{}[self.training]\n        features ="),
+        r"a plug-in has failed: KeyError: False \(mine.py, line \d+, in forward\)",
+    ),
+    "forward, in training": (
+        SOURCE.replace(
+            "        features =", "        {False: 1}[self.training]\n        features ="
+        ),
+        r"a plug-in has failed: KeyError: True \(mine.py, line \d+, in forward\)",
+    ),
+    "a module beside it": (
+        SOURCE.replace("nn.Linear(", "__import__('beside').Linear("),
+        r"a plug-in has failed: ZeroDivisionError: .* \(beside.py, line 6, in forward\)",
+    ),
+    "constructor": (
+        SOURCE.replace("super().__init__()", "super().__init__(); raise NameError('who')"),
+        r"a plug-in has failed: NameError: who \(mine.py, line \d+, in __init__\)",
+    ),
+    "objective": (
+        SOURCE.replace("((view.student", "(view.nothing + (view.student"),
+        r"a plug-in has failed: AttributeError: .*nothing.* \(mine.py, line \d+, in forward\)",
+    ),
+    "no scalar": (
+        SOURCE.replace(".sum(1).mean()", ".sum(1)"),
+        r"train_teacher.objectives: plugin gives \(\d+,\) and must give a scalar",
+    ),
+    "no gradient": (
+        SOURCE.replace("features.mean((2, 3)))", "features.mean((2, 3))).detach()"),
+        "train_teacher: the losses have no gradient: element 0 of tensors does not require grad",
+    ),
+    "changed in place": (
+        SOURCE.replace("features.mean((2, 3)))", "self.changed(features).mean((2, 3)))") + CHANGED,
+        "train_teacher: the losses have no gradient: one of the variables .* an inplace operation",
+    ),
+    "two outputs in training": (
+        SOURCE.replace("return self.head(", "return (1, 1) if self.training else self.head("),
+        r"train_teacher: the network: gives tuple for \d+ images, not logits",
+    ),
+    "end of the program": ("raise SystemExit(3)", "cannot be imported: SystemExit"),
+}
+BESIDE = """
+from torch import nn
+
+class Linear(nn.Linear):
+    def forward(self, features):
+        return 1 / 0
+"""
+
+
+@pytest.mark.parametrize("source, message", FAILING.values(), ids=list(FAILING))
+def test_code_of_the_users_own_that_fails_is_named_in_one_line(own, source, message, monkeypatch):
+    monkeypatch.syspath_prepend(str(own))
+    (own / "mine.py").write_text(source)
+    (own / "beside.py").write_text(BESIDE)
+    for sources in ([], ["-v"]):
+        answer = run("--allow-plugins", "--until", "train-teacher", *sources)
+        assert answer.code == 1, answer.err
+        assert re.search(message, answer.error), answer.error
+        assert "Traceback" not in answer.error
+    assert "Traceback" in answer.err or message[:5] == "train"
+
+
+def test_own_code_beside_the_network_is_remembered_and_what_is_unused_named(own):
+    (own / "mine.py").write_text(SOURCE.replace("self.head =", "self.spare = self.head ="))
+    assert "no part in the logits" not in run("--allow-plugins", "--until", "train-teacher").err
+    spare = "self.spare = nn.Linear(3, 3)\n        self.head ="
+    (own / "mine.py").write_text(SOURCE.replace("self.head =", spare))
+    answer = run("--until", "train-teacher")
+    named = "2 parameters have no part in the logits (body.spare.weight, body.spare.bias)"
+    assert f"train_teacher: {named}" in answer.err
+    again = invoke("run", "-r", "tiny.yaml", "--until", "train-teacher")
+    assert named in " ".join(again.err.split())  # a note of the stage, also where it is cached
+
+
+def test_network_with_a_view_goes_through_every_stage_without_channels_last(own):
+    flat = "self.head(features.view(images.size(0), -1))"
+    source = SOURCE.replace("self.head(features.mean((2, 3)))", flat)
+    (own / "mine.py").write_text(source.replace("nn.Linear(2 * hidden,", "nn.Linear(32 * hidden,"))
+    answer = run("--allow-plugins")
+    assert answer.code == 0, answer.err
+    assert "train_teacher: trained without channels-last memory" in answer.err
+    assert "write x.flatten(1) or x.reshape in place of x.view" in answer.err
 
 
 def test_mended_plugin_is_read_again(own):

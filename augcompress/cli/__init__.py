@@ -10,7 +10,7 @@ import typer
 
 from augcompress.cli.app import app
 from augcompress.cli.joining import LOST, is_news, leave, lost_contact
-from augcompress.errors import BUG, INTERRUPTED, AugcompressError
+from augcompress.errors import BUG, INTERRUPTED, AugcompressError, failure_elsewhere
 
 # Commands register themselves; help lists them in this order.
 # isort: off
@@ -48,12 +48,16 @@ def report_error(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     news = is_news(error)
-    if isinstance(error, AugcompressError):
-        return said(news, str(error), error.exit_code)
-    if isinstance(error, KeyboardInterrupt):
-        return said(news, "interrupted; the same command goes on from here", INTERRUPTED)
     if lost_contact(error):
         return said(news, f"lost contact with another process; {GOES_ON}", LOST)
+    known = error if isinstance(error, AugcompressError) else failure_elsewhere(error)
+    if known is not None:
+        verbose = not {"-v", "--verbose"}.isdisjoint(sys.argv)
+        if news and verbose and (known is not error or error.__cause__ is not None):
+            traceback.print_exception(error)
+        return said(news, str(known), known.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        return said(news, "interrupted; the same command goes on from here", INTERRUPTED)
     if news:
         traceback.print_exception(error)
     return said(news, f"this is a bug in augcompress; {ISSUES}", BUG)

@@ -30,7 +30,9 @@ from augcompress.compressions.dependencies import (
     remove,
     resize,
     sizes_of,
+    torch_pruning_at_work,
     verify_removal,
+    without_channels_at_work,
 )
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
@@ -164,7 +166,8 @@ class Channels(NetworkCompression):
             accumulate_gradients(network, probe, self.batches)
         blocks = []
         for root, group in prunable(graph, chosen).items():
-            scores = self._scores(root, group)
+            with torch_pruning_at_work():
+                scores = self._scores(root, group)
             blocks += blocks_of(root, scores, self.round_to, self.scope)
         network.zero_grad(set_to_none=True)
         return sorted(blocks, key=lambda block: block.score)  # stable: earlier layers first
@@ -187,7 +190,9 @@ class Channels(NetworkCompression):
         original = probe.original("macs")
 
         def cost(count: int) -> float:
-            return probe.cost(remove(network, probe.example, together(blocks[:count])), "macs")
+            pruned = remove(network, probe.example, together(blocks[:count]))
+            with without_channels_at_work():
+                return probe.cost(pruned, "macs")
 
         lowest = cost(len(blocks))
         if lowest > share * original:

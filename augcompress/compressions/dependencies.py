@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, first_line
 from augcompress.modules import in_evaluation
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 SIZES = ("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features")
-UNTRACEABLE = (ArithmeticError, AttributeError, LookupError, RuntimeError, ValueError)
 TOLERANCE = 1e-4  # removing against masking, relative to the outputs: another summation order
 
 Removal = dict[str, list[int]]
@@ -37,13 +38,34 @@ def dependency_graph(network: nn.Module, example: Tensor) -> tp.DependencyGraph:
     Raises AugcompressError when the network cannot be traced.
     """
     network.requires_grad_(True)
+    with torch_pruning_at_work(), torch.enable_grad():
+        return tp.DependencyGraph().build_dependency(network, example, verbose=False)
+
+
+@contextmanager
+def torch_pruning_at_work() -> Iterator[None]:
+    """Whatever goes wrong inside becomes an AugcompressError that names Torch-Pruning."""
+    with _told("Torch-Pruning cannot follow this network", "use magnitude, or another model"):
+        yield
+
+
+@contextmanager
+def without_channels_at_work() -> Iterator[None]:
+    """Whatever goes wrong inside becomes an AugcompressError of a network that was pruned."""
+    problem = "the network does not run without the channels that Torch-Pruning has removed"
+    with _told(problem, "exclude layers under layers, or use magnitude"):
+        yield
+
+
+@contextmanager
+def _told(problem: str, advice: str) -> Iterator[None]:
     try:
-        with torch.enable_grad():
-            return tp.DependencyGraph().build_dependency(network, example, verbose=False)
-    except UNTRACEABLE as error:
+        yield
+    except AugcompressError:
+        raise
+    except Exception as error:  # others' code may raise anything
         raise AugcompressError(
-            f"channels: Torch-Pruning cannot follow this network ({type(error).__name__}: {error});"
-            " use magnitude, or another model"
+            f"channels: {problem} ({type(error).__name__}: {first_line(error)}); {advice}"
         ) from error
 
 
@@ -89,16 +111,18 @@ def _width(layer: nn.Module) -> int:
 def prunable(graph: tp.DependencyGraph, chosen: set[nn.Module]) -> dict[str, tp.dependency.Group]:
     """Groups of coupled layers that may lose channels, by the name of their root layer."""
     names = {layer: name for name, layer in graph.model.named_modules()}
-    groups = graph.get_all_groups(root_module_types=ROOTS)
-    return {names[g[0].dep.layer]: g for g in groups if _is_safe(graph, g, chosen)}
+    with torch_pruning_at_work():
+        groups = graph.get_all_groups(root_module_types=ROOTS)
+        return {names[g[0].dep.layer]: g for g in groups if _is_safe(graph, g, chosen)}
 
 
 def remove(network: nn.Module, example: Tensor, removal: Removal) -> nn.Module:
     """A copy of `network` without these channels."""
     network = copy.deepcopy(network)
     graph = dependency_graph(network, example)
-    for root, channels in removal.items():
-        _group(graph, network.get_submodule(root), channels).prune()
+    with torch_pruning_at_work():
+        for root, channels in removal.items():
+            _group(graph, network.get_submodule(root), channels).prune()
     return network.requires_grad_(True)
 
 
@@ -129,23 +153,14 @@ def verify_removal(network: nn.Module, pruned: nn.Module, example: Tensor, gone:
     Raises AugcompressError where it does not.
     """
     masked = mask(network, example, gone)
-    with in_evaluation(masked), in_evaluation(pruned):
-        want, got = masked(example), _outputs(pruned, example)
+    with in_evaluation(masked), in_evaluation(pruned), without_channels_at_work():
+        want, got = masked(example), pruned(example)
     worst = float("inf") if got.shape != want.shape else float((got - want).abs().max())
     if not worst <= TOLERANCE * max(1.0, float(want.abs().max())):
         raise AugcompressError(
             f"channels: removing channels of {', '.join(list(gone)[:3])} is not the same as masking"
             f" them (outputs differ by {worst:.2g}); exclude them under layers"
         )
-
-
-def _outputs(network: nn.Module, example: Tensor) -> Tensor:
-    try:
-        return network(example)
-    except RuntimeError as error:
-        raise AugcompressError(
-            f"channels: the network without its channels does not run ({error}); exclude layers"
-        ) from error
 
 
 def resize(layer: nn.Module, sizes: dict[str, int]) -> None:

@@ -18,7 +18,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from pydantic import Field
 from torch import Tensor, nn
 
-from augcompress.errors import AugcompressError, LimitError
+from augcompress.errors import AugcompressError, LimitError, first_line
 from augcompress.exporters.base import Exporter, ImageNames, Images, LoadedModel
 from augcompress.exporters.graph_edits import (
     INPUT,
@@ -138,6 +138,11 @@ def to_graph(network: nn.Module, example: Tensor, settings: OnnxExporter) -> Mod
         raise AugcompressError(
             f"export: asked for opset {settings.opset}, the exporter wrote {opset}; set that one"
         )
+    if settings.batch is None and isinstance(shape_of(graph.graph.input[0])[0], int):
+        raise AugcompressError(
+            "export: the network's code fixes the number of images in a call, as len(x) does; write"
+            " x.shape[0], x.flatten(1) or the like, or set batch"
+        )
     strip(graph)
     name_points(graph)
     rename(graph)
@@ -161,10 +166,12 @@ def _export(network: nn.Module, images: Tensor, settings: OnnxExporter) -> Model
                 dynamic_shapes=shapes,
                 verbose=False,
             )
-        except torch.onnx.errors.OnnxExporterError as error:
-            reason = str(error.__cause__ or error).strip().splitlines()[0]
+        except Exception as error:  # the network's code, traced, and the exporter's own
+            cause = error.__cause__ or error
             raise AugcompressError(
-                f"export: the network cannot be converted to ONNX: {reason}; try another opset"
+                "export: the network cannot be converted to ONNX by torch's exporter:"
+                f" {type(cause).__name__}: {first_line(cause)}; write what it names in other"
+                " tensor operations, or try another opset"
             ) from error
     assert program is not None
     return program.model_proto

@@ -10,7 +10,7 @@ from augcompress.datasets import Batches
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement
 from augcompress.learning.student import StudentLearner, TrainingSetup
-from augcompress.models import check_batch_of_one
+from augcompress.models import check_batch_of_one, runs_channels_last, unused_parameters
 from augcompress.networks import WEIGHTS, Network, save_network
 from augcompress.running import Context, Output, rank_zero_only
 from augcompress.scoring import accuracy, costs, predict, predict_with_network, scorer
@@ -18,6 +18,8 @@ from augcompress.training import Engine, FitResult, Training, fit, resolve_preci
 
 EVENTS = "events"
 """Folder of TensorBoard's event files in a stage's folder."""
+NAMED = 4
+"""Parameters that a sentence names."""
 
 
 def engine_for(context: Context, stage: str, training: Training | None, folder: Path) -> Engine:
@@ -41,7 +43,7 @@ def train(
     """Fit a network in place; says how it went."""
     engine = engine_for(context, setup.where, training, folder)
     result = learn(context, network.module, setup, training, engine)
-    return [how_it_went(result, training, engine)]
+    return [how_it_went(result, training, engine), *remarks(context, network.module)]
 
 
 def learn(
@@ -52,11 +54,32 @@ def learn(
     Raises AugcompressError when batches are too small for what is asked of them.
     """
     learner = StudentLearner(module, setup, context, scorer(context, engine, training.select_by))
+    for remark in remarks(context, module):
+        context.reporter.message(f"{setup.where}: {remark}")
+    if unused_parameters(module, learner.example):
+        learner.reaches_all = False
     batches = batches_for(context, setup, training)
     at_a_time = training.batch_size // (context.processes.world * training.accumulation)
     if at_a_time == 1 and training.batch_norm != "frozen":
         check_batch_of_one(module, learner.example, f"{setup.where}.training.batch_size")
     return fit(learner, batches, training, engine)
+
+
+def remarks(context: Context, module: nn.Module) -> list[str]:
+    """What a user should know of a network that is trained, in sentences."""
+    found, idle = [], unused_parameters(module, context.example())
+    if not runs_channels_last(module):
+        found.append(
+            "trained without channels-last memory, which is slower, as the network's code does not"
+            " take it; write x.flatten(1) or x.reshape in place of x.view"
+        )
+    if idle:
+        named = ", ".join(idle[:NAMED]) + (" …" if len(idle) > NAMED else "")
+        found.append(
+            f"{len(idle)} parameters have no part in the logits ({named}); take them out of the"
+            " network, or use them"
+        )
+    return found
 
 
 def how_it_went(result: FitResult, training: Training, engine: Engine) -> str:

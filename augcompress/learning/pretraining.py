@@ -20,7 +20,8 @@ from augcompress.augmentations import (
 from augcompress.batch import Batch, Progress
 from augcompress.datasets import Batches, Joined, Split, read_unlabelled
 from augcompress.errors import AugcompressError
-from augcompress.learning.fitting import engine_for, how_it_went
+from augcompress.learning.fitting import engine_for, how_it_went, remarks
+from augcompress.models import place
 from augcompress.networks import Network, headless
 from augcompress.objectives import nt_xent
 from augcompress.running import EVALUATION_BATCH, SMOKE_IMAGES, Context
@@ -40,7 +41,7 @@ class PretrainLearner(Learner):
     def __init__(self, student: nn.Module, width: int, section: PretrainSection, context: Context):
         """`student` gives features `(N,width)`."""
         super().__init__()
-        student.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        place(student, context.device)
         self.student = student
         self.projection = projection(width, section.projection).to(context.device)
         self.temperature, self.context = section.temperature, context
@@ -139,11 +140,12 @@ def pretrain(
     check_validation(context)
     engine = engine_for(context, WHERE, section.training, folder)
     batches = view_batches(context, section)
+    told = remarks(context, network.module)
     with headless(network, WHERE) as width:
         learner = PretrainLearner(network.module, width, section, context)
         result = fit(learner, batches, section.training, engine)
     best = f"{how_it_went(result, section.training, engine)}, NT-Xent {-result.best_score:.3f}"
-    return [f"{len(batches.split)} images without labels", best]
+    return [f"{len(batches.split)} images without labels", best, *told]
 
 
 def check_validation(context: Context) -> None:

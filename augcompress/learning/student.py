@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from augcompress.compressions import Prepared
 from augcompress.datasets import class_counts
 from augcompress.errors import AugcompressError
 from augcompress.learning.resolution import check_takes, share_at, shrunk
-from augcompress.models import Head, backbone_layers, find_head
+from augcompress.models import Head, backbone_layers, find_head, place, require_logits
 from augcompress.modules import in_evaluation
 from augcompress.networks import Outputs, Teacher
 from augcompress.objectives import ObjectiveFacts, Taps, View, forward_with_features
@@ -37,7 +37,7 @@ class StudentLearner(Learner):
         score: Callable[[nn.Module], Score],
     ) -> None:
         super().__init__()
-        student.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        place(student, context.device)
         self.student = student
         self.setup, self.seed, self._score = setup, context.spec.seed, score
         self.progress, self.gather = Progress(), context.processes.gather
@@ -84,8 +84,13 @@ class StudentLearner(Learner):
             )
 
     def student_outputs(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """Logits and the outputs of the named layers, like a teacher's."""
-        return forward_with_features(self.student, batch.inputs, layers)
+        """Logits and the outputs of the named layers, like a teacher's.
+
+        Raises AugcompressError when the network gives anything else.
+        """
+        logits, features = forward_with_features(self.student, batch.inputs, layers)
+        require_logits(logits, len(batch), f"{self.setup.where}: the network")
+        return logits.float(), features
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by objective, and the penalties of what is being compressed."""
@@ -109,6 +114,7 @@ class StudentLearner(Learner):
             weighted = zip(self.setup.objectives, modules, strict=True)
             losses = [objective.weight * module(view) for objective, module in weighted]
             named = dict(zip(self.names, losses, strict=True))
+            require_scalars(named, self.setup.where)
             for prepared in self.setup.prepared:
                 for name, penalty in prepared.penalties().items():
                     named[name] = named[name] + penalty if name in named else penalty
@@ -171,6 +177,17 @@ class StudentLearner(Learner):
     def after_step(self) -> None:
         for prepared in self.setup.prepared:
             prepared.after_step()
+
+
+def require_scalars(losses: Mapping[str, object], where: str) -> None:
+    """Raises AugcompressError when an objective gives anything but one number."""
+    for name, loss in losses.items():
+        if not isinstance(loss, Tensor) or loss.ndim > 0:
+            found = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise AugcompressError(
+                f"{where}.objectives: {name} gives {found} and must give a scalar tensor, the mean"
+                " over the batch; take its mean"
+            )
 
 
 def emphasis_of(context: Context, sampling: Sampling) -> Tensor | None:

@@ -5,11 +5,18 @@ from typing import Annotated
 from pydantic import Field
 
 from augcompress.models.base import Constants, ModelFacts, ModelSettings
+from augcompress.models.checking import check_batch_of_one, require_logits
 from augcompress.models.cifar_resnet import CifarResNet, PadShortcut
 from augcompress.models.depth import backbone_layers
 from augcompress.models.head import Head, find_head, unused_parameters
 from augcompress.models.hugging_face_model import HuggingFaceModel
-from augcompress.models.network import Classifier, Normalize, build_classifier, check_batch_of_one
+from augcompress.models.network import (
+    Classifier,
+    Normalize,
+    build_classifier,
+    place,
+    runs_channels_last,
+)
 from augcompress.models.plugin import ModelPlugin
 from augcompress.models.small_cnn import SmallCNN
 from augcompress.models.timm_model import TimmModel

@@ -60,7 +60,7 @@ def _recorded(network: nn.Module, example: Tensor) -> Iterator[tuple[Tensor, Ten
     try:
         for one in floats:
             one.requires_grad_(True)
-        with in_evaluation(network), torch.enable_grad(), torch.random.fork_rng():
+        with in_evaluation(network), torch.enable_grad(), torch.random.fork_rng(devices=[]):
             yield network(images * 1), images  # a leaf may not be changed in place
     finally:
         for one, learning in zip(floats, before, strict=True):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from augcompress.errors import AugcompressError, first_line
+from augcompress.errors import AugcompressError
 from augcompress.models.base import ModelFacts
-from augcompress.modules import in_evaluation
+from augcompress.models.checking import check_logits, takes_channels_last
 
 
 class BuildsBody(Protocol):
@@ -40,12 +39,17 @@ class Normalize(nn.Module):
 class Classifier(nn.Module):
     """`normalize`, then `body`: images in [0,1] `(N,C,H,W)` to logits `(N,classes)`."""
 
+    channels_last: bool = True
+    """Does the body take images in channels-last memory?  Else it is given them in the usual
+    order."""
+
     def __init__(self, normalize: nn.Module, body: nn.Module) -> None:
         super().__init__()
         self.normalize = normalize
         self.body = body
 
     def forward(self, images: Tensor) -> Tensor:
+        images = images if self.channels_last else images.contiguous()
         return self.body(self.normalize(images))
 
 
@@ -63,42 +67,19 @@ def build_classifier(
             f" {facts.input.channels} channels; give one mean and one positive std per channel"
         )
     network = Classifier(Normalize(mean, std), model.build(facts))
-    _check_logits(network, facts, where=f"model {model.kind}")
+    check_logits(network, facts, where=f"model {model.kind}")
+    network.channels_last = takes_channels_last(network, facts)
     return network
 
 
-def _check_logits(network: Classifier, facts: ModelFacts, where: str) -> None:
-    """Run one grey image through the network in evaluation mode; modes are put back."""
-    try:
-        with torch.no_grad(), in_evaluation(network):
-            logits = network(facts.example())
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        height, width = facts.input.size
-        raise AugcompressError(
-            f"{where}: cannot take images of {facts.input.channels} x {height} x {width}"
-            f" ({first_line(error)}); resize the images or choose another model"
-        ) from error
-    found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-    if found != (1, facts.classes):
-        raise AugcompressError(
-            f"{where}: gives {found} for one image, not logits (1, {facts.classes});"
-            " let the network return one tensor of logits"
-        )
+def place(network: nn.Module, device: torch.device | str) -> None:
+    """Put a network on a device, with its filters in channels-last memory where it takes images so:
+    it is faster."""
+    whole = runs_channels_last(network)
+    form = torch.channels_last if whole else torch.contiguous_format
+    network.to(device, memory_format=form)  # type: ignore[call-overload]
 
 
-def check_batch_of_one(network: nn.Module, example: Tensor, where: str) -> None:
-    """Raises AugcompressError when batches of one image leave a batch norm in training a single
-    value per channel, of which there is no variance: where the features are 1 x 1.
-
-    `example` are images `(N,C,H,W)` on the network's device, `where` names the setting; `network`
-    and its statistics are left as they are.
-    """
-    learning = copy.deepcopy(network).train()
-    try:
-        with torch.no_grad():
-            learning(example[:1])
-    except ValueError as error:
-        raise AugcompressError(
-            f"{where}: a batch of one image leaves batch norm a single value per channel"
-            f" ({first_line(error)}); raise it, or take batch_norm: frozen"
-        ) from error
+def runs_channels_last(network: nn.Module) -> bool:
+    """Are images given to the network's layers in channels-last memory, as they come?"""
+    return all(one.channels_last for one in network.modules() if isinstance(one, Classifier))

@@ -105,8 +105,8 @@ def load_weights(
 
     Our own checkpoints (`normalize.*`, `body.*`) fill a whole Classifier, any other state its body.
     Counters of batch norm may be missing.  `head`: that of `receiver`, where it may stay fresh.
-    Raises AugcompressError, naming `where` and the first three names, when anything does not fit;
-    the network is then as it was.
+    Raises AugcompressError, naming `where` and the first three names, when anything does not fit or
+    is NaN; the network is then as it was.
     """
     target = receiver(network, state)
     wanted = target.state_dict()
@@ -118,10 +118,29 @@ def load_weights(
             f"{where}: the weights do not fit the network: {', '.join(wrong[:3])}{more};"
             " choose the model that they were trained with"
         )
+    _require_numbers(target, state, where)
     # Torchvision's MNASNet loads nothing without the version that its own state dict carries.
     wanted.update({name: value for name, value in state.items() if name not in fresh})
     target.load_state_dict(wanted)
     return fresh
+
+
+def _require_numbers(target: nn.Module, state: State, where: str) -> None:
+    """Raises AugcompressError naming weights that are NaN or infinite, and statistics that are NaN;
+    masks may be infinite."""
+    learned = {name for name, _ in target.named_parameters(remove_duplicate=False)}
+    spoilt = [
+        name
+        for name, value in state.items()
+        if value.is_floating_point()
+        and bool((~value.isfinite() if name in learned else value.isnan()).any())
+    ]
+    if spoilt:
+        more = f" and {len(spoilt) - 3} more" if len(spoilt) > 3 else ""
+        raise AugcompressError(
+            f"{where}: the weights hold NaN or infinite numbers: {', '.join(spoilt[:3])}{more};"
+            " give the file of a training that went well"
+        )
 
 
 def receiver(network: nn.Module, state: State) -> nn.Module:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from augcompress.batch import Batch
 from augcompress.exporters import load_onnx
+from augcompress.models import place
 from augcompress.networks.graphs import open_graph
 from augcompress.networks.opening import open_network
 from augcompress.objectives import forward_with_features
@@ -54,14 +55,15 @@ class NetworkTeacher(Teacher):
     ) -> None:
         """`size`: height and width that images are resized to; None: the network takes them as
         they come."""
-        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        place(network, device)
         self.network, self.size = network.eval().requires_grad_(False), size
         self.networks = (network,)
 
     def __call__(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         inputs = batch.inputs if self.size is None else resized(batch.images(), self.size)
         with torch.no_grad():
-            return forward_with_features(self.network, inputs, layers)
+            logits, features = forward_with_features(self.network, inputs, layers)
+            return logits.float(), features
 
 
 class GraphTeacher(Teacher):

@@ -74,10 +74,9 @@ class FeatureTaps:
 def forward_with_features(
     network: nn.Module, inputs: Inputs, layers: Sequence[str]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits `(N,classes)` in fp32, and the outputs of the named layers."""
+    """What the network gives, in its own precision, and the outputs of the named layers."""
     with FeatureTaps(network, layers) as taps:
-        logits = network(inputs)
-        return logits.float(), taps.take()
+        return network(inputs), taps.take()
 
 
 def tapped_layer(network: nn.Module, name: str) -> nn.Module:

@@ -13,6 +13,7 @@ from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
 from augcompress.evidence import Predictions
 from augcompress.exporters import LoadedModel, load_onnx, softmax
+from augcompress.models import place
 from augcompress.modules import in_evaluation
 from augcompress.networks import Network, open_graph, open_network
 from augcompress.running import Context
@@ -25,7 +26,7 @@ PredictFunction = Callable[[Batch], np.ndarray]
 def predict_with_network(network: nn.Module, context: Context) -> PredictFunction:
     """A network as a predict function: fp32, evaluation mode."""
     data, device = context.data, context.device
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place(network, device)
 
     def probabilities(batch: Batch) -> np.ndarray:
         with torch.inference_mode(), in_evaluation(network):

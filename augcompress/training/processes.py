@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from augcompress.errors import BUG, INTERRUPTED, AugcompressError
+from augcompress.errors import BUG, INTERRUPTED, AugcompressError, failure_elsewhere
 
 T = TypeVar("T")
 
@@ -176,7 +176,7 @@ def exit_code_of(error: BaseException) -> int:
     """The exit code of a process that ends with this error."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
-    return getattr(error, "exit_code", BUG)
+    return getattr(failure_elsewhere(error) or error, "exit_code", BUG)
 
 
 Replaced = list[tuple[nn.Module, str, nn.Module]]

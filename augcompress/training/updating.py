@@ -14,6 +14,9 @@ from augcompress.training.engine import Engine
 from augcompress.training.learner import Learner
 from augcompress.training.settings import Training
 
+_UNTRAINABLE = ("an inplace operation", "does not require grad", "a second time")
+"""What autograd says of networks and objectives that cannot be trained."""
+
 
 class Update:
     """The optimiser, and everything between a batch and its step."""
@@ -90,7 +93,16 @@ class Update:
         if share != 1:
             losses = {name: loss * share for name, loss in losses.items()}
         total = torch.stack(list(losses.values())).sum()
-        self.scaler.scale(total).backward()
+        try:
+            self.scaler.scale(total).backward()
+        except RuntimeError as error:
+            if any(mark in str(error) for mark in _UNTRAINABLE):
+                raise AugcompressError(
+                    f"{self.engine.where}: the losses have no gradient: {first_line(error)}; let"
+                    " the network and the objectives detach nothing that learns, and change no"
+                    " tensor in place that its gradient needs"
+                ) from error
+            raise
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _take_smaller_pieces(self, samples: int, problem: str) -> None:

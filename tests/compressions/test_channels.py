@@ -182,3 +182,37 @@ def test_sizes_tell_what_changed(trained, probe):
     pruned, history = prune(Channels(macs=0.8), trained["A"], probe).convert()
     before, after = sizes_of(trained["A"]), sizes_of(pruned)
     assert {name for name in after if after[name] != before[name]} == set(history["sizes"])
+
+
+class Shuffled(nn.Module):
+    """Pixel shuffle: four channels become one, of which Torch-Pruning knows nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 32, 3), nn.Conv2d(8, 16, 3)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, images):
+        maps = nn.functional.pixel_shuffle(self.first(images).relu(), 2)
+        return self.head(self.second(maps).mean((2, 3)))
+
+
+class FixedWidth(nn.Module):
+    """Its code knows how many channels there are."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Conv2d(1, 32, 3), nn.Linear(32, 4)
+
+    def forward(self, images):
+        maps = self.first(images)
+        return self.head(maps.reshape(len(maps), 32, -1).mean(2))
+
+
+@pytest.mark.parametrize("network", [Shuffled, FixedWidth])
+@pytest.mark.parametrize("importance", ["l2", "random"])
+def test_networks_that_torch_pruning_spoils_are_refused_in_one_line(network, importance):
+    step = Channels(macs=0.6, importance=importance)
+    with pytest.raises(AugcompressError, match=r"^channels: .*Torch-Pruning .*; ") as caught:
+        prune(step, network(), None)
+    assert "\n" not in str(caught.value)

@@ -122,8 +122,37 @@ class Unsupported(nn.Module):
 
 
 def test_an_operator_that_onnx_lacks_is_an_error(images):
-    with pytest.raises(AugcompressError, match=r"cannot be converted to ONNX: .*; try another"):
+    with pytest.raises(AugcompressError, match=r"cannot be converted to ONNX by .*, or try another"):
         to_graph(Unsupported(), images[:2], OnnxExporter())
+
+
+class FixedInCode(nn.Module):
+    """Tracing takes the number of images for a constant."""
+
+    def forward(self, images):
+        return images.reshape(len(images), -1)
+
+
+class OwnFault(nn.Module):
+    """Its code fails where it is traced."""
+
+    def forward(self, images):
+        if torch.compiler.is_exporting():
+            raise LookupError("nothing\nhere")
+        return images.flatten(1)
+
+
+@pytest.mark.parametrize(
+    "network, message",
+    [
+        (FixedInCode, r"export: the network's code fixes the number of images .* len\(x\) does"),
+        (OwnFault, r"export: .* by torch's exporter: LookupError: nothing; write what"),
+    ],
+)
+def test_code_that_cannot_be_exported_is_one_line(network, message, images):
+    with pytest.raises(AugcompressError, match=message) as caught:
+        to_graph(network(), images[:2], OnnxExporter())
+    assert "\n" not in str(caught.value)
 
 
 def test_metadata_is_written_and_read(graph, tmp_path):

@@ -200,3 +200,23 @@ def test_a_head_made_of_a_convolution_is_cut():
 def test_a_state_without_the_head_has_no_classes():
     state = {"other.weight": torch.zeros(3, 2)}
     assert head_classes(head_for(classifier(), state), state) is None
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["blocks.0.conv.weight", "linear.bias"])
+def test_weights_that_are_no_numbers_are_named(name, number):
+    network = classifier()
+    state = {key: value.clone() for key, value in network.body.state_dict().items()}
+    state[name].view(-1)[0] = number
+    with pytest.raises(AugcompressError, match=f"teacher: .* NaN or infinite numbers: {name};"):
+        load_weights(network, state, where="teacher")
+
+
+def test_statistics_may_be_infinite_but_no_nan():
+    network = classifier()
+    state = {key: value.clone() for key, value in network.body.state_dict().items()}
+    state["blocks.0.bn.running_var"][0] = float("inf")
+    load_weights(network, state, where="teacher")
+    state["blocks.0.bn.running_var"][0] = float("nan")
+    with pytest.raises(AugcompressError, match=r"NaN or .*: blocks\.0\.bn\.running_var"):
+        load_weights(network, state, where="teacher")
