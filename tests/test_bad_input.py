@@ -195,6 +195,15 @@ def test_train_and_test_with_different_classes(pictures):
     assert "train and test have different classes: bright, light" in told
 
 
+def test_folders_one_level_too_high_are_shown_and_nothing_is_left(pictures):
+    Path("nest").mkdir()
+    Path("pictures").rename("nest/pictures")
+    told = refused(1, *TEACHER, "--set", "data.root=nest")
+    assert told.startswith("data.root: the parts lie below pictures/; give the folder that holds")
+    assert "found nest/{pictures/{test/{" in told
+    assert not (RUN / "train_teacher").exists()
+
+
 def test_one_corrupt_image_is_named_and_skipped_only_when_told_to(pictures):
     bad = pictures / "train" / "dark" / "7.png"
     bad.write_bytes(bad.read_bytes()[:40])
