@@ -7,7 +7,6 @@ import io
 import os
 import platform
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,6 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is 
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -30,6 +28,7 @@ from augcompress.compressions.base import (
     Notes,
     matches,
 )
+from augcompress.compressions.kernels import integer_macs, kernels
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
 
@@ -37,7 +36,6 @@ OPERATORS = [*WEIGHTED, "Relu", "Clip", "Add"]
 """What is quantised.  A Relu or Clip after an integer layer vanishes into its range; without them
 in this list the layer's output is rounded twice (1.65 instead of 1.22 times faster than float on
 MobileNetV2).  Pooling and reshaping gain nothing."""
-INTEGER_KERNELS = {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat"}
 CHUNK = 32  # images per calibration run: bounds the memory that activations take
 
 _METHODS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
@@ -97,7 +95,7 @@ class StaticInt8(GraphCompression):
                 raise LimitError(
                     f"static_int8: {node.name} keeps float weights; exclude it or quantise again"
                 )
-        return [_weight_share(graph, stored), _kernel_share(graph, len(layers), len(stored))]
+        return [_weight_share(graph, stored), _kernel_share(graph, len(stored))]
 
     def _ranges(self, graph: onnx.ModelProto, images: np.ndarray) -> TensorsData:
         method, options = _METHODS[self.calibration]
@@ -259,30 +257,12 @@ def _weight_share(graph: onnx.ModelProto, stored: set[str]) -> Measurement:
     )
 
 
-def optimized_operators(graph: onnx.ModelProto) -> Counter[str]:
-    """Operators that ONNX Runtime runs after its own optimisations, with their counts."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1
-        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
-        providers = ["CPUExecutionProvider"]
-        onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=providers)
-        nodes = onnx.load(options.optimized_model_filepath).graph.node
-        return Counter(node.op_type for node in nodes)
-
-
-def _kernel_share(graph: onnx.ModelProto, layers: int, promised: int) -> Measurement:
-    counts = optimized_operators(graph)
-    integer = sum(counts[name] for name in INTEGER_KERNELS)
+def _kernel_share(graph: onnx.ModelProto, promised: int) -> Measurement:
+    found = kernels(graph)
+    integer = sum(one.is_integer for one in found)
     if integer < promised:
         raise LimitError(
             f"static_int8: the runtime runs {integer} of {promised} int8 layers in integer kernels;"
             " exclude the others"
         )
-    return Measurement(
-        name="int8_kernels",
-        value=min(integer / layers, 1.0) if layers else 0.0,
-        better="higher",
-        conditions={"runtime": f"onnxruntime {onnxruntime.__version__}", "layers": layers},
-    )
+    return integer_macs(found)

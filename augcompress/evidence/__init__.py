@@ -47,3 +47,4 @@ from augcompress.evidence.records import (
     write_layers,
     write_measurements,
 )
+from augcompress.evidence.worth import gained_nothing

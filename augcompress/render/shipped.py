@@ -106,7 +106,8 @@ def _speed_rows(every: Sequence[Measurement]) -> list[tuple[str, str]]:
         if one.name == "speedup" and against in words and one.role in (None, "shipped"):
             text = value_text(one).replace("times", "times as fast")
             noisy = ": too noisy to say" if one.conditions.get("too_noisy") else ""
-            rows.setdefault(words[against], text + noisy)
+            same = one.conditions.get("same_graph")
+            rows.setdefault(words[against], "it is the same network" if same else text + noisy)
     return list(rows.items())
 
 

@@ -12,6 +12,7 @@ from augcompress.evidence import (
     bytes_text,
     decimal_text,
     difference_text,
+    gained_nothing,
     percent,
     score_text,
     three_digits,
@@ -85,7 +86,7 @@ def summarize(run: Run) -> Summary:
     }
     return Summary(
         title=_title(run, top1),
-        lead=f"The shipped file labels {value_text(top1)} of the test images correctly.",
+        lead=_lead(run, top1),
         facts=[(label, sentence) for label, sentence in told.items() if sentence],
         figures=[figure for figure in _figures(run) if figure is not None],
         limits=limit_rows(run),
@@ -112,12 +113,19 @@ def _unfinished(run: Run) -> Summary:
     )
 
 
+def _lead(run: Run, top1: Measurement) -> str:
+    """The first line: what the file does, after what should keep it from being shipped."""
+    right = f"The shipped file labels {value_text(top1)} of the test images correctly."
+    warning = gained_nothing(run.shipped)
+    return f"{warning[0].upper()}{warning[1:]}. {right}" if warning else right
+
+
 def _title(run: Run, top1: Measurement) -> str:
     text = f"{run.name}: {percent(top1.value)} % right"
     size, speed = run.measured("size_bytes"), _speedup(run, "teacher")
     if size is not None:
         text += f" in {bytes_text(size.value)}"
-    if speed is not None and not speed.conditions.get("too_noisy"):
+    if speed is not None and not {"too_noisy", "same_graph"} & speed.conditions.keys():
         text += f", {three_digits(speed.value)} times as fast as its teacher"
     return text
 
@@ -170,6 +178,8 @@ def _machine(one: Measurement) -> str:
 
 
 def _speed_text(speed: Measurement, noun: str) -> str:
+    if speed.conditions.get("same_graph"):
+        return f"it is the same network as {noun}"
     number, _, facts = value_text(speed).partition(" times")
     if speed.conditions.get("too_noisy"):
         return f"too noisy to say against {noun}, perhaps {number} times as fast{facts}"

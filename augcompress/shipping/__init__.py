@@ -1,6 +1,6 @@
 """From a network or a graph to the files that ship: verified, compared, described."""
 
-from augcompress.shipping.comparison import compare, measure_baseline
+from augcompress.shipping.comparison import compare, measure_baseline, twin_of, under_another_role
 from augcompress.shipping.layers import layer_costs
 from augcompress.shipping.origins import (
     FLOAT,

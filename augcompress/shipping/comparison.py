@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from augcompress import measures
 from augcompress.evidence import Measurement, Predictions, top1_difference
+from augcompress.exporters import OnnxExporter, read_graph
 from augcompress.running import Context
 from augcompress.scoring import costs, measure_quality, predict, predict_with_onnx, with_role
 from augcompress.shipping.origins import Baseline
 from augcompress.shipping.targets import WrittenTarget, opener
 
 SMOKE_ROUNDS = 2
+
+
+def twin_of(baseline: Baseline, others: Mapping[str, Baseline]) -> Baseline | None:
+    """The first of the baselines that is the same artefact, if it is another one."""
+    first = next(one for one in others.values() if one.origin is baseline.origin)
+    return None if first is baseline else first
+
+
+def under_another_role(
+    rows: list[Measurement], twin: Baseline, baseline: Baseline
+) -> list[Measurement]:
+    """What was measured of a baseline and against it, for its twin under that one's names."""
+    found = []
+    for row in rows:
+        if row.subject == twin.file.name:
+            named = row.model_copy(update={"subject": baseline.file.name})
+            found.append(with_role(named, baseline.role))
+        elif row.baseline == twin.role:
+            found.append(row.model_copy(update={"baseline": baseline.role}))
+    return found
 
 
 def measure_baseline(context: Context, baseline: Baseline) -> tuple[list[Measurement], Predictions]:
@@ -34,28 +57,59 @@ def compare(
         ),
         top1_difference(ours, theirs, subject=name, baseline=role),
     ]
-    return [*(with_role(row, target.role) for row in rows), *timings(context, target, baseline)]
+    timed = timings_of_equals if is_same_graph(target, baseline) else timings
+    return [*(with_role(row, target.role) for row in rows), *timed(context, target, baseline)]
 
 
-def timings(context: Context, target: WrittenTarget, baseline: Baseline) -> list[Measurement]:
-    """The file's speed and the baseline's, taken in turns, for each number of threads and images
+def is_same_graph(target: WrittenTarget, baseline: Baseline) -> bool:
+    """Do the two files compute the same by the same nodes and weights?"""
+    if not isinstance(target.exporter, OnnxExporter):
+        return False
+    ours, theirs = (read_graph(one.file).graph for one in (target, baseline))
+    return (*ours.node, *ours.initializer) == (*theirs.node, *theirs.initializer)
+
+
+def timings_of_equals(
+    context: Context, target: WrittenTarget, baseline: Baseline
+) -> list[Measurement]:
+    """The speed of a file that is its baseline: timed once, and as fast as itself."""
+    rows, theirs = list[Measurement](), baseline.file.name
+    for row in timings(context, target, None):
+        rows += [row, with_role(row.model_copy(update={"subject": theirs}), baseline.role)]
+    settings = {"threads": rows[0].conditions["threads"], "batch": rows[0].conditions["batch"]}
+    equal = Measurement(
+        name="speedup",
+        value=1,
+        unit="ratio",
+        better="higher",
+        subject=target.file.name,
+        baseline=baseline.role,
+        conditions={**settings, "same_graph": True},
+    )
+    return [with_role(equal, target.role), *rows]
+
+
+def timings(
+    context: Context, target: WrittenTarget, baseline: Baseline | None
+) -> list[Measurement]:
+    """The file's speed, and the baseline's taken in turns, for each number of threads and images
     a call that the recipe asks for."""
     section, rows = context.spec.export.timing, list[Measurement]()
     fixed = target.exporter.batch or context.spec.export.headline.batch
+    against = "" if baseline is None else f" against {baseline.role}"
     for threads in section.threads:
         for batch in section.batches if fixed is None else (fixed,):
-            context.reporter.message(
-                f"export: timing against {baseline.role}, threads {threads}, batch {batch}"
-            )
+            context.reporter.message(f"export: timing{against}, threads {threads}, batch {batch}")
             rows += measures.time_file(
                 target.file,
-                baseline=baseline.file,
+                baseline=None if baseline is None else baseline.file,
                 threads=threads,
                 batch=batch,
                 subject=target.file.name,
-                baseline_name=baseline.role,
+                baseline_name=None if baseline is None else baseline.role,
                 rounds=SMOKE_ROUNDS if context.smoke else section.rounds,
                 opener=opener(context, target),
             )
-    theirs = baseline.file.name
-    return [with_role(r, baseline.role if r.subject == theirs else target.role) for r in rows]
+    theirs = None if baseline is None else baseline.file.name
+    role = target.role if baseline is None else baseline.role
+    return [with_role(r, role if r.subject == theirs else target.role) for r in rows]

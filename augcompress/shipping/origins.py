@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,9 @@ class Origin:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What the shipped file is compared with, as the fp32 file that it would ship as."""
+    """What the shipped file is compared with, as the fp32 file that it would ship as.
+
+    Where teacher and float network are one artefact, both have one origin."""
 
     role: str
     origin: Origin
@@ -80,11 +83,19 @@ def open_origin(
 def open_baselines(context: Context, inputs: Inputs, folder: Path) -> dict[str, Baseline]:
     """Teacher and float network by role, written side by side with the headline's settings."""
     imitates = inputs["source"].path.suffix == ".onnx"  # then the file has the real thing
-    exporter, found = context.spec.export.headline, {}
+    exporter, found = context.spec.export.headline, dict[str, Baseline]()
     for role in (TEACHER, FLOAT):
         if role in inputs:
-            origin = open_origin(context, inputs[role], f"export.{role}", exporter, marked=imitates)
+            origin = _opened_already(inputs, role, found) or open_origin(
+                context, inputs[role], f"export.{role}", exporter, marked=imitates
+            )
             file = folder / f"{role}.onnx"
             save(origin.graph, file)
             found[role] = Baseline(role, origin, file)
     return found
+
+
+def _opened_already(inputs: Inputs, role: str, found: Mapping[str, Baseline]) -> Origin | None:
+    """The origin of a role that has the same artefact."""
+    same = (one for one in found if inputs[one].digest == inputs[role].digest)
+    return next((found[one].origin for one in same), None)

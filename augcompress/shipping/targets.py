@@ -10,6 +10,7 @@ from torch import nn
 
 from augcompress import measures
 from augcompress.component import Plugin
+from augcompress.compressions import integer_time, kernels
 from augcompress.evidence import Measurement, Predictions
 from augcompress.exporters import Exporter, OnnxExporter, is_quantized, read_graph, resolve_target
 from augcompress.running import Context
@@ -100,12 +101,16 @@ def promises(target: WrittenTarget, baseline: Baseline) -> list[Measurement]:
 
 
 def file_costs(context: Context, target: WrittenTarget) -> list[Measurement]:
-    """Bytes, as they are and compressed, time to load and memory."""
+    """Bytes, as they are and compressed, time to load and memory; of a quantised file the share of
+    the time that integer kernels take."""
     name = target.file.name
     rows = [
         measures.size_bytes(target.file, subject=name),
         *measures.footprint(target.file, subject=name, opener=opener(context, target)),
     ]
+    if target.quantized and isinstance(target.exporter, OnnxExporter):
+        row = integer_time(kernels(read_graph(target.file)))
+        rows.append(row.model_copy(update={"subject": name}))
     return [with_role(row, target.role) for row in rows]
 
 

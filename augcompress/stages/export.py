@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from augcompress.errors import AugcompressError
-from augcompress.evidence import LAYERS_FILE, Measurement, Predictions, write_layers
+from augcompress.evidence import LAYERS_FILE, Measurement, Predictions, gained_nothing, write_layers
 from augcompress.exporters import is_quantized, read_graph
 from augcompress.networks import GRAPH, WEIGHTS, stored_types
 from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
@@ -28,6 +28,8 @@ from augcompress.shipping import (
     measure_baseline,
     open_baselines,
     open_origin,
+    twin_of,
+    under_another_role,
     verify,
     write_target,
 )
@@ -72,6 +74,8 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     known = FLOAT in baselines and baselines[FLOAT].origin.network is not None
     deliverable.write_card(context, folder, rows, foreign=not known)
     notes = context.data_notes()
+    if sentence := gained_nothing(rows):
+        notes.insert(0, sentence)
     if FLOAT not in inputs:
         notes.append("parity: not checked, the float network of this graph is not known")
     return Output(GRAPH, rows, headline.predictions, notes)
@@ -113,13 +117,19 @@ def measure(
     rows, others = list[Measurement](), dict[str, Predictions]()
     for target, kept in zip(targets, verified, strict=True):
         rows += [*target.scores, *file_costs(context, target), *kept]
+        compared = list[Measurement]()
         for role, baseline in baselines.items():
+            if (twin := twin_of(baseline, baselines)) is not None:
+                others[role] = others[twin.role]
+                compared += under_another_role(compared, twin, baseline)
+                continue
             if target is targets[0]:
                 if context.spec.export.keep_baselines:
                     check_baseline(context, baseline)
                 found, others[role] = measure_baseline(context, baseline)
-                rows += found
-            rows += compare(context, target, baseline, others[role])
+                compared += found
+            compared += compare(context, target, baseline, others[role])
+        rows += compared
     return rows, others
 
 

@@ -11,9 +11,11 @@ import pytest
 from end_to_end import done, invoke, training, write_recipe
 from onnx import TensorProto, helper, numpy_helper
 
+from augcompress import measures
 from augcompress.evidence.records import read_measurements
 from augcompress.exporters import adopt
 from augcompress.exporters.reading import content_digest
+from augcompress.stages import export
 
 RUN = Path("runs/tiny")
 
@@ -126,3 +128,43 @@ def test_the_card_has_the_name_of_its_own_run(mine):
     done("run", "-r", "tiny.yaml", "--set", "name=other")
     assert Path("runs/other/export/MODEL_CARD.md").read_text().startswith("# other\n")
     assert (RUN / "export/MODEL_CARD.md").read_text().startswith("# tiny\n")
+
+
+def test_what_is_the_same_is_measured_once_and_never_timed_against_itself(mine, monkeypatch):
+    times, predicted = [], []
+    timed, measured = measures.time_file, export.measure_baseline
+
+    def time_file(file, **settings):
+        times.append((Path(file).name, settings["baseline"] and settings["baseline"].name))
+        return timed(file, **settings)
+
+    def measure_baseline(context, baseline):
+        predicted.append(baseline.role)
+        return measured(context, baseline)
+
+    monkeypatch.setattr(measures, "time_file", time_file)
+    monkeypatch.setattr(export, "measure_baseline", measure_baseline)
+    monkeypatch.setattr(export, "gained_nothing", lambda rows: f"{len(list(rows))} rows seen")
+    pipeline = ["train_teacher", "export"]
+    recipe = write_recipe(mine, lambda r: r.update(name="a", pipeline=pipeline, limits=[]))
+    done("run", "-r", recipe)
+    assert (times, predicted) == ([("model.onnx", None)], ["teacher"])
+    rows = read_measurements(Path("runs/a/export/measurements.json"))
+    record = json.loads(Path("runs/a/export/stage.json").read_text())
+    assert record["notes"][0] == f"{len(rows)} rows seen"
+    for role in ("teacher", "float"):
+        (speedup,) = [one for one in rows if (one.name, one.baseline) == ("speedup", role)]
+        assert (speedup.value, speedup.n) == (1, None)
+        (ours, theirs) = (
+            next(one for one in rows if (one.name, one.role) == ("latency_ms", which))
+            for which in ("shipped", role)
+        )
+        assert (ours.value, theirs.subject) == (theirs.value, f"{role}.onnx")
+        assert {"top1", "size_bytes", "macs"} <= {one.name for one in rows if one.role == role}
+
+
+def test_the_share_of_time_in_integer_kernels_is_measured(finished):
+    rows = read_measurements(finished / RUN / "export/measurements.json")
+    (found,) = [one for one in rows if one.name == "int8_time"]
+    assert (found.subject, found.role) == ("model.onnx", "shipped")
+    assert 0 < found.value < 1
