@@ -235,7 +235,7 @@ def test_runs_as_table_json_and_names(capsys):
     assert "123 kB" in text
     Renderer(json=True).runs([SUMMARY])
     (run,) = json.loads(capsys.readouterr().out)["runs"]
-    assert list(run) == ["name", "stages", "top1", "size_bytes", "modified"]
+    assert list(run) == ["name", "stages", "problem", "top1", "size_bytes", "modified"]
     Renderer(quiet=True).runs([SUMMARY])
     assert capsys.readouterr().out == "digits\n"
 

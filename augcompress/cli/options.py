@@ -138,8 +138,10 @@ def open_context(
     from augcompress.running import Context
     from augcompress.spec import load
     from augcompress.storage import RunDir
-    from augcompress.training import ALONE
+    from augcompress.training import ALONE, use_available_cpus
 
+    if processes is None:
+        use_available_cpus()
     spec, text = load(options.recipe, options.overrides or [], smoke=options.smoke)
     folder = options.run_dir or Path("runs") / spec.name
     context = Context(

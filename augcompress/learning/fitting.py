@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from augcompress import measures
 from augcompress.datasets import Batches
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement
@@ -14,7 +15,7 @@ from augcompress.models import check_batch_of_one, runs_channels_last, unused_pa
 from augcompress.networks import WEIGHTS, Network, save_network
 from augcompress.running import Context, Output, rank_zero_only
 from augcompress.scoring import accuracy, costs, predict, predict_with_network, scorer
-from augcompress.training import Engine, FitResult, Training, fit, resolve_precision
+from augcompress.training import Engine, FitResult, Training, cpu_threads, fit, resolve_precision
 
 EVENTS = "events"
 """Folder of TensorBoard's event files in a stage's folder."""
@@ -62,7 +63,18 @@ def learn(
     at_a_time = training.batch_size // (context.processes.world * training.accumulation)
     if at_a_time == 1 and training.batch_norm != "frozen":
         check_batch_of_one(module, learner.example, f"{setup.where}.training.batch_size")
-    return fit(learner, batches, training, engine)
+    if engine.device.type != "cpu":
+        return fit(learner, batches, training, engine)
+    with cpu_threads(training.batch_size * macs_of_sample(learner) / context.processes.world):
+        return fit(learner, batches, training, engine)
+
+
+def macs_of_sample(learner: StudentLearner) -> float:
+    """Multiply-adds that a sample takes in training: the student forward, and backward by weights
+    and by inputs; the teachers' networks forward."""
+    taught = [network for teacher in learner.setup.teachers for network in teacher.networks]
+    teaching = sum(measures.macs(one, learner.example).value for one in taught)
+    return 3 * measures.macs(learner.student, learner.example).value + teaching
 
 
 def remarks(context: Context, module: nn.Module) -> list[str]:

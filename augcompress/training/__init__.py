@@ -23,3 +23,4 @@ from augcompress.training.schedules import (
 )
 from augcompress.training.settings import EarlyStopping, Training
 from augcompress.training.state import put_state
+from augcompress.training.threads import cpu_threads, use_available_cpus
