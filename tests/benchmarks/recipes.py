@@ -84,7 +84,7 @@ def conditions(result: RunResult) -> str:
     machine = examine()
     versions = ", ".join(f"{k} {machine[k]}" for k in ("python", "torch", "onnxruntime"))
     return (
-        f"{timed['cpu']}, {machine['threads']} threads, {versions}; latency: ONNX Runtime,"
+        f"{timed['cpu']}, {machine['threads']} cores, {versions}; latency: ONNX Runtime,"
         f" {timed['threads']} thread, batch {timed['batch']}, in turns, {speedup.n} new processes"
         f" of {timed['calls']} calls of each file. Seed 0."
     )
