@@ -18,6 +18,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from augcompress.errors import PLUGIN_MODULE, AugcompressError, UsageError, note_users_code
 
 ALLOW_PLUGINS = "AUGCOMPRESS_ALLOW_PLUGINS"
+LONGEST_NAME, LONGEST_PATH = 255, 4000
+"""Bytes of a file's name, characters of a whole path."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -36,8 +38,15 @@ def expand_path(text: str, base: str | None) -> str:
             raise ValueError(f"environment variable {match[1]} is not set; export it first")
         return os.environ[match[1]]
 
-    path = Path(_VARIABLE.sub(value, text)).expanduser()
-    return str(path if base is None or path.is_absolute() else Path(base) / path)
+    try:
+        path = Path(_VARIABLE.sub(value, text)).expanduser()
+    except RuntimeError as error:  # ~somebody
+        raise ValueError(f"{text}: {error}; write the folder") from error
+    found = str(path if base is None or path.is_absolute() else Path(base) / path)
+    too_long = max(map(len, os.fsencode(found).split(b"/"))) > LONGEST_NAME
+    if too_long or len(found) > LONGEST_PATH:
+        raise ValueError(f"{found[:40]}… is longer than a path can be; shorten it")
+    return found
 
 
 def _resolve_path(text: str, info: ValidationInfo) -> str:
@@ -173,6 +182,15 @@ def _import_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def first_problem(error: ValidationError, whole: str) -> str:
+    """The first thing that is wrong with data from outside: `field.0: what`; `whole` is what the
+    data are called."""
+    first = error.errors()[0]
+    return (
+        f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg'].removeprefix('Value error, ')}"
+    )
 
 
 def _is_marked(metadata: Iterable[Any], annotation: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from traceback import walk_tb
 from types import FrameType, ModuleType
@@ -12,6 +13,12 @@ INTERRUPTED, BUG = 130, 70
 """Exit codes of a process that was asked to stop, and of one that met a bug of ours."""
 PLUGIN_MODULE = "augcompress_plugin_"
 """Beginning of the names that modules from plug-ins' files have."""
+
+_NO_MEMORY = ("DefaultCPUAllocator", "out of memory")
+"""How torch tells of memory in a RuntimeError: the CPU's, other devices'."""
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class AugcompressError(Exception):
@@ -114,3 +121,15 @@ def _is_users(step: FrameType) -> bool:
         return True
     installed = package == "augcompress" or "site-packages" in file
     return not installed and any(file.startswith(f"{folder}{os.sep}") for folder in _users_code)
+
+
+def is_no_memory(error: BaseException) -> bool:
+    """Whether there was too little memory, be it of another device."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
+
+
+def visible_text(text: str) -> str:
+    """Any text for a terminal or a page: characters that would steer it (escapes, carriage returns,
+    turns of the writing direction), and those that no encoding has, are written as their codes.
+    Line ends and tabs stay."""
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import signal
 import sys
 import traceback
+from typing import Any
 
 import typer
 
 from augcompress.cli.app import app
 from augcompress.cli.joining import LOST, is_news, leave, lost_contact
-from augcompress.errors import BUG, INTERRUPTED, AugcompressError, failure_elsewhere
+from augcompress.errors import (
+    BUG,
+    INTERRUPTED,
+    AugcompressError,
+    failure_elsewhere,
+    first_line,
+    is_no_memory,
+    visible_text,
+)
 
 # Commands register themselves; help lists them in this order.
 # isort: off
@@ -28,29 +40,51 @@ GOES_ON = "the same command goes on from the last state"
 def main() -> None:
     """Entry point: every error becomes one line and an exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    open_streams()
     try:
         status = app(standalone_mode=False)
         if status == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
             raise KeyboardInterrupt
+        sys.stdout.flush()
     except BaseException as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever fails says why
-        leave(report_error(error))
+        code = report_error(error)
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        silence(sys.stdout)
+        leave(code)
     leave(status if isinstance(status, int) else 0)
+
+
+def open_streams() -> None:
+    """Make standard output and error writable with any text, also where they are closed or know
+    ASCII only."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, open(descriptor, "w" if number else "r"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def report_error(error: BaseException) -> int:
     """Say what went wrong, once; the exit code."""
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's usage errors
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return error.exit_code
     if type(error).__name__ == "Abort":
         return INTERRUPTED
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     news = is_news(error)
+    if isinstance(error, BrokenPipeError):  # whoever read standard output has seen enough
+        return 1
     if lost_contact(error):
         return said(news, f"lost contact with another process; {GOES_ON}", LOST)
-    known = error if isinstance(error, AugcompressError) else failure_elsewhere(error)
+    known = mendable(error)
     if known is not None:
         verbose = not {"-v", "--verbose"}.isdisjoint(sys.argv)
         if news and verbose and (known is not error or error.__cause__ is not None):
@@ -63,6 +97,27 @@ def report_error(error: BaseException) -> int:
     return said(news, f"this is a bug in augcompress; {ISSUES}", BUG)
 
 
+def mendable(error: BaseException) -> AugcompressError | None:
+    """What to tell of an error that is no bug of ours: what the user can mend, what the system
+    refused, what code from elsewhere did; None where it is one."""
+    if isinstance(error, AugcompressError):
+        return error
+    if is_no_memory(error):
+        wish = "make batches or networks smaller"
+        return AugcompressError(f"out of memory: {first_line(error)}; {wish}")
+    elsewhere = failure_elsewhere(error)
+    if elsewhere is None and isinstance(error, OSError):
+        place = error.filename or "standard output"
+        return AugcompressError(f"{place}: {error.strerror or error}; make it accessible")
+    return elsewhere
+
+
+def silence(stream: Any) -> None:
+    """Write nothing more to a stream that takes nothing, not even what waits in its buffer."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def said(news: bool, message: str, exit_code: int) -> int:
     """The exit code, after the message where it is news."""
     if news:
@@ -72,9 +127,10 @@ def said(news: bool, message: str, exit_code: int) -> int:
 
 def fail(message: str) -> None:
     """One line on standard error."""
-    message = " ".join(message.split())
+    message = visible_text(" ".join(message.split()))
     if sys.stderr.isatty():
         message = typer.style("error: ", fg="red", bold=True) + message
     else:
         message = f"error: {message}"
-    typer.echo(message, err=True)
+    with contextlib.suppress(OSError):
+        typer.echo(message, err=True)

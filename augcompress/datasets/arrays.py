@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from augcompress.datasets.images import direct
 from augcompress.datasets.parts import PARTS, naming_notes, parts_named
 from augcompress.datasets.splits import MemorySplit
 from augcompress.errors import AugcompressError
+from augcompress.untrusted import load_npz
 
 
 class Arrays(DatasetSettings):
@@ -90,11 +90,8 @@ def read_npz(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     Raises AugcompressError when it is none, or lacks some.
     """
     try:
-        if file.exists() and not file.is_file():
-            raise ValueError("no regular file")
-        with np.load(file, allow_pickle=False) as opened:
-            found = {name.lower(): opened[name] for name in opened}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        found = {name.lower(): array for name, array in load_npz(file).items()}
+    except (OSError, ValueError) as error:
         raise AugcompressError(
             f"data.path: {file}: not a readable .npz file ({error}); save it with numpy.savez"
         ) from error
@@ -119,10 +116,10 @@ def _as_bytes(images: np.ndarray, where: str) -> np.ndarray:
 
 
 def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
-    if images.ndim == 3:
+    if images.ndim == 3 and 0 not in images.shape:
         return images[:, None]
     first, last = (images.ndim == 4 and images.shape[axis] in (1, 3) for axis in (1, -1))
-    if first == last:
+    if first == last or 0 in images.shape:
         raise AugcompressError(
             f"{where}: shape {images.shape}; use (N,H,W), (N,H,W,C) or (N,C,H,W) with C 1 or 3"
         )
@@ -130,7 +127,8 @@ def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
 
 
 def _as_labels(labels: np.ndarray, where: str) -> np.ndarray:
-    if labels.dtype.kind not in "iu" or labels.size != len(labels) or labels.min(initial=0) < 0:
+    is_one_each = labels.ndim > 0 and labels.size == len(labels)
+    if labels.dtype.kind not in "iu" or not is_one_each or labels.min(initial=0) < 0:
         raise AugcompressError(
             f"{where}: {labels.dtype} of shape {labels.shape}; use one integer from 0 per image"
         )

@@ -8,11 +8,13 @@ import struct
 import zlib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps, features
+from pydantic import Field, ValidationError
 
+from augcompress.component import Section, first_problem
 from augcompress.errors import AugcompressError
 
 UNREADABLE = (
@@ -44,6 +46,12 @@ _LIBRARIES = {"WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
 _BITS_PER_SAMPLE = 258
 """TIFF's number for that tag."""
 
+LARGEST_SIDE = 4096
+"""Of an image that a network takes, in pixels."""
+LARGEST_IMAGE = 2**26
+"""Pixels of an image before it is cropped."""
+Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
+
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -66,6 +74,29 @@ def read_formats() -> tuple[str, ...]:
 def image_endings() -> frozenset[str]:
     """How the names of files end that are taken for images, in lower case: `.jpg`."""
     return frozenset(ending for each in read_formats() for ending in IMAGE_FORMATS[each])
+
+
+class Resizing(Section):
+    """The evaluation preprocessing as it is written down: see `load_image`."""
+
+    resize: Side | tuple[Side, Side] | None
+    crop: Side | tuple[Side, Side] | None
+    interpolation: Literal["nearest", "bilinear", "bicubic"]
+    mode: Literal["RGB", "L"]
+    scaled_decoding: int | None = Field(None, ge=1)
+
+
+def check_resizing(told: Any) -> dict[str, Any]:
+    """What somebody's file says of its resizing, for `load_image`; empty where it says none.
+
+    Raises ValueError when it is none that could be done.
+    """
+    if told == {}:
+        return {}
+    try:
+        return Resizing.model_validate(told).model_dump(mode="json", exclude_unset=True)
+    except ValidationError as error:
+        raise ValueError(first_problem(error, "resizing")) from error
 
 
 def direct(size: tuple[int, int], mode: str, interpolation: str = "bilinear") -> dict[str, Any]:
@@ -173,7 +204,10 @@ def _pair(crop: int | list[int] | None) -> tuple[int, int] | None:
 def _shorter_side(image: Image.Image, side: int) -> tuple[int, int]:
     scale = side / min(image.size)
     width, height = image.size
-    return max(side, round(width * scale)), max(side, round(height * scale))
+    found = max(side, round(width * scale)), max(side, round(height * scale))
+    if found[0] * found[1] > LARGEST_IMAGE:
+        raise ValueError(f"{width} x {height} pixels are too long a strip to be resized")
+    return found
 
 
 def _centre_crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:

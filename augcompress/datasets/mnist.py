@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,6 +20,7 @@ from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.images import direct
 from augcompress.datasets.splits import MemorySplit
 from augcompress.errors import AugcompressError
+from augcompress.untrusted import check_unfolded, require_regular
 
 PARTS = {"train": "train", "test": "t10k"}
 
@@ -130,15 +132,27 @@ def read_idx(file: Path) -> np.ndarray:
 
     Raises AugcompressError when the file is damaged or of another format.
     """
+    opener = gzip.open if file.suffix == ".gz" else open
     try:
-        content = file.read_bytes()
-        content = gzip.decompress(content) if file.suffix == ".gz" else content
+        with opener(require_regular(file), "rb") as stream:
+            shape = _idx_shape(stream.read)
+            size = math.prod(shape)
+            check_unfolded(size, file.stat().st_size)
+            content = bytearray(stream.read(size + 1))
+    except ValueError as error:
+        raise AugcompressError(f"{file}: {error}; download it again") from error
     except (OSError, EOFError, zlib.error) as error:
         raise AugcompressError(f"{file}: cannot be read ({error}); download it again") from error
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise AugcompressError(f"{file}: not an IDX file of bytes; download it again")
-    start = 4 + 4 * content[3]
-    shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
-    if len(content) - start != math.prod(shape):
+    if len(content) != size:
         raise AugcompressError(f"{file}: cut short or damaged; download it again")
-    return np.frombuffer(bytearray(content[start:]), dtype=np.uint8).reshape(shape)
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+def _idx_shape(read: Callable[[int], bytes]) -> list[int]:
+    head = read(4)
+    if len(head) < 4 or head[:3] != b"\x00\x00\x08" or head[3] not in (1, 2, 3):
+        raise ValueError("not an IDX file of bytes")
+    sides = read(4 * head[3])
+    if len(sides) < 4 * head[3]:
+        raise ValueError("cut short or damaged")
+    return [int.from_bytes(sides[at : at + 4], "big") for at in range(0, len(sides), 4)]

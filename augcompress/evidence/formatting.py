@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from augcompress.errors import visible_text
 from augcompress.evidence.records import Measurement
 
 TitledTable = tuple[str, Sequence[str], list[list[Any]]]
@@ -158,7 +159,8 @@ def _writer(unit: str) -> tuple[Callable[[float], str], str]:
 def markdown_text(text: object) -> str:
     """Any text for the inside of a line or of a table's cell of a Markdown page: on one line, and
     nothing in it is markup.  Underscores inside a word are none in Markdown, and stay."""
-    plain = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    plain = visible_text(" ".join(str(text).split()))
+    plain = plain.replace("&", "&amp;").replace("<", "&lt;")
     return _MARKUP.sub(r"\\\g<0>", plain)
 
 
@@ -166,4 +168,4 @@ def cell_text(cell: Any) -> str:
     """A table's cell: `–` for None, four digits of a float, anything else as it is."""
     if cell is None:
         return "–"
-    return decimal_text(cell) if isinstance(cell, float) else str(cell)
+    return decimal_text(cell) if isinstance(cell, float) else visible_text(str(cell))

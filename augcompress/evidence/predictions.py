@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import IO
 import numpy as np
 
 from augcompress.errors import AugcompressError
+from augcompress.untrusted import load_npz
 
 PREDICTIONS_FILE = "predictions.npz"
 
@@ -103,13 +103,12 @@ def load_arrays(path: str | Path, what: str) -> dict[str, np.ndarray]:
     Raises AugcompressError when the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        return load_npz(path)
     except FileNotFoundError as error:
         raise AugcompressError(
             f"{path}: there is no such file; run the stage that writes it"
         ) from error
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError) as error:
         raise AugcompressError(
             f"{path}: is no {what} file ({error}); repeat the stage with --force"
         ) from error

@@ -215,7 +215,7 @@ def _read(path: str | Path, name: str, kind: type[_Record], again: str) -> list[
     except OSError as error:
         raise AugcompressError(f"{path}: {error.strerror}; {again}") from error
     except ValueError as error:
-        raise AugcompressError(f"{path}: is no JSON ({error}); {again}") from error
+        raise AugcompressError(f"{path}: is no JSON; {again}") from error
     if not isinstance(payload, dict) or payload.get("version") != FORMAT_VERSION:
         raise AugcompressError(f"{path}: is no {name} file of version {FORMAT_VERSION}; {again}")
     try:

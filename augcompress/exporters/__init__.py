@@ -17,8 +17,8 @@ from augcompress.exporters.parity import (
     network_reference,
 )
 from augcompress.exporters.predict_script import predict_script
-from augcompress.exporters.reading import content_digest, read_graph
-from augcompress.exporters.sessions import load_onnx, open_session, save, save_ort
+from augcompress.exporters.reading import content_digest, labels_of, read_graph
+from augcompress.exporters.sessions import RUNTIME_ERRORS, load_onnx, open_session, save, save_ort
 
 Target = Annotated[OnnxExporter | Plugin, Field(discriminator="kind")]
 

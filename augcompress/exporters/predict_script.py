@@ -12,7 +12,10 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np, onnxruntime
 from PIL import Image, ImageOps
 session = onnxruntime.InferenceSession(os.path.join(os.path.dirname(__file__), "model.onnx"))
-labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
+labels = [  # what a terminal would obey is written as codes
+    "".join(c if c.isprintable() else ascii(c)[1:-1] for c in label)
+    for label in json.loads(session.get_modelmeta().custom_metadata_map["labels"])
+]
 Image.init()
 accepted = "{formats}".split()  # Pillow knows others
 formats = [each for each in accepted if each in Image.OPEN]

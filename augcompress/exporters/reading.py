@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import onnx
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from onnx import TensorProto
 
 from augcompress.errors import AugcompressError
 from augcompress.storage import digest_file
+from augcompress.untrusted import parse_json, require_regular
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
@@ -19,17 +20,34 @@ def read_graph(path: Path) -> onnx.ModelProto:
     Raises AugcompressError when it is not ONNX.
     """
     try:
-        graph = onnx.load(path)
+        graph = onnx.load(require_regular(path))
         onnx.checker.check_model(graph)
-    except (
-        OSError,
-        ValueError,
-        DecodeError,
-        onnx.checker.ValidationError,
-        onnx.onnx_cpp2py_export.checker.ValidationError,
-    ) as error:
-        raise AugcompressError(f"{path}: is no ONNX file that can be read: {error}") from error
+    except Exception as error:  # whatever protobuf and the checker raise on bytes from anywhere
+        raise AugcompressError(
+            f"{path}: is no ONNX file that can be read: {str(error)[:500]}"
+        ) from error
     return graph
+
+
+def labels_of(graph: onnx.ModelProto, where: str) -> list[str] | None:
+    """The names of the classes in a graph's metadata; None where it has none.
+
+    Raises AugcompressError when they are no names.
+    """
+    told = next((one.value for one in graph.metadata_props if one.key == "labels"), None)
+    try:
+        labels = None if told is None else parse_json(told)
+    except ValueError as error:
+        raise AugcompressError(
+            f"{where}: its labels are no JSON: {error}; export it again"
+        ) from error
+    if labels is not None and not _are_names(labels):
+        raise AugcompressError(f"{where}: its labels are no list of names; export it again")
+    return labels
+
+
+def _are_names(labels: object) -> bool:
+    return isinstance(labels, list) and all(isinstance(name, str) for name in labels)
 
 
 def content_digest(path: Path) -> str:
@@ -40,7 +58,7 @@ def content_digest(path: Path) -> str:
     digest = digest_file(path)
     try:
         bare = onnx.load(path, load_external_data=False)
-    except (OSError, ValueError, DecodeError):
+    except Exception:
         return digest  # whoever opens it says what is wrong
     return digest + "".join(digest_file(path.parent / name) for name in weight_files(bare))
 

@@ -73,9 +73,8 @@ def _open(
     try:
         return onnxruntime.InferenceSession(source, options, providers=providers)
     except RUNTIME_ERRORS as error:
-        name = "graph" if isinstance(file, bytes) else file
         raise AugcompressError(
-            f"{name}: ONNX Runtime cannot load it: {first_line(error)}; export it again"
+            f"{_name(file)}: ONNX Runtime cannot load it: {first_line(error)}; export it again"
         ) from error
 
 
@@ -85,13 +84,20 @@ def load_onnx(file: str | Path | bytes, threads: int = 1, *, optimize: bool = Tr
     Raises AugcompressError when the runtime cannot load it.
     """
     session = open_session(file, threads, optimize=optimize)
+    takes_one = len(session.get_inputs()) == 1 and len(session.get_inputs()[0].shape) >= 2
+    if not takes_one or not session.get_outputs():
+        raise AugcompressError(f"{_name(file)}: does not take images alone; give another file")
     takes, gives = session.get_inputs()[0], session.get_outputs()[0]
     batch, _, *size = takes.shape
     return LoadedModel(
-        name="graph" if isinstance(file, bytes) else str(file),
+        name=_name(file),
         call=lambda images: session.run(None, {takes.name: images})[0],
         input="uint8" if takes.type == "tensor(uint8)" else "float32",
         output="probabilities" if gives.name == "probabilities" else "logits",
         batch=batch if isinstance(batch, int) else None,
-        size=(size[0], size[1]) if all(isinstance(one, int) for one in size) else None,
+        size=(size[0], size[1]) if [*map(type, size)] == [int, int] else None,
     )
+
+
+def _name(file: str | Path | bytes) -> str:
+    return "graph" if isinstance(file, bytes) else str(file)

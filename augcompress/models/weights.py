@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -21,16 +19,6 @@ State = dict[str, Tensor]
 _TORCH_FILES = {".pt", ".pth", ".th"}
 _WRAPPERS = ("state_dict_ema", "state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-)
 
 
 def read_weights(path: str | Path) -> State:
@@ -55,7 +43,7 @@ def read_weights(path: str | Path) -> State:
 def _read_safetensors(path: Path) -> State:
     try:
         return without_prefixes(load_file(path))
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # whatever the library raises on bytes from anywhere
         raise AugcompressError(
             f"weights {path}: is no whole safetensors file ({error}); fetch or write it again"
         ) from error
@@ -64,17 +52,17 @@ def _read_safetensors(path: Path) -> State:
 def _read_torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except Exception as error:  # whatever torch raises on bytes from anywhere
         raise AugcompressError(
             f"weights {path}: is no plain state dict (a pickled network, or a damaged file), and"
             " nothing in it was run; save it with torch.save(network.state_dict(), path)"
         ) from error
 
 
-def _tensors(found: Any, path: Path) -> State:
-    for wrapper in _WRAPPERS:
+def _tensors(found: Any, path: Path, wrapped: int = len(_WRAPPERS)) -> State:
+    for wrapper in _WRAPPERS if wrapped else ():
         if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            return _tensors(found[wrapper], path)
+            return _tensors(found[wrapper], path, wrapped - 1)
     if not isinstance(found, dict) or not found:
         raise AugcompressError(
             f"weights {path}: holds {type(found).__name__}, not a state dict;"
@@ -86,7 +74,21 @@ def _tensors(found: Any, path: Path) -> State:
             f"weights {path}: {wrong[0]!r} is no tensor; give a state dict, bare or under"
             f" {', '.join(_WRAPPERS)}"
         )
+    for name, value in found.items():
+        if kind := _unusual_kind(value):
+            raise AugcompressError(
+                f"weights {path}: {name!r} is {kind}; save dense tensors of real numbers on the CPU"
+            )
     return {str(name): value for name, value in found.items()}
+
+
+def _unusual_kind(value: Tensor) -> str | None:
+    """What keeps a tensor from being plain numbers; None: nothing."""
+    if value.layout is not torch.strided:
+        return "sparse"
+    if value.device.type != "cpu":
+        return f"on the device {value.device.type}"
+    return "quantised" if value.is_quantized else "complex" if value.is_complex() else None
 
 
 def without_prefixes(state: State) -> State:

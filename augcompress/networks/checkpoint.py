@@ -7,21 +7,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import TypeAdapter
-from safetensors import SafetensorError
+import torch
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from augcompress.component import Plugin, key_of
+from augcompress.component import Plugin, Section, first_problem, key_of
 from augcompress.compressions import Compression, NetworkCompression, Notes, Prepared, resolve
-from augcompress.errors import AugcompressError
+from augcompress.datasets import LARGEST_SIDE, check_resizing
+from augcompress.errors import AugcompressError, first_line
 from augcompress.models import Model, ModelFacts, build_classifier, load_weights
 from augcompress.storage import digest_json, write_aside
+from augcompress.untrusted import FREE_BYTES, UNFOLDS, load_json
 
 WEIGHTS, DESCRIPTION, GRAPH = "model.safetensors", "model.json", "model.onnx"
 VERSION = 2
+ClassName = Annotated[str, StringConstraints(max_length=1000)]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,30 @@ class Applied:
         found = resolve(self.settings)
         assert isinstance(found, NetworkCompression)
         return found
+
+
+class _Step(Section):
+    settings: Compression
+    history: Any
+
+
+class Description(Section):
+    """What stands in `model.json`."""
+
+    version: Literal[2]
+    model: Model
+    facts: ModelFacts
+    classes: tuple[ClassName, ...] = Field(min_length=1, max_length=10**6)
+    resizing: Annotated[dict[str, Any], AfterValidator(check_resizing)]
+    identity: str | None = None
+    compressions: tuple[_Step, ...] = Field(max_length=1000)
+
+    @model_validator(mode="after")
+    def facts_are_of_images(self) -> Self:
+        sides = (self.facts.input.channels, *self.facts.input.size, self.facts.classes)
+        if not all(0 < side <= LARGEST_SIDE for side in sides[:3]) or sides[3] != len(self.classes):
+            raise ValueError(f"facts: {sides} are no channels, sides and classes of a network")
+        return self
 
 
 @dataclass(frozen=True)
@@ -127,35 +154,55 @@ def load_network(path: Path) -> Network:
 
     Raises AugcompressError when either is unreadable or they do not fit.
     """
-    where = path.with_name(DESCRIPTION)
     try:
-        description = json.loads(where.read_text(encoding="utf-8"))
-        if description["version"] != VERSION:
-            raise ValueError("another version")
-        model: Any = TypeAdapter(Model).validate_python(description["model"])
-        facts = TypeAdapter(ModelFacts).validate_python(description["facts"])
-        steps = [
-            Applied(TypeAdapter(Compression).validate_python(item["settings"]), item["history"])
-            for item in description["compressions"]
-        ]
+        told = description_in(path.with_name(DESCRIPTION))
         state = load_file(path)
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        steps = [Applied(step.settings, step.history) for step in told.compressions]
+        settings = [step.settings for step in steps]
+        plugged = any(isinstance(each, Plugin) for each in (told.model, *settings))
+        if plugged and told.identity != design_digest(told.model, settings):
+            raise AugcompressError(
+                f"{path}: its plug-ins' code has changed since it was written; run its stage again"
+            )
+        model = told.model
+        if getattr(model, "pretrained", False):
+            model = model.model_copy(update={"pretrained": False})  # its own weights come next
+        check_memory(model, told.facts, path)
+        module = rebuilt(model, told.facts, steps, state, str(path))
+    except AugcompressError:
+        raise
+    except Exception as error:  # whatever a description leads to that fits no network
         raise AugcompressError(
-            f"{path}: is no checkpoint of augcompress ({type(error).__name__}); give a"
-            f" {WEIGHTS} with its {DESCRIPTION} beside it"
+            f"{path}: is no checkpoint of augcompress ({type(error).__name__}:"
+            f" {first_line(error)}); give a {WEIGHTS} with its {DESCRIPTION} beside it"
         ) from error
-    settings = [step.settings for step in steps]
-    plugged = any(isinstance(each, Plugin) for each in (model, *settings))
-    if plugged and description.get("identity") != design_digest(model, settings):
-        raise AugcompressError(
-            f"{path}: its plug-ins' code has changed since it was written; run its stage again"
-        )
-    if getattr(model, "pretrained", False):
-        model = model.model_copy(update={"pretrained": False})  # its own weights come next
-    module = rebuilt(model, facts, steps, state, str(path))
-    return Network(
-        module, model, facts, tuple(description["classes"]), description["resizing"], tuple(steps)
-    )
+    return Network(module, model, told.facts, told.classes, told.resizing, tuple(steps))
+
+
+def description_in(path: Path) -> Description:
+    """What a `model.json` says.
+
+    Raises OSError or ValueError when it is none.
+    """
+    try:
+        return Description.model_validate(load_json(path))
+    except ValidationError as error:
+        raise ValueError(first_problem(error, path.name)) from error
+
+
+def check_memory(model: Any, facts: ModelFacts, path: Path) -> None:
+    """Raises ValueError when a design has far more weights than the file beside it can hold, before
+    they are made; a pruned network's file is smaller than its design."""
+    if isinstance(model, Plugin):
+        return
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            weights = model.build(facts).state_dict().values()
+    except Exception:  # a library's network that computes while it is built
+        return
+    wanted = sum(value.numel() * value.element_size() for value in weights)
+    if wanted > max(FREE_BYTES, UNFOLDS * path.stat().st_size):
+        raise ValueError(f"its design has {wanted} bytes of weights")
 
 
 def rebuilt(
@@ -178,7 +225,7 @@ def classes_beside(path: Path) -> tuple[str, ...] | None:
     if not is_own(path):
         return None
     try:
-        return tuple(json.loads(path.with_name(DESCRIPTION).read_text(encoding="utf-8"))["classes"])
+        return tuple(map(str, load_json(path.with_name(DESCRIPTION))["classes"]))
     except (OSError, KeyError, TypeError, ValueError):
         return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import onnx
 
 from augcompress.compressions import stored_weights
 from augcompress.errors import AugcompressError
-from augcompress.exporters import adopt, is_foreign, metadata_of, open_session, read_graph, shape_of
+from augcompress.exporters import adopt, is_foreign, labels_of, open_session, read_graph, shape_of
 from augcompress.running import Context
 
 TRIED = 32
@@ -66,9 +65,9 @@ def check_graph_fits(
             f"{name}: takes {list(takes)} and gives {list(gives)}, the data has images"
             f" {[data.channels, *data.size]} of {len(data.classes)} classes; give another file"
         )
-    labels = json.loads(metadata_of(graph).get("labels", "null"))
+    labels = labels_of(graph, name)
     if labels is not None and labels != list(data.classes):
-        theirs, ours = ", ".join(map(str, labels[:4])), ", ".join(data.classes[:4])
+        theirs, ours = ", ".join(labels[:4]), ", ".join(data.classes[:4])
         raise AugcompressError(
             f"{name}: knows the classes {theirs} … and the data has {ours} …; give the data that it"
             " was made with, or another file"

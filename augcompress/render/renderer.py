@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from augcompress.errors import visible_text
 from augcompress.evidence import (
     FORMAT_VERSION,
     Comparison,
@@ -100,7 +101,7 @@ class Renderer:
             self.payload({**found.model_dump(mode="json"), "differing": told})
             return
         for title, columns, rows in comparison_tables(found):
-            self.out.print(Text(title, style="bold"), soft_wrap=True)
+            self._title(title)
             self.out.print(plain_table("", columns, rows))
             self.out.print()
         for line in comparison_sentences(found, apart, images):
@@ -113,7 +114,7 @@ class Renderer:
             self._write(content)
         elif not self.quiet:
             for title, columns, rows in tables:
-                self.out.print(Text(title, style="bold"))
+                self._title(title)
                 self.out.print(plain_table("", columns, rows))
                 self.out.print()
             for note in notes:
@@ -137,7 +138,7 @@ class Renderer:
             objects = [dict(zip(columns, row, strict=True)) for row in listed]
             self.payload({"title": title, "rows": objects})
         elif not self.quiet:
-            self.out.print(Text(title, style="bold"))  # a table's own title is as narrow as it
+            self._title(title)  # a table's own title is as narrow as it
             self.out.print(plain_table("", columns, listed))
 
     def payload(self, content: dict[str, Any]) -> None:
@@ -151,29 +152,34 @@ class Renderer:
     def message(self, text: str) -> None:
         """One sentence for people, on standard error."""
         if not self.quiet:
-            self.err.print(Text(text), soft_wrap=True)
+            self.err.print(Text(visible_text(text)), soft_wrap=True)
 
     def error(self, error: BaseException | str) -> None:
         """One line on standard error, whatever the mode."""
         self._stop_progress()
-        line = Text.assemble(("error:", "bold red"), " ", " ".join(str(error).split()))
+        said = visible_text(" ".join(str(error).split()))
+        line = Text.assemble(("error:", "bold red"), " ", said)
         self.err.print(line, soft_wrap=True)
 
     def _result_tables(self, result: RunResult) -> None:
-        self.out.print(Text(result.run_dir, style="bold"), soft_wrap=True)
+        self._title(result.run_dir)
         self.out.print(stages_table(result.stages))
         self.out.print(Text(LEGEND, style="dim"))
         rows = shipped_rows(result.stages)
         if rows:
             title = f"\nThe shipped file: {shipped_artifact(result.stages) or '–'}"
-            self.out.print(Text(title, style="bold"), soft_wrap=True)
+            self._title(title)
             self.out.print(plain_table("", ("", ""), rows, header=False))
         if self.verbose:
             self.out.print()
             self.out.print(measurements_table(result.stages))
 
+    def _title(self, text: str) -> None:
+        self.out.print(Text(visible_text(text), style="bold"), soft_wrap=True)
+
     def _paragraph(self, text: str) -> None:
         """Wrapped, without blanks at line ends; further lines are indented like the first."""
+        text = visible_text(text)
         indent = text[: len(text) - len(text.lstrip())]
         lines = textwrap.wrap(
             text,
@@ -186,7 +192,7 @@ class Renderer:
 
     def _write(self, text: str) -> None:
         if text:
-            self.out.file.write(text + "\n")
+            self.out.file.write(visible_text(text) + "\n")
 
     def _stop_progress(self) -> None:
         if self._progress is not None:

@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from augcompress.errors import visible_text
 from augcompress.evidence import (
     Measurement,
     StageResult,
@@ -34,6 +35,7 @@ def plain_table(
 ) -> Table:
     """A table with one space between columns, so that it fits into 80; numbers to the right."""
     listed = [[cell_text(cell) for cell in row] for row in rows]
+    title, columns = visible_text(title), [visible_text(column) for column in columns]
     table = Table(
         title=Text(title, style="bold") if title else None,
         title_justify="left",

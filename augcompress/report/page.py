@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from augcompress.errors import visible_text
 from augcompress.evidence import percent
 from augcompress.report.calibration import read_calibration
 from augcompress.report.classes import read_classes
@@ -121,12 +122,17 @@ def _templates() -> Environment:
     templates = Environment(
         loader=FunctionLoader(_read),
         autoescape=True,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     templates.filters |= {"percent": percent, "whole": _whole, "options": _options}
     return templates
+
+
+def _visible(value: Any) -> Any:
+    return type(value)(visible_text(value)) if isinstance(value, str) else value
 
 
 def _whole(text: str) -> str:

@@ -141,9 +141,10 @@ class Sources:
             self.perform(name)
         if not entry.done:
             command = f"augcompress {name.replace('_', '-')} --recipe {self.context.recipe}"
+            damaged = f"is damaged ({entry.problem})" if entry.problem else "is not there"
             raise AugcompressError(
-                f"{self.target}: needs the result of {name} with these settings, which is not"
-                f" there; run: {command}"
+                f"{self.target}: needs the result of {name} with these settings, which {damaged};"
+                f" run: {command}"
             )
         record = entry.record()
         if record.artifact is None:

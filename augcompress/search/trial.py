@@ -11,7 +11,7 @@ import torch
 from ruamel.yaml import YAML
 
 from augcompress.component import key_of
-from augcompress.errors import AugcompressError, UsageError
+from augcompress.errors import AugcompressError, UsageError, is_no_memory
 from augcompress.evidence import StageResult
 from augcompress.running import Context
 from augcompress.search.measured import (
@@ -28,8 +28,6 @@ from augcompress.stages import run, run_stage
 from augcompress.storage import RunDir, digest_json, read_record
 from augcompress.system import Reporter
 
-NO_MEMORY = ("DefaultCPUAllocator", "out of memory")
-"""How torch tells of memory in a RuntimeError: the CPU's, other devices'."""
 SHARED = ("fingerprint", "data")
 """What a context opens on demand, and the next one may have."""
 
@@ -174,7 +172,7 @@ def _reason(error: Exception) -> str | None:
     if isinstance(error, AugcompressError):
         return str(error)
     told = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, MemoryError) or any(words in told for words in NO_MEMORY):
+    if is_no_memory(error):
         return f"out of memory: {told}; make its batches or its network smaller"
     return None
 

@@ -9,6 +9,7 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined
 
+from augcompress.errors import visible_text
 from augcompress.evidence import Measurement, count_text, difference_text, markdown_text, value_text
 
 TITLES = {
@@ -68,7 +69,9 @@ def model_card(facts: CardFacts, measurements: Sequence[Measurement]) -> str:
     text = (resources.files("augcompress.shipping") / "model_card.md.j2").read_text(
         encoding="utf-8"
     )
-    page = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible
+    )
     return page.from_string(text).render(
         facts=facts,
         quality=_rows(TITLES, ours),
@@ -81,6 +84,10 @@ def model_card(facts: CardFacts, measurements: Sequence[Measurement]) -> str:
         count=count_text,
         text=markdown_text,
     )
+
+
+def _visible(value: object) -> object:
+    return visible_text(value) if isinstance(value, str) else value
 
 
 def _rows(titles: Mapping[str, str], found: Sequence[Measurement]) -> list[tuple[str, Measurement]]:

@@ -33,7 +33,7 @@ class Spec(Section):
 
     version: Literal[1]
     """Version of the recipe's format."""
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     """Names the run directory."""
     seed: int = Field(0, ge=0)
     """Seed of splits, initial weights, order and augmentation."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
-from augcompress.component import Section
+from augcompress.component import Section, first_problem
 from augcompress.errors import AugcompressError
 from augcompress.evidence import StageName
 from augcompress.storage.digests import digests_of
@@ -60,9 +60,7 @@ def read_record(folder: Path) -> StageRecord:
     try:
         return StageRecord.model_validate(load_json(folder / RECORD_FILE))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or RECORD_FILE
-        raise ValueError(f"{where}: {first['msg']}") from error
+        raise ValueError(first_problem(error, RECORD_FILE)) from error
 
 
 def changes(folder: Path, record: StageRecord) -> dict[str, str]:

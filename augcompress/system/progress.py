@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from augcompress.errors import visible_text
 from augcompress.evidence import decimal_text, duration_text, percent, three_digits
 
 PLAIN_EVERY_S = 5.0
@@ -41,7 +42,7 @@ class ConsoleProgress:
 
     def message(self, text: str) -> None:
         """Print one sentence above the bar."""
-        self.console.print(Text(text), soft_wrap=True)
+        self.console.print(Text(visible_text(text)), soft_wrap=True)
 
     def finish(self) -> None:
         """Take the bar away and leave one line that says what was done."""

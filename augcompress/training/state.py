@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +13,57 @@ from torch import Tensor, nn
 from augcompress.storage import write_aside
 from augcompress.system import Reporter
 from augcompress.training.processes import Processes
+from augcompress.untrusted import MAX_DEPTH
 
 STATE_FILE = "fit.pt"
-VERSION = 3
+VERSION = 4
 """Raise it when the state of an older version cannot be resumed."""
-
-_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError)
 
 
 def write_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write the state, aside and renamed."""
+    """Write the state and its digest, aside and renamed."""
     with write_aside(folder / STATE_FILE) as aside:
-        torch.save({"version": VERSION, **state}, aside)
+        torch.save({"version": VERSION, "sha256": digest_of_state(state), **state}, aside)
 
 
 def read_state(folder: Path, reporter: Reporter) -> dict[str, Any] | None:
     """The state of an interrupted training, on the CPU; None where there is none, or, with a
-    message, none that can be resumed."""
+    message, none that is as it was written."""
     file = folder / STATE_FILE
     if not file.exists():
         return None
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except _UNREADABLE:
-        state = {}
-    if not isinstance(state, dict) or state.get("version") != VERSION:
+        version, digest = state.pop("version"), state.pop("sha256")
+        is_whole = version == VERSION and digest == digest_of_state(state)
+    except Exception:  # whatever torch raises on bytes that have changed
+        is_whole = False
+    if not is_whole:
         reporter.message(f"{file.name}: cannot be gone on from; the training begins anew")
         return None
     return state
+
+
+def digest_of_state(state: dict[str, Any]) -> str:
+    """SHA-256 of everything in a state: names, types, shapes and numbers."""
+    digest = hashlib.sha256()
+    for part in _parts(state):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(value: Any, depth: int = 0) -> Iterator[bytes | memoryview]:
+    if depth > MAX_DEPTH:
+        raise ValueError("a state inside itself")
+    if isinstance(value, Tensor):
+        yield f"{value.dtype}{tuple(value.shape)}".encode()
+        yield value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data
+    elif isinstance(value, dict | list | tuple):
+        yield f"{type(value).__name__}{len(value)}".encode()
+        for inner in value.items() if isinstance(value, dict) else value:
+            yield from _parts(inner, depth + 1)
+    else:
+        yield repr(value).encode()
 
 
 def random_state(processes: Processes, device: torch.device) -> dict[str, Tensor]:

@@ -25,11 +25,19 @@ def read_bytes(path: str | Path, at_most: int) -> bytes:
 
     Raises OSError or ValueError when it is none, or cannot be read.
     """
+    with require_regular(path).open("rb") as file:
+        return file.read(at_most)
+
+
+def require_regular(path: str | Path) -> Path:
+    """The path, where a file is or nothing: what a pipe or a device would give has no end.
+
+    Raises OSError or ValueError for anything else.
+    """
     path = Path(path)
     if path.exists() and not path.is_file():
         raise ValueError("is no regular file")
-    with path.open("rb") as file:
-        return file.read(at_most)
+    return path
 
 
 def parse_json(content: str | bytes) -> Any:

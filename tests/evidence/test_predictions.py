@@ -31,7 +31,7 @@ def test_saved_predictions_are_read_back_and_equal_ones_are_equal_bytes(tmp_path
 
 def test_what_needs_pickle_is_refused(tmp_path):
     np.savez(tmp_path / "p.npz", probabilities=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(AugcompressError, match=r"is no predictions file .*allow_pickle=False"):
+    with pytest.raises(AugcompressError, match=r"is no predictions file .*holds object, neither"):
         Predictions.load(tmp_path / "p.npz")
 
 

@@ -243,7 +243,8 @@ def test_artifact_that_was_changed_since_is_refused(mine):
     path.write_bytes(content.replace(b"body", b"bodY", 1))  # as many bytes as before
     answer = invoke("export", "-r", "tiny.yaml", "--force")
     assert answer.code == 1
-    assert "has been changed since quantize wrote it" in answer.error
+    assert "is damaged (" in answer.error
+    assert "model.onnx has changed since it was written" in answer.error
 
 
 def test_quantised_file_is_not_quantised_again(mine):
