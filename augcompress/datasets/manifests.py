@@ -29,11 +29,18 @@ def list_manifest(manifest: Path) -> Listing:
     if _has_repeats(listing.names):
         raise AugcompressError(f"data.manifest: {manifest}: a path is listed twice; list it once")
     for name, file in zip(listing.names, listing.files(), strict=True):
-        if not file.is_file():
+        if not _is_there(file):
             raise AugcompressError(
                 f"data.manifest: {name}: no such file in {manifest.parent}; correct the path"
             )
     return listing.each_once().checked(lambda: str(manifest))
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _has_repeats(names: Names) -> bool:
@@ -57,7 +64,7 @@ def _parquet_rows(manifest: Path) -> Iterator[dict[str, Any]]:
     parquet = require("pyarrow.parquet", extra="parquet")
     try:
         table = parquet.read_table(manifest)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+    except Exception as error:  # whatever pyarrow raises on bytes from anywhere
         raise AugcompressError(
             f"data.manifest: {manifest}: not a readable Parquet file; write it again"
         ) from error

@@ -23,7 +23,7 @@ from PIL import Image
 
 from augcompress.batch import ImageInput
 from augcompress.datasets import Arrays, DataFacts, load_image
-from augcompress.datasets.listing import list_manifest
+from augcompress.datasets.manifests import list_manifest
 from augcompress.datasets.mnist import read_idx
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement, Predictions, write_measurements
