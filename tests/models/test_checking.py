@@ -11,7 +11,7 @@ from augcompress.batch import ImageInput
 from augcompress.errors import AugcompressError
 from augcompress.models import ModelFacts, build_classifier, place, runs_channels_last
 
-FACTS = ModelFacts(4, ImageInput(1, (8, 8)))
+FACTS = ModelFacts(4, ImageInput(3, (8, 8)))
 
 
 class Net(nn.Module):
@@ -19,7 +19,7 @@ class Net(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 6, 3)
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 6, 3)
         self.norm, self.fc = nn.BatchNorm2d(6), nn.Linear(6 * 16, 4)
 
     def features(self, images):
@@ -100,7 +100,7 @@ def built(network: type[nn.Module]) -> nn.Module:
             torch.manual_seed(0)
             return network()
 
-    return build_classifier(Given(), FACTS, [0.5], [0.25])
+    return build_classifier(Given(), FACTS, [0.5] * 3, [0.25] * 3)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_network_that_counts_on_the_order_of_memory_is_given_it(network, whole
     made = built(network)
     assert runs_channels_last(made) is whole
     assert made.body.second.weight.is_contiguous()  # as it was, whatever was tried
-    images = torch.rand(3, 1, 8, 8)
+    images = torch.rand(2, 3, 8, 8)
     with torch.no_grad():
         want = made.eval()(images)
     place(made, "cpu")
