@@ -21,6 +21,7 @@ from augcompress.exporters import (
     graph_reference,
     is_foreign,
     load_onnx,
+    optimizer_operators,
     save,
 )
 
@@ -657,3 +658,23 @@ def test_batch_norm_in_evaluation_mode_is_none_of_them(pixels):
         logits(pixels.astype(np.float32) / 255),
         rtol=1e-3,
     )
+
+
+@pytest.mark.parametrize("level, marked", [("BASIC", False), ("EXTENDED", True), ("ALL", True)])
+def test_a_file_that_onnx_runtime_has_optimised_is_told(level, marked, tmp_path):
+    nodes = [
+        node("Conv", "x k", "c"),
+        node("Relu", "c", "r"),
+        node("GlobalAveragePool", "r", "p"),
+        node("Flatten", "p", "y"),
+    ]
+    kernel = np.random.default_rng(0).normal(size=(16, 3, 1, 1)).astype(np.float32)
+    graph = hand_made(nodes, [value("x", ("n", 3, 2, 2))], [value("y", None)], k=kernel)
+    options = onnxruntime.SessionOptions()
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = getattr(levels, f"ORT_ENABLE_{level}")
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(graph.SerializeToString(), options)
+    assert optimizer_operators(graph) == []
+    assert bool(optimizer_operators(onnx.load(tmp_path / "optimised.onnx"))) is marked
