@@ -19,7 +19,7 @@ from torch import nn
 from augcompress.batch import Batch, Progress
 from augcompress.datasets import Batches
 from augcompress.errors import AugcompressError, UsageError
-from augcompress.learning.fitting import batches_for, train
+from augcompress.learning.fitting import batches_for, engine_for, train
 from augcompress.learning.resolution import share_at, shrunk
 from augcompress.learning.student import StudentLearner, TrainingSetup
 from augcompress.measures import quality
@@ -503,3 +503,10 @@ def test_only_the_head_learns_wherever_it_stands(network, head, how, tmp_path):
     fit(learner, context.training_batches(32), training)
     after = dict(learner.student.body.named_parameters())
     assert {name for name in before if not torch.equal(before[name], after[name])} == head
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_events_of_tensorboard_lie_in_the_stages_folder(tmp_path, asked):
+    engine = engine_for(context_of(tmp_path), "distill", Training(tensorboard=asked), tmp_path)
+    assert engine.events == (tmp_path / "events" if asked else None)
+    assert (engine.state, engine.log) == (tmp_path / "state", tmp_path / "log.jsonl")

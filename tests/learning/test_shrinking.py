@@ -245,6 +245,11 @@ def test_the_probe_has_the_stages_own_loss_and_all_costs(tmp_path, monkeypatch):
         network.zero_grad()
         found["random"] = torch.get_rng_state()
         found["loss"] = float(probe.loss(network, batch).detach())
+        other = copy.deepcopy(network)
+        for weight in other.parameters():
+            weight.data += 0.1
+        several = (network, network, other, network)
+        found["again"] = [float(probe.loss(one, batch).detach()) for one in several]
         found["unmoved"] = torch.equal(found["random"], torch.get_rng_state())
         names = ("macs", "parameters", "bytes", "latency_ms")
         found["costs"] = {name: probe.cost(network, name) for name in names}
@@ -258,6 +263,8 @@ def test_the_probe_has_the_stages_own_loss_and_all_costs(tmp_path, monkeypatch):
     raw["augment"] = {"pipeline": []}
     run(validate(raw), tmp_path / "run")
     assert found["loss"] == pytest.approx(0, abs=1e-3)
+    first, second, moved, last = found["again"]
+    assert first == second == last == found["loss"] != moved
     assert found["unmoved"]
     costs = found["costs"]
     assert costs["parameters"] < costs["bytes"] / 4

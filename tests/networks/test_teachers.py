@@ -16,6 +16,7 @@ from augcompress.errors import UsageError
 from augcompress.exporters import OnnxExporter, to_graph
 from augcompress.models import ModelFacts, SmallCNN, build_classifier
 from augcompress.networks import Network, cached, open_teacher, save_network
+from augcompress.networks.teachers import resized
 from augcompress.running import Context
 from augcompress.spec import validate
 from augcompress.storage import RunDir
@@ -55,6 +56,14 @@ def saved(network: Network, folder: Path, exporter: OnnxExporter | None = None) 
 def images(count: int = 6, size: int = 8) -> Batch:
     torch.manual_seed(1)
     return Batch(torch.rand(count, 1, size, size), None, torch.arange(count))
+
+
+def test_images_for_a_smaller_teacher_are_filtered_before_they_are_sampled():
+    stripes = torch.zeros(1, 1, 8, 8)
+    stripes[..., ::4] = 1  # columns that sampling alone would miss
+    assert torch.equal(resized(stripes, (8, 8)), stripes)
+    assert resized(stripes, (8, 2)).shape == (1, 1, 8, 2)
+    assert resized(stripes, (8, 2)).mean() == pytest.approx(0.25, abs=0.05)
 
 
 @pytest.mark.parametrize("output", ["logits", "probabilities"])
