@@ -113,20 +113,21 @@ def _macs(arguments: Mapping[str, Any], weight: Sequence[int]) -> int:
 
 
 def integer_macs(found: Sequence[Kernel]) -> Measurement:
-    """`int8_kernels`: the share of the multiply-adds that run in integers."""
-    return _share("int8_kernels", found, [one.macs for one in found])
+    """The share of the multiply-adds that run in integers."""
+    share = _share(found, [one.macs for one in found])
+    return Measurement(name="int8_kernels", value=share, better="higher", conditions=_told(found))
 
 
 def integer_time(found: Sequence[Kernel]) -> Measurement:
-    """`int8_time`: the share of the time of all kernels that integer kernels take."""
-    return _share("int8_time", found, [one.microseconds for one in found])
+    """The share of the time of all kernels that integer kernels take."""
+    share = _share(found, [one.microseconds for one in found])
+    return Measurement(name="int8_time", value=share, better="higher", conditions=_told(found))
 
 
-def _share(name: str, found: Sequence[Kernel], amounts: Sequence[float]) -> Measurement:
+def _share(found: Sequence[Kernel], amounts: Sequence[float]) -> float:
     integer = sum(amount for one, amount in zip(found, amounts, strict=True) if one.is_integer)
-    return Measurement(
-        name=name,
-        value=integer / sum(amounts) if sum(amounts) else 0.0,
-        better="higher",
-        conditions={"runtime": f"onnxruntime {onnxruntime.__version__}", "nodes": len(found)},
-    )
+    return integer / sum(amounts) if sum(amounts) else 0.0
+
+
+def _told(found: Sequence[Kernel]) -> dict[str, Any]:
+    return {"runtime": f"onnxruntime {onnxruntime.__version__}", "nodes": len(found)}

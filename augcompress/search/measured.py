@@ -15,7 +15,14 @@ from augcompress.stages import STAGES
 
 Found = tuple[str, Measurement]
 
-OF_STEPS = ("macs_kept", "sparsity", "int8_weights", "int8_kernels", "max_abs_difference")
+OF_STEPS = (
+    "macs_kept",
+    "sparsity",
+    "int8_weights",
+    "int8_kernels",
+    "int8_time",
+    "max_abs_difference",
+)
 """Names of what the steps of `prune` and `quantize` and the checks of a file measure."""
 OF_PAIRS = {"speedup": "latency_ms", "top1_difference": "top1"}
 """Measures that compare two models, and what to compare variants on instead."""
@@ -26,6 +33,7 @@ OF_SHIPPED_FILES = (
     "throughput",
     "load_ms",
     "peak_memory_bytes",
+    "int8_time",
 )
 OF_FILES = ("size_bytes", "agreement", "max_abs_difference")
 
