@@ -20,7 +20,8 @@ class Interruption:
 @contextmanager
 def postponed() -> Iterator[Interruption]:
     """Inside, the first SIGTERM or SIGINT is only noted, and a second one raises KeyboardInterrupt
-    at once.  Outside the main thread, where Python delivers no signals, nothing changes."""
+    at once.  One that this process was started to ignore stays ignored.  Outside the main thread,
+    where Python delivers no signals, nothing changes."""
     noted = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield noted
@@ -31,7 +32,10 @@ def postponed() -> Iterator[Interruption]:
             raise KeyboardInterrupt
         noted.asked = True
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: handler for n, handler in found.items() if handler not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, note)
     try:
         yield noted
     finally:
