@@ -84,6 +84,16 @@ def test_losses_of_inner_layers_alone_do_not_reach_the_head(tmp_path):
         learner.zero_grad()
 
 
+def test_networks_whose_layers_are_read_are_not_compiled(tmp_path):
+    context = Context(validate(copy.deepcopy(TINY)), RunDir(tmp_path))
+    network = new_network(context, context.spec.train_teacher.model, None, "distill").module
+    inner = Hint(student_layer="body.blocks.0", teacher_layer="body.blocks.0")
+    setup = TrainingSetup("distill", (Labels(), inner), (), [NetworkTeacher(network)])
+    learner = StudentLearner(network, setup, context, lambda network: Score(0.0))
+    with pytest.raises(AugcompressError, match=r"distill\.training\.compile: objective hint reads"):
+        learner.networks()
+
+
 def first_batch(context: Context, size: int = 32) -> Batch:
     sampling = context.spec.sampling("train_teacher")
     return next(context.training_batches(size, sampling=sampling).epoch(0))
