@@ -175,7 +175,9 @@ def test_each_distinct_stage_is_done_once(finished_study):
     assert counts == {"augment": 2, "train_teacher": 2, "distill": 8}
     assert study.done_now == len(study.stages) == sum(counts.values()) == 12
     assert len(entries(folder / "runs/.store")) == 12
-    assert any("12 stages done once, 12 taken from the store" in n for n in study_notes(study))
+    notes = study_notes(study)
+    assert any("12 stages done once, 12 taken from the store" in note for note in notes)
+    assert any(note.startswith("Main effect: ") for note in notes)
 
 
 def test_a_trial_is_a_run_directory_and_a_recipe(finished_study):
@@ -682,6 +684,7 @@ def test_fold_intervals_are_corrected_for_shared_training_images(folded):
     assert study_tables(study)[0][0] == "tiny: top1 on the parts held out after distill"
     assert len(study_tables(study)) == 1
     assert "paired by fold and seed" in study_notes(study)[0]
+    assert not any(note.startswith("Main effect: ") for note in study_notes(study))
 
 
 def test_stage_on_test_images_is_evaluated(place):

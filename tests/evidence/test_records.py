@@ -66,7 +66,7 @@ def test_measurements_come_back_as_written(tmp_path):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("{", "is no JSON"),
+        ("{", "is no JSON; repeat"),
         ("[]", "no measurements file of version 1"),
         ('{"version": 2, "measurements": []}', "no measurements file of version 1"),
         (

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pytest
 from end_to_end import done, invoke
 
 from augcompress.datasets import DataFacts
 from augcompress.datasets.digits import Digits
 from augcompress.evidence.predictions import Predictions
+from augcompress.scoring import accuracy
 
 RUN = Path("runs/tiny")
 FLIP = "{kind: horizontal_flip, probability: %s}"
@@ -80,3 +82,10 @@ def test_views_that_mix_test_images_are_refused(mine):
     )
     assert answer.code == 2
     assert "mixup blends test images with each other" in answer.error
+
+
+@pytest.mark.parametrize(("classes", "names"), [(5, ["top1"]), (6, ["top1", "top5"])])
+def test_top5_is_of_more_than_five_classes(classes, names):
+    labels = np.arange(12) % classes
+    found = Predictions(np.eye(classes, dtype=np.float32)[labels], labels, np.arange(12))
+    assert [one.name for one in accuracy(found, "model.safetensors")] == names

@@ -12,6 +12,7 @@ from end_to_end import done, invoke, training, write_recipe
 from onnx import TensorProto, helper, numpy_helper
 
 from augcompress import measures
+from augcompress.evidence import value_text
 from augcompress.evidence.records import read_measurements
 from augcompress.exporters import adopt
 from augcompress.exporters.reading import content_digest
@@ -168,3 +169,19 @@ def test_the_share_of_time_in_integer_kernels_is_measured(finished):
     (found,) = [one for one in rows if one.name == "int8_time"]
     assert (found.subject, found.role) == ("model.onnx", "shipped")
     assert 0 < found.value < 1
+
+
+def test_timings_are_of_the_file_that_they_name(finished):
+    rows = read_measurements(finished / RUN / "export/measurements.json")
+    timed = {(one.subject, one.role) for one in rows if one.name == "latency_ms"}
+    expected = {"model.onnx": "shipped", "teacher.onnx": "teacher", "float.onnx": "float"}
+    assert timed == set(expected.items())
+
+
+def test_the_cards_costs_are_of_the_network_that_ships(finished):
+    rows = read_measurements(finished / RUN / "export/measurements.json")
+    parameters = {one.role: one for one in rows if one.name == "parameters"}
+    lines = (finished / RUN / "export/MODEL_CARD.md").read_text(encoding="utf-8").splitlines()
+    told = [line for line in lines if line.startswith("| Parameters |")]
+    assert told == [f"| Parameters | {value_text(parameters['float'])} |"]
+    assert parameters["teacher"].value != parameters["float"].value
