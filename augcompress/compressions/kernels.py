@@ -52,7 +52,7 @@ class Kernel:
 
 def kernels(graph: onnx.ModelProto) -> list[Kernel]:
     """The nodes that the runtime runs for one image, on one thread of this machine's CPU."""
-    events, optimized = _profile(graph)
+    events, optimized = _profile(_with_names(graph))
     weights = _weight_shapes(optimized)
     found: dict[str, Kernel] = {}
     for event in events:
@@ -61,6 +61,15 @@ def kernels(graph: onnx.ModelProto) -> list[Kernel]:
         kernel = found.get(name, Kernel(arguments["op_name"], macs, event["dur"]))
         found[name] = replace(kernel, microseconds=min(kernel.microseconds, event["dur"]))
     return list(found.values())
+
+
+def _with_names(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose nodes have a name of their own each, by which a profile tells them apart."""
+    named = onnx.ModelProto()
+    named.CopyFrom(graph)
+    for number, node in enumerate(named.graph.node):
+        node.name = f"{number}:{node.name}"
+    return named
 
 
 def _profile(graph: onnx.ModelProto) -> tuple[Sequence[Mapping[str, Any]], onnx.GraphProto]:
@@ -87,12 +96,18 @@ def _profile(graph: onnx.ModelProto) -> tuple[Sequence[Mapping[str, Any]], onnx.
 
 
 def _weight_shapes(graph: onnx.GraphProto) -> dict[str, list[int]]:
-    """Shapes of stored weights by the node that multiplies by them."""
+    """Shapes of stored weights by the node that multiplies by them, be it in float behind a
+    DequantizeLinear."""
     stored = {one.name: list(one.dims) for one in graph.initializer}
-    weights = {
-        one.name: one.input[OPERANDS[one.op_type]] for one in graph.node if one.op_type in OPERANDS
-    }
-    return {name: stored[weight] for name, weight in weights.items() if weight in stored}
+    sources = {one.output[0]: one.input[0] for one in graph.node if one.input}
+    found = {}
+    for node in graph.node:
+        weight = node.input[OPERANDS[node.op_type]] if node.op_type in OPERANDS else ""
+        while weight not in stored and weight in sources:
+            weight = sources[weight]
+        if weight in stored:
+            found[node.name] = stored[weight]
+    return found
 
 
 def _example(value: Any) -> np.ndarray:

@@ -58,6 +58,24 @@ def test_layers_are_the_networks_own(batch):
     assert macs[1] % (images * CONV) == 0  # the runtime pads channels
 
 
+@pytest.mark.parametrize("name", ["", "same"])
+def test_nodes_are_told_apart_without_names_of_their_own(name):
+    graph = quantized(["gemm"])
+    for node in graph.graph.node:
+        node.name = name
+    found = kernels(graph)
+    assert integer_macs(found).value == pytest.approx(CONV / (CONV + GEMM))
+    assert len(found) == len(kernels(quantized(["gemm"])))
+
+
+def test_float_kernels_of_int8_weights_count_all_their_multiply_adds():
+    graph = quantized()
+    conv = next(node for node in graph.graph.node if node.op_type == "Conv")
+    dequantized = next(node for node in graph.graph.node if conv.input[0] in node.output)
+    conv.input[0] = next(n for n in graph.graph.node if dequantized.input[0] in n.output).input[0]
+    assert integer_macs(kernels(graph)).value == pytest.approx(GEMM / (CONV + GEMM), rel=0.1)
+
+
 def test_shares_by_hand():
     found = [Kernel("QLinearConv", 30, 1.0), Kernel("Conv", 10, 1.0), Kernel("Mul", 0, 2.0)]
     assert integer_macs(found).value == 0.75
