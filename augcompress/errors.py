@@ -29,7 +29,7 @@ class AugcompressError(Exception):
     """
 
     def __init__(self, message: str, *, exit_code: int = 1) -> None:
-        super().__init__(message)
+        super().__init__(" ".join(part.strip() for part in message.splitlines()))  # libraries' too
         self.exit_code = exit_code
 
 

@@ -31,6 +31,6 @@ def test_a_spoiled_file_is_taken_or_refused_in_words(name):
     @given(kind.spoiled)
     def spoiled(content: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            told(kind, content, Path(folder))
+            assert "\n" not in told(kind, content, Path(folder))
 
     spoiled()
