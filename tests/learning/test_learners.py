@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from end_to_end import TINY, artifacts, done, write_recipe
+from given_model import Given
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -23,7 +24,6 @@ from augcompress.learning.fitting import batches_for, engine_for, train
 from augcompress.learning.resolution import share_at, shrunk
 from augcompress.learning.student import StudentLearner, TrainingSetup
 from augcompress.measures import quality
-from augcompress.models import ModelFacts
 from augcompress.networks import NetworkTeacher, new_network
 from augcompress.objectives import Hint, Labels
 from augcompress.running.context import Context
@@ -480,20 +480,6 @@ class Own(HeadFirst):
     def forward(self, images):
         features = self.norm(self.first(images)).relu().mean((2, 3))
         return (features + self.token) @ self.matrix
-
-
-@dataclass(frozen=True)
-class Given:
-    """Stands in for a model of the union."""
-
-    network: type[nn.Module]
-    kind: str = "given"
-
-    def build(self, facts: ModelFacts) -> nn.Module:
-        return self.network(facts.classes)
-
-    def normalization(self) -> None:
-        return None
 
 
 @pytest.mark.parametrize(

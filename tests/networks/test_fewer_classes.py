@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from end_to_end import TINY
+from given_model import Given
 from torch import nn
 
 from augcompress.batch import ImageInput
@@ -251,17 +252,6 @@ class Narrowing(TwoHeads):
 
     def forward(self, images):
         return self.two(self.one(images.flatten(1)))
-
-
-@dataclass(frozen=True)
-class Given:
-    """Stands in for a model of the union."""
-
-    network: type[nn.Module]
-    kind: str = "given"
-
-    def build(self, facts: ModelFacts) -> nn.Module:
-        return self.network(facts.classes)
 
 
 def test_network_with_two_heads_is_cut():
