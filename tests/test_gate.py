@@ -308,6 +308,29 @@ def test_a_noisy_speedup_makes_the_latencys_ratio_noisy():
     assert verdict(quiet, **settings, times_better=1.1).reached
 
 
+@pytest.mark.parametrize(
+    ("given", "quantised", "explained"),
+    [
+        ({"int8_dot_product": False}, True, True),
+        ({"int8_dot_product": True}, True, False),
+        ({"int8_dot_product": None}, True, False),
+        ({}, True, False),
+        ({"int8_dot_product": False}, False, False),
+    ],
+)
+def test_a_limit_that_the_cpu_cannot_be_expected_to_meet_is_explained(given, quantised, explained):
+    given = {**given, "cpu": "Xeon E5"}
+    kernels = [number("int8_kernels", 1.0)] if quantised else []
+    timing = timed("speedup", 1.4, 1.35, 1.45, given=given, baseline="teacher")
+    stages = [stage("export", timing, number("size_bytes", 9), *kernels)]
+    wish = {"measure": "speedup", "baseline": "teacher"}
+    missed = verdict(stages, **wish, at_least=2)
+    assert not missed.reached
+    assert ("this Xeon E5 has no int8 dot products (VNNI)" in missed.note) is explained
+    assert "VNNI" not in verdict(stages, **wish, at_least=1.2).note
+    assert "VNNI" not in verdict(stages, measure="size_bytes", at_most=8).note
+
+
 def test_a_noisy_timing_without_interval_says_nothing():
     noisy = number("latency_ms", 3.6, "shipped", {"too_noisy": True}, n=3)
     found = verdict([stage("export", noisy)], measure="latency_ms", at_most=100)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import platform
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,6 +30,7 @@ from augcompress.compressions.base import (
 from augcompress.compressions.kernels import integer_macs, kernels
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
+from augcompress.system import has_vnni
 
 OPERATORS = [*WEIGHTED, "Relu", "Clip", "Add"]
 """What is quantised.  A Relu or Clip after an integer layer vanishes into its range; without them
@@ -102,18 +102,6 @@ class StaticInt8(GraphCompression):
         if self.calibration == "percentile":
             options = {**options, "percentile": self.percentile}
         return activation_ranges(graph, images, method, options)
-
-
-def has_vnni(cpuinfo: str | Path = "/proc/cpuinfo") -> bool:
-    """Can this CPU multiply uint8 by int8 without saturating?  Every CPU but old x86 can."""
-    if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
-        return True
-    try:
-        lines = Path(cpuinfo).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return False
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    return "avx512_vnni" in flags or "avx_vnni" in flags
 
 
 def first_images(batches: Iterable[np.ndarray], samples: int) -> np.ndarray:

@@ -17,10 +17,15 @@ from augcompress.evidence import (
 from augcompress.gate import estimates
 from augcompress.gate.estimates import Estimate
 from augcompress.gate.evidence import Evidence, MeasuredPair, pairs
-from augcompress.gate.missing import Unjudged
+from augcompress.gate.missing import TIMED, Unjudged
 
 MOST_CLASSES = 5
 TIME_AGAIN = "time it again with less beside it: augcompress export --force, or bench.py"
+
+WITHOUT_VNNI = (
+    "this {cpu} has no int8 dot products (VNNI), and int8 gains less without them: judge it on the"
+    " CPU that the limit is meant for (bench.py and check --timing)"
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def _verdict(limit: Limit, evidence: Evidence) -> Verdict:
         actual=worst.actual,
         wanted=limit.wanted,
         unit=worst.estimate.unit,
-        note=_note(limit, worst, judged),
+        note=_note(limit, worst, judged, evidence),
         value=worst.estimate.value,
         low=worst.estimate.low,
         high=worst.estimate.high,
@@ -129,7 +134,7 @@ def _known(theirs: Measurement | None) -> Measurement:
     return theirs
 
 
-def _note(limit: Limit, worst: Judged, judged: Sequence[Judged]) -> str:
+def _note(limit: Limit, worst: Judged, judged: Sequence[Judged], evidence: Evidence) -> str:
     """How it was judged, where that is no matter of course."""
     said = []
     if worst.estimate.too_noisy:
@@ -138,7 +143,15 @@ def _note(limit: Limit, worst: Judged, judged: Sequence[Judged]) -> str:
         said.append(_worst_class(worst, judged))
     if limit.bound == "interval" and worst.estimate.method:
         said.append(worst.estimate.method)
+    if not worst.reached and _is_int8_without_instructions(worst.ours, evidence):
+        said.append(WITHOUT_VNNI.format(cpu=worst.ours.conditions.get("cpu", "CPU")))
     return "; ".join(said)
+
+
+def _is_int8_without_instructions(ours: Measurement, evidence: Evidence) -> bool:
+    """Whether an int8 file was timed on a CPU whose int8 is slow."""
+    slow = ours.name.startswith(TIMED) and ours.conditions.get("int8_dot_product") is False
+    return slow and any(one.name == "int8_kernels" for one in evidence.all())
 
 
 def _noise(estimate: Estimate) -> str:

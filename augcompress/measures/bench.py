@@ -611,6 +611,7 @@ def machine(threads: int, batch: int) -> dict[str, Any]:
         "batch": batch,
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
+        "int8_dot_product": has_int8_dot_product(),
         "os": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "onnxruntime": onnxruntime.__version__,
@@ -623,6 +624,12 @@ def cpu_name(cpuinfo: str | Path = "/proc/cpuinfo") -> str:
     named = {key.strip(): value.strip() for key, _, value in facts}
     known = [named[key] for key in ("model name", "Model", "Hardware") if named.get(key)]
     return known[0] if known else platform.processor() or platform.machine()
+
+
+def has_int8_dot_product(cpuinfo: str | Path = "/proc/cpuinfo") -> bool | None:
+    """Whether an x86 CPU has VNNI, without which int8 gains less; None: not known."""
+    flags = [line.split() for line in _lines(cpuinfo) if line.startswith("flags")]
+    return bool({"avx512_vnni", "avx_vnni"} & set(flags[0])) if flags else None
 
 
 def _lines(path: str | Path) -> list[str]:

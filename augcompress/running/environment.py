@@ -10,7 +10,7 @@ from typing import Any
 import onnxruntime
 import torch
 
-from augcompress.system import available_cpus
+from augcompress.system import available_cpus, has_vnni
 from augcompress.training import resolve_precision
 
 LIBRARIES = ("augcompress", "torch", "torchvision", "onnx", "onnxruntime", "torch-pruning")
@@ -41,7 +41,7 @@ def examine() -> dict[str, Any]:
         **environment(),
         "threads": available_cpus(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "int8_dot_product_vnni": torch.cpu._is_vnni_supported(),
+        "int8_dot_product_vnni": has_vnni(),
         "cuda": torch.cuda.get_device_name() if cuda else "none",
         "precision_auto": resolve_precision("auto", torch.device("cuda" if cuda else "cpu")),
         "onnxruntime_providers": onnxruntime.get_available_providers(),

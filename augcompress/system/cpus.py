@@ -1,9 +1,10 @@
-"""How many CPUs this process may use."""
+"""How many CPUs this process may use, and whether they multiply int8."""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +20,15 @@ def available_cpus(root: Path = Path("/")) -> int:
     """
     limited = [math.ceil(quota) for quota in _quotas(root) if quota < math.inf]
     return max(1, min([_affinity(), *limited]))
+
+
+def has_vnni(cpuinfo: str | Path = "/proc/cpuinfo") -> bool:
+    """Can this CPU multiply uint8 by int8 without saturating?  Every CPU but old x86 can."""
+    if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
+        return True
+    lines = _read(Path(cpuinfo)).splitlines()
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return "avx512_vnni" in flags or "avx_vnni" in flags
 
 
 def _affinity() -> int:
@@ -68,6 +78,6 @@ def _ratio(quota: str, period: str) -> float:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return ""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from augcompress.compressions import GraphProbe, StaticInt8
-from augcompress.compressions.static_int8 import as_input, first_images, has_vnni, int8_nodes
+from augcompress.compressions.static_int8 import as_input, first_images, int8_nodes
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.exporters import (
     OnnxExporter,
@@ -165,19 +165,3 @@ def test_a_uint8_graph_is_calibrated_on_bytes(trained, probe, images, tmp_path):
         ].value
         > 0.97
     )
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"), [("avx2 avx512_vnni", True), ("avx_vnni", True), ("avx2", False)]
-)
-def test_vnni_is_read_from_the_cpu_flags(flags, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    (tmp_path / "cpuinfo").write_text(f"model name : x\nflags\t\t: fpu {flags}\n")
-    assert has_vnni(tmp_path / "cpuinfo") is expected
-
-
-def test_unknown_x86_counts_as_without_and_arm_as_with(tmp_path, monkeypatch):
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    assert not has_vnni(tmp_path / "missing")
-    monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    assert has_vnni(tmp_path / "missing")

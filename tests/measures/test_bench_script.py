@@ -66,7 +66,7 @@ def test_a_comparison_becomes_measurements(folder):
     assert {one.name for one in found} | {"peak_memory_bytes"} == expected
     told = speedups[0].conditions
     assert told.keys() >= {
-        "threads", "batch", "cpu", "cores", "os", "machine", "onnxruntime",
+        "threads", "batch", "cpu", "cores", "int8_dot_product", "os", "machine", "onnxruntime",
         "rounds", "calls", "warm_up", "file_sha256", "baseline_sha256",
     }  # fmt: skip
     assert not list(folder.glob("*.part"))

@@ -21,6 +21,7 @@ from augcompress.measures.bench import (
     Round,
     Settings,
     cpu_name,
+    has_int8_dot_product,
     in_turns,
     over_rounds,
     student_t,
@@ -300,6 +301,16 @@ def test_the_name_of_the_cpu(tmp_path, text, name):
     (tmp_path / "cpuinfo").write_text(text)
     assert cpu_name(tmp_path / "cpuinfo") == name
     assert cpu_name(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("flags\t\t: fpu avx2 avx512_vnni\n", True), ("flags\t\t: avx_vnni\n", True),
+     ("flags\t\t: fpu avx2\n", False), ("Features\t: asimddp\n", None)],
+)  # fmt: skip
+def test_int8_dot_products_are_read_from_the_cpu_flags(tmp_path, text, expected):
+    (tmp_path / "cpuinfo").write_text(text)
+    assert has_int8_dot_product(tmp_path / "cpuinfo") is expected
 
 
 def save_model(path, shape=("batch", 1, 8, 8), kind=TensorProto.FLOAT, inputs=1):

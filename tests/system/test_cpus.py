@@ -7,7 +7,7 @@ import os
 import pytest
 
 from augcompress.system import cpus
-from augcompress.system.cpus import available_cpus
+from augcompress.system.cpus import available_cpus, has_vnni
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +73,19 @@ def test_without_groups_the_affinity_counts(tmp_path, monkeypatch):
     monkeypatch.undo()
     if hasattr(os, "sched_getaffinity"):
         assert 1 <= available_cpus(tmp_path) == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [("avx2 avx512_vnni", True), ("avx_vnni", True), ("avx2", False)]
+)
+def test_vnni_is_read_from_the_cpu_flags(flags, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    (tmp_path / "cpuinfo").write_text(f"model name : x\nflags\t\t: fpu {flags}\n")
+    assert has_vnni(tmp_path / "cpuinfo") is expected
+
+
+def test_unknown_x86_counts_as_without_and_arm_as_with(tmp_path, monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert not has_vnni(tmp_path / "missing")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert has_vnni(tmp_path / "missing")
