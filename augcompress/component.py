@@ -60,9 +60,7 @@ FilePath = Annotated[str, NotInKey(), AfterValidator(_resolve_path)]
 class Section(BaseModel):
     """A part of a recipe or a record of a run: frozen; a key it does not know is an error."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Component(Section):

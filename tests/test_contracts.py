@@ -16,7 +16,9 @@ from augcompress import run
 from augcompress.batch import Batch, ImageInput
 from augcompress.compressions.folding import fold_norms, refold_norms
 from augcompress.errors import AugcompressError, LimitError
-from augcompress.exporters import OnnxExporter, load_onnx, to_graph
+from augcompress.exporters import OnnxExporter
+from augcompress.graphs import to_graph
+from augcompress.inference import load_onnx
 from augcompress.models import CifarResNet, ModelFacts, SmallCNN
 from augcompress.modules.points import Point
 from augcompress.spec import validate

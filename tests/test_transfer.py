@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from augcompress.datasets import DataFacts
 from augcompress.datasets.digits import Digits
 from augcompress.evidence.predictions import Predictions
-from augcompress.exporters import metadata_of
+from augcompress.graphs import metadata_of
 from augcompress.networks.checkpoint import load_network
 
 FEW = ["8", "1", "3"]

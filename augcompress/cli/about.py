@@ -57,9 +57,9 @@ def explain_command(
 def schema() -> None:
     """The recipe's JSON schema, for editors."""
     from augcompress.render import Renderer
-    from augcompress.spec import Spec
+    from augcompress.spec import recipe_schema
 
-    Renderer(json=True).payload(Spec.model_json_schema())
+    Renderer(json=True).payload(recipe_schema())
 
 
 @app.command()

@@ -18,8 +18,8 @@ def predict_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Print the labels of images."""
+    from augcompress.inference import predict_files
     from augcompress.render import Renderer
-    from augcompress.scoring import predict_files
 
     renderer = Renderer(json=as_json)
     found = predict_files(model, images, top)

@@ -20,7 +20,6 @@ from augcompress.compressions.base import (
     stored_weights,
 )
 from augcompress.compressions.channels import Channels
-from augcompress.compressions.kernels import integer_time, kernels
 from augcompress.compressions.magnitude import Magnitude
 from augcompress.compressions.static_int8 import StaticInt8
 from augcompress.errors import AugcompressError

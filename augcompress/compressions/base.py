@@ -6,11 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -18,6 +16,9 @@ from augcompress.batch import Batch, Progress
 from augcompress.component import Component, Section
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement
+
+if TYPE_CHECKING:
+    import onnx
 
 History = dict[str, Any]
 """What a conversion changed, as JSON data: enough to rebuild the architecture."""
@@ -244,9 +245,10 @@ def stored_weights(graph: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
 def count_zeros(graph: onnx.ModelProto) -> dict[str, int]:
     """How many of each layer's stored weights stand for 0, by the name of its node: integers that
     equal their zero point."""
+    from onnx.numpy_helper import to_array
+
     return {
-        name: int((numpy_helper.to_array(one) == zero).sum())
-        for name, (one, zero) in _sources(graph).items()
+        name: int((to_array(one) == zero).sum()) for name, (one, zero) in _sources(graph).items()
     }
 
 
@@ -270,7 +272,9 @@ def _sources(graph: onnx.ModelProto) -> dict[str, tuple[onnx.TensorProto, np.nda
 
 def _zero_point(node: onnx.NodeProto, arrays: dict[str, onnx.TensorProto]) -> np.ndarray:
     """A zero point `()` or, one per channel, `(1,…,channels,…,1)` as its axis says."""
-    weights, zero = arrays[node.input[0]], numpy_helper.to_array(arrays[node.input[2]])
+    from onnx.numpy_helper import to_array
+
+    weights, zero = arrays[node.input[0]], to_array(arrays[node.input[2]])
     if zero.ndim == 0:
         return zero
     axis = next((one.i for one in node.attribute if one.name == "axis"), 1)

@@ -6,11 +6,9 @@ import copy
 import zlib
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import onnx
 import torch
-import torch_pruning as tp
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -37,6 +35,10 @@ from augcompress.compressions.dependencies import (
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
 from augcompress.modules import in_evaluation
+
+if TYPE_CHECKING:
+    import onnx
+    import torch_pruning as tp
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ class Channels(NetworkCompression):
         if self.importance == "random":
             generator = torch.Generator().manual_seed(self.seed ^ zlib.crc32(root.encode()))
             return torch.rand(len(group[0].idxs), generator=generator)
-        scores = _SCORERS[self.importance](group)
+        scores = scorer_of(self.importance)(group)
         if scores is None:
             raise AugcompressError(
                 f"channels: {root} has no batch norm for importance bn_scale; use l2"
@@ -211,12 +213,16 @@ class Channels(NetworkCompression):
         return together(blocks[:low])
 
 
-_SCORERS: dict[str, Any] = {
-    "l1": tp.importance.GroupMagnitudeImportance(p=1),
-    "l2": tp.importance.GroupMagnitudeImportance(p=2),
-    "bn_scale": tp.importance.BNScaleImportance(),
-    "taylor": tp.importance.GroupTaylorImportance(),
-}
+def scorer_of(importance: str) -> Any:
+    """Torch-Pruning's measure of a group's channels."""
+    from torch_pruning import importance as known
+
+    return {
+        "l1": known.GroupMagnitudeImportance(p=1),
+        "l2": known.GroupMagnitudeImportance(p=2),
+        "bn_scale": known.BNScaleImportance(),
+        "taylor": known.GroupTaylorImportance(),
+    }[importance]
 
 
 def accumulate_gradients(network: nn.Module, probe: Probe, batches: int) -> None:

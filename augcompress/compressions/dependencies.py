@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch_pruning as tp
 from torch import Tensor, nn
 
 from augcompress.errors import AugcompressError, first_line
 from augcompress.modules import in_evaluation
+
+if TYPE_CHECKING:
+    import torch_pruning as tp
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 ROOTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -37,9 +39,11 @@ def dependency_graph(network: nn.Module, example: Tensor) -> tp.DependencyGraph:
 
     Raises AugcompressError when the network cannot be traced.
     """
+    from torch_pruning import DependencyGraph
+
     network.requires_grad_(True)
     with torch_pruning_at_work(), torch.enable_grad():
-        return tp.DependencyGraph().build_dependency(network, example, verbose=False)
+        return DependencyGraph().build_dependency(network, example, verbose=False)
 
 
 @contextmanager

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import onnx
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -21,6 +20,9 @@ from augcompress.compressions.base import (
 )
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
+
+if TYPE_CHECKING:
+    import onnx
 
 PRUNABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 

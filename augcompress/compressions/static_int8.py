@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import onnx
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
-from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
-from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from pydantic import Field
 
 from augcompress.compressions.base import (
@@ -27,10 +20,13 @@ from augcompress.compressions.base import (
     Notes,
     matches,
 )
-from augcompress.compressions.kernels import integer_macs, kernels
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
 from augcompress.system import has_vnni
+
+if TYPE_CHECKING:
+    import onnx
+    from onnxruntime.quantization.calibrate import TensorsData
 
 OPERATORS = [*WEIGHTED, "Relu", "Clip", "Add"]
 """What is quantised.  A Relu or Clip after an integer layer vanishes into its range; without them
@@ -38,11 +34,11 @@ in this list the layer's output is rounded twice (1.65 instead of 1.22 times fas
 MobileNetV2).  Pooling and reshaping gain nothing."""
 CHUNK = 32  # images per calibration run: bounds the memory that activations take
 
-_METHODS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
-    "minmax": (CalibrationMethod.MinMax, {}),
+_METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "minmax": ("MinMax", {}),
     # With the default of 128 bins for 128 levels the search over thresholds has no choice.
-    "entropy": (CalibrationMethod.Entropy, {"num_bins": 512, "num_quantized_bins": 128}),
-    "percentile": (CalibrationMethod.Percentile, {"num_bins": 2048}),
+    "entropy": ("Entropy", {"num_bins": 512, "num_quantized_bins": 128}),
+    "percentile": ("Percentile", {"num_bins": 2048}),
 }
 
 
@@ -121,14 +117,18 @@ def first_images(batches: Iterable[np.ndarray], samples: int) -> np.ndarray:
 
 def as_input(graph: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     """Images in the type that the graph takes: float32 in [0,1] or uint8 0-255."""
+    from onnx import TensorProto
+
     wanted = graph.graph.input[0].type.tensor_type.elem_type
-    if wanted == onnx.TensorProto.UINT8:
+    if wanted == TensorProto.UINT8:
         return images if images.dtype == np.uint8 else np.rint(images * 255).astype(np.uint8)
     scale = 255 if images.dtype == np.uint8 else 1
     return images.astype(np.float32) / np.float32(scale)
 
 
-class _Reader(CalibrationDataReader):
+class _Reader:
+    """What ONNX Runtime's calibrators read from."""
+
     def __init__(self, feeds: Iterator[dict[str, np.ndarray]]) -> None:
         self.feeds = feeds
 
@@ -137,9 +137,12 @@ class _Reader(CalibrationDataReader):
 
 
 def activation_ranges(
-    graph: onnx.ModelProto, images: np.ndarray, method: CalibrationMethod, options: dict[str, Any]
+    graph: onnx.ModelProto, images: np.ndarray, method: str, options: dict[str, Any]
 ) -> TensorsData:
     """The range of each activation over the images."""
+    import onnx
+    from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
+
     images = as_input(graph, images)
     first = graph.graph.input[0]
     fixed = first.type.tensor_type.shape.dim[0].dim_value  # 0: any number of images a call
@@ -151,7 +154,7 @@ def activation_ranges(
             file,
             OPERATORS,
             augmented_model_path=str(Path(folder) / "augmented.onnx"),
-            calibrate_method=method,
+            calibrate_method=CalibrationMethod[method],
             extra_options=options,
         )
         for start in range(0, len(images), size):
@@ -164,6 +167,10 @@ def quantize(
     graph: onnx.ModelProto, ranges: TensorsData, excluded: list[str], reduce_range: bool
 ) -> onnx.ModelProto:
     """QDQ: uint8 activations per tensor, int8 weights per channel."""
+    import onnx
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
     quantizer = QDQQuantizer(
         onnx.shape_inference.infer_shapes(graph),
         per_channel=True,
@@ -227,9 +234,11 @@ def weighted_nodes(graph: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 def int8_nodes(graph: onnx.ModelProto) -> set[str]:
     """Names of the nodes whose stored weights are int8."""
+    from onnx import TensorProto
+
     kinds = {one.name: one.data_type for one in graph.graph.initializer}
     origin = _sources(graph)
-    int8 = onnx.TensorProto.INT8
+    int8 = TensorProto.INT8
     return {n.name for n in weighted_nodes(graph) if kinds.get(origin.get(n.input[1], "")) == int8}
 
 
@@ -246,6 +255,8 @@ def _weight_share(graph: onnx.ModelProto, stored: set[str]) -> Measurement:
 
 
 def _kernel_share(graph: onnx.ModelProto, promised: int) -> Measurement:
+    from augcompress.graphs import integer_macs, kernels
+
     found = kernels(graph)
     integer = sum(one.is_integer for one in found)
     if integer < promised:

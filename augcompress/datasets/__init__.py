@@ -13,7 +13,6 @@ from augcompress.datasets.data import Data, DataFacts, Source
 from augcompress.datasets.digits import Digits
 from augcompress.datasets.hugging_face import HuggingFace
 from augcompress.datasets.image_folder import ImageFolder
-from augcompress.datasets.images import IMAGE_FORMATS, LARGEST_SIDE, check_resizing, load_image
 from augcompress.datasets.loading import Batches
 from augcompress.datasets.mnist import FashionMnist, Kmnist, Mnist
 from augcompress.datasets.normalization import GivenNormalization, fit_normalization

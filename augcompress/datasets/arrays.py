@@ -13,10 +13,10 @@ from augcompress.datasets.base import DatasetSettings
 from augcompress.datasets.class_names import as_text
 from augcompress.datasets.data import Source
 from augcompress.datasets.hashing import digest_of, file_hashes
-from augcompress.datasets.images import direct
 from augcompress.datasets.parts import PARTS, naming_notes, parts_named
 from augcompress.datasets.splits import MemorySplit
 from augcompress.errors import AugcompressError
+from augcompress.inference import direct
 from augcompress.untrusted import load_npz
 
 

@@ -33,7 +33,7 @@ class Source:
     test: Split
     """Empty where the source has none; its validation images are then the test part."""
     resizing: dict[str, Any]
-    """Evaluation preprocessing, for `images.load_image`."""
+    """Evaluation preprocessing, for `load_image`."""
     skipped: list[str] = field(default_factory=list)
     """Corrupt files that were left out."""
     validation: Split | None = None
@@ -62,7 +62,7 @@ class Data:
     std: list[float]
     """Per channel, of pixels in [0,1] in `train`: divided by."""
     resizing: dict[str, Any]
-    """Evaluation preprocessing as JSON data, for `images.load_image`."""
+    """Evaluation preprocessing as JSON data, for `load_image`."""
     all_classes: list[str]
     """Class names of the source, before `classes` chose some of them."""
     copies: Copies = field(default_factory=Copies)

@@ -16,13 +16,13 @@ from augcompress.component import FilePath, NotInKey
 from augcompress.datasets.columns import Columns, Encoded, decoded, opened_library, unreadable_rows
 from augcompress.datasets.data import Source
 from augcompress.datasets.hashing import digest_of, file_hashes
-from augcompress.datasets.images import image_endings
 from augcompress.datasets.left_out import endings_of, endings_text
 from augcompress.datasets.parts import PARTS, naming_notes, parts_named
 from augcompress.datasets.resizing import ResizedImages, draw_test
 from augcompress.datasets.splits import FileSplit, MemorySplit, Split
 from augcompress.datasets.walking import files_below
 from augcompress.errors import AugcompressError, first_line
+from augcompress.inference import image_endings
 from augcompress.storage import cache_folder
 
 SAVED = ("dataset_dict.json", "state.json")

@@ -7,19 +7,18 @@ import math
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
-import torchvision
 
 from augcompress.component import FilePath, NotInKey
 from augcompress.datasets.base import DatasetSettings
 from augcompress.datasets.data import Source
 from augcompress.datasets.hashing import digest_of, file_hashes
-from augcompress.datasets.images import direct
 from augcompress.datasets.splits import MemorySplit
 from augcompress.errors import AugcompressError
+from augcompress.inference import direct
 from augcompress.untrusted import check_unfolded, require_regular
 
 PARTS = {"train": "train", "test": "t10k"}
@@ -28,8 +27,8 @@ PARTS = {"train": "train", "test": "t10k"}
 class IdxSettings(DatasetSettings):
     """A data set in MNIST's format."""
 
-    origin: ClassVar[Any]
-    """torchvision's class: its name is the folder's name, and it can download."""
+    folder: ClassVar[str]
+    """Named like torchvision's class, which can download."""
     class_names: ClassVar[list[str]]
 
     root: FilePath
@@ -68,7 +67,7 @@ class IdxSettings(DatasetSettings):
         return MemorySplit.whole(torch.from_numpy(images[:, None]), labels)
 
     def _folder(self) -> Path:
-        return Path(self.root) / self.origin.__name__ / "raw"
+        return Path(self.root) / self.folder / "raw"
 
     def _file(self, name: str) -> Path:
         for candidate in (self._folder() / name, self._folder() / f"{name}.gz"):
@@ -76,7 +75,7 @@ class IdxSettings(DatasetSettings):
                 return candidate
         raise AugcompressError(
             f"data.root: no {name}(.gz) in {self._folder()}; set data.download: true, or data.root"
-            f" to the folder that holds {self.origin.__name__}/raw"
+            f" to the folder that holds {self.folder}/raw"
         )
 
     def _fetch_missing(self) -> None:
@@ -90,11 +89,13 @@ class IdxSettings(DatasetSettings):
             self._download()
 
     def _download(self) -> None:
+        from torchvision import datasets
+
         try:
-            self.origin(self.root, download=True)
+            getattr(datasets, self.folder)(self.root, download=True)
         except (OSError, RuntimeError) as error:
             raise AugcompressError(
-                f"data.download: {self.origin.__name__}: {error}; check the network, or put the"
+                f"data.download: {self.folder}: {error}; check the network, or put the"
                 f" files into {self._folder()}"
             ) from error
 
@@ -102,7 +103,7 @@ class IdxSettings(DatasetSettings):
 class Mnist(IdxSettings):
     """Handwritten digits, 28×28 grey, 60,000 + 10,000 (LeCun et al. 1998)."""
 
-    origin: ClassVar[Any] = torchvision.datasets.MNIST
+    folder: ClassVar[str] = "MNIST"
     class_names: ClassVar[list[str]] = [str(digit) for digit in range(10)]
     kind: Literal["mnist"] = "mnist"
 
@@ -110,16 +111,19 @@ class Mnist(IdxSettings):
 class FashionMnist(IdxSettings):
     """Articles of clothing, 28×28 grey, 60,000 + 10,000 (Xiao et al. 2017, arXiv:1708.07747)."""
 
-    origin: ClassVar[Any] = torchvision.datasets.FashionMNIST
-    class_names: ClassVar[list[str]] = torchvision.datasets.FashionMNIST.classes
+    folder: ClassVar[str] = "FashionMNIST"
+    class_names: ClassVar[list[str]] = [
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+        "Ankle boot",
+    ]  # fmt: skip
     kind: Literal["fashion_mnist"] = "fashion_mnist"
 
 
 class Kmnist(IdxSettings):
     """Cursive Japanese, 28×28 grey, 60,000 + 10,000 (Clanuwat et al. 2018, arXiv:1812.01718)."""
 
-    origin: ClassVar[Any] = torchvision.datasets.KMNIST
-    class_names: ClassVar[list[str]] = torchvision.datasets.KMNIST.classes
+    folder: ClassVar[str] = "KMNIST"
+    class_names: ClassVar[list[str]] = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
     kind: Literal["kmnist"] = "kmnist"
 
 

@@ -10,9 +10,9 @@ from pydantic import Field, PositiveInt, model_validator
 from augcompress.component import NotInKey
 from augcompress.datasets.base import DatasetSettings
 from augcompress.datasets.drawing import FIXED_SEED, stratified
-from augcompress.datasets.images import direct, scaled_from
 from augcompress.datasets.splits import decoded_bytes
 from augcompress.errors import AugcompressError
+from augcompress.inference import direct, scaled_from
 
 CROPPED_FROM = 96
 """Images of this side or more are resized by 256/224 and centre-cropped, as is the custom for
@@ -49,7 +49,7 @@ class ResizedImages(DatasetSettings):
         return self
 
     def resizing(self) -> dict[str, Any]:
-        """The evaluation preprocessing, for `images.load_image`."""
+        """The evaluation preprocessing, for `load_image`."""
         size, side = self._size(), self.resize
         resizing = direct(size, self.mode, self.interpolation)
         if side is not None or max(size) >= CROPPED_FROM:

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from augcompress.datasets.compact import Hashes
 from augcompress.datasets.hashing import content_hash, digest_of
-from augcompress.datasets.images import load_image
 from augcompress.datasets.threads import in_threads
 from augcompress.errors import AugcompressError
+from augcompress.inference import load_image
 from augcompress.storage import remembered
 
 _COUNTED_BYTES = 8 << 20
@@ -119,7 +119,7 @@ class FileSplit(_Rows):
     all_hashes: Hashes
     """Content hashes of `files`."""
     resizing: dict[str, Any]
-    """The preprocessing of `images.load_image`."""
+    """The preprocessing of `load_image`."""
     prefetch: int = 4
     advice: str = _ADVICE
     """What to do about a file that cannot be decoded."""

@@ -78,7 +78,7 @@ class Joined:
 
 
 def read_unlabelled(folder: Path, resizing: dict[str, Any]) -> tuple[Split, list[str]]:
-    """The images of a folder, at any depth, resized as `images.load_image` does, without labels;
+    """The images of a folder, at any depth, resized as `load_image` does, without labels;
     and what was left out, in sentences.
 
     Raises AugcompressError when there are none, or one cannot be decoded.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from augcompress.datasets.images import image_endings
 from augcompress.errors import AugcompressError
+from augcompress.inference import image_endings
 
 
 @dataclass

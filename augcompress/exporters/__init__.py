@@ -5,10 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from augcompress.component import Plugin
-from augcompress.exporters.base import Exporter, LoadedModel, softmax
-from augcompress.exporters.foreign import adopt, is_foreign
-from augcompress.exporters.graph_edits import is_quantized, optimizer_operators, shape_of
-from augcompress.exporters.onnx_exporter import OnnxExporter, metadata_of, to_graph, with_options
+from augcompress.exporters.base import Exporter
+from augcompress.exporters.onnx_exporter import OnnxExporter
 from augcompress.exporters.parity import (
     Reference,
     check_float,
@@ -17,8 +15,7 @@ from augcompress.exporters.parity import (
     network_reference,
 )
 from augcompress.exporters.predict_script import predict_script
-from augcompress.exporters.reading import content_digest, labels_of, read_graph
-from augcompress.exporters.sessions import RUNTIME_ERRORS, load_onnx, open_session, save, save_ort
+from augcompress.inference import LoadedModel
 
 Target = Annotated[OnnxExporter | Plugin, Field(discriminator="kind")]
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import torch
 from torch import Tensor, nn
 
 from augcompress.errors import LimitError
 from augcompress.evidence import Measurement
-from augcompress.exporters.base import BATCH, ImageNames, Images, LoadedModel
-from augcompress.exporters.sessions import load_onnx
+from augcompress.inference import BATCH, ImageNames, Images, LoadedModel, load_onnx
 from augcompress.modules import in_evaluation
+
+if TYPE_CHECKING:
+    import onnx
 
 KERNEL_AGREEMENT = 0.98
 """Share of images on which the optimised and the unoptimised int8 graph must choose the same class:
@@ -45,7 +47,7 @@ def graph_reference(source: str | Path | onnx.ModelProto) -> Reference:
 
     Raises AugcompressError when the runtime cannot load it.
     """
-    model = load_onnx(source.SerializeToString() if isinstance(source, onnx.ModelProto) else source)
+    model = load_onnx(source if isinstance(source, str | Path) else source.SerializeToString())
 
     def logits(images: Tensor) -> Tensor:
         outputs = torch.from_numpy(model(images)).float()

@@ -81,7 +81,7 @@ def predict_script(
 
 
 def _resize(resizing: Mapping[str, Any], size: tuple[int, int]) -> str:
-    """The lines that do what `datasets.load_image` does, and no others."""
+    """The lines that do what `inference.load_image` does, and no others."""
     height, width = size
     resize, method = resizing["resize"], resizing["interpolation"].upper()
     if resize is None and resizing["crop"] is None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from augcompress.exporters import LoadedModel, Target, resolve_target
+from augcompress.exporters import Target, resolve_target
+from augcompress.inference import LoadedModel
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from augcompress.evidence import Predictions
 from augcompress.modules import in_evaluation
@@ -84,6 +82,9 @@ def logistic(
     `strength` is the inverse of the L2 penalty.  A class without a sample has weights of zero and
     a low bias.
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     mean, spread = features.mean(0), features.std(0)
     spread[spread == 0] = 1
     found = LogisticRegression(C=strength, max_iter=1000)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from augcompress import measures
 from augcompress.batch import Batch
 from augcompress.compressions import CostName, Probe
-from augcompress.exporters import load_onnx, to_graph
+from augcompress.inference import load_onnx
 from augcompress.learning.student import StudentLearner, TrainingSetup
 from augcompress.running import Context
 from augcompress.scoring import accuracy_scorer
@@ -77,6 +77,8 @@ def cost_of(context: Context, network: nn.Module, example: Tensor, name: CostNam
             return float(measures.count_macs(network, example.to(device)))
     if name == "parameters":
         return measures.parameters(network).value
+    from augcompress.graphs import to_graph
+
     graph = to_graph(network, example, context.spec.export.headline).SerializeToString()
     return float(len(graph)) if name == "bytes" else least_latency_ms(graph, example)
 

@@ -3,7 +3,6 @@
 from enum import StrEnum
 
 from augcompress.measures.accuracy import agreement, robustness, top_k
-from augcompress.measures.bench import Opener
 from augcompress.measures.cost import (
     count_macs,
     macs,
@@ -12,7 +11,7 @@ from augcompress.measures.cost import (
     parameters,
     size_bytes,
 )
-from augcompress.measures.latency import BENCH_SCRIPT, footprint, time_file
+from augcompress.measures.latency import BENCH_SCRIPT, Opener, footprint, time_file
 from augcompress.measures.quality import calibrated, quality
 from augcompress.measures.selection import SelectBy, select_by
 

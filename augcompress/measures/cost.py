@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement
 from augcompress.modules import in_evaluation
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameters(network: nn.Module, subject: str | None = None) -> Measurement:
@@ -46,6 +49,8 @@ def macs_by_layer(network: nn.Module, example: Tensor) -> dict[str, int]:
 
 
 def _counted(network: nn.Module, example: Tensor) -> FlopCounterMode:
+    from torch.utils.flop_counter import FlopCounterMode
+
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the fast path hides attention's products
     try:

@@ -8,7 +8,6 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import StochasticDepth
 
 from augcompress.models.base import ModelFacts, ModelSettings
 
@@ -122,6 +121,13 @@ def shortcut(in_channels: int, out_channels: int, stride: int, option: str) -> n
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
 
 
+def left_out_at_random(share: float) -> nn.Module:
+    """Zeros for a share of the images in training (Huang et al. 2016, arXiv:1603.09382)."""
+    from torchvision.ops import StochasticDepth
+
+    return StochasticDepth(share, "row")
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm and a shortcut around them; with `drop` > 0, they are
     left out for that share of the images in training."""
@@ -135,7 +141,7 @@ class BasicBlock(nn.Module):
         self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.drop = StochasticDepth(drop, "row") if drop else None
+        self.drop = left_out_at_random(drop) if drop else None
         self.shortcut = shortcut(in_channels, out_channels, stride, option)
         self.relu2 = nn.ReLU()
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
-import torchvision
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
@@ -29,6 +32,7 @@ _SMALL_STEMS: dict[str, str | None] = {
 }
 _OURS = {"weights", "progress", "num_classes", "aux_logits"}
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+_REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)", re.MULTILINE)
 
 
 class TorchvisionModel(ModelSettings):
@@ -56,7 +60,7 @@ class TorchvisionModel(ModelSettings):
     @field_validator("name")
     @classmethod
     def name_is_known(cls, name: str) -> str:
-        known = torchvision.models.list_models(module=torchvision.models)
+        known = classifiers()
         if name in known:
             return name
         nearest = get_close_matches(name, known, n=1, cutoff=0)[0]
@@ -81,7 +85,9 @@ class TorchvisionModel(ModelSettings):
     def normalization(self) -> Constants | None:
         if not self.pretrained:
             return None
-        told = torchvision.models.get_model_weights(self.name)["DEFAULT"].transforms()
+        from torchvision.models import get_model_weights
+
+        told = get_model_weights(self.name)["DEFAULT"].transforms()
         return told.mean, told.std
 
     def build(self, facts: ModelFacts) -> nn.Module:
@@ -95,8 +101,10 @@ class TorchvisionModel(ModelSettings):
         return network
 
     def _create(self, **arguments: Any) -> nn.Module:
+        from torchvision.models import get_model
+
         try:
-            return torchvision.models.get_model(self.name, progress=False, **arguments)
+            return get_model(self.name, progress=False, **arguments)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise AugcompressError(
                 f"model torchvision {self.name}: {first_line(error)};"
@@ -129,6 +137,16 @@ class TorchvisionModel(ModelSettings):
                 " remove the options or set pretrained: false"
             ) from error
         return {name: value for name, value in state.items() if not name.startswith(_AUXILIARY)}
+
+
+@cache
+def classifiers() -> list[str]:
+    """The classifiers that torchvision has, by name: out of its source, as importing it takes
+    longer than importing torch."""
+    package = find_spec("torchvision")
+    assert package is not None
+    files = Path(str(package.origin)).with_name("models").glob("*.py")
+    return sorted(name for file in files for name in _REGISTERED.findall(file.read_text("utf-8")))
 
 
 def family(name: str) -> str | None:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from augcompress.component import Plugin, Section, first_problem, key_of
 from augcompress.compressions import Compression, NetworkCompression, Notes, Prepared, resolve
-from augcompress.datasets import LARGEST_SIDE, check_resizing
 from augcompress.errors import AugcompressError, first_line
+from augcompress.inference import LARGEST_SIDE, check_resizing
 from augcompress.models import Model, ModelFacts, build_classifier, load_weights
 from augcompress.storage import digest_json, write_aside
 from augcompress.untrusted import FREE_BYTES, UNFOLDS, load_json

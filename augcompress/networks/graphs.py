@@ -9,7 +9,8 @@ import onnx
 
 from augcompress.compressions import stored_weights
 from augcompress.errors import AugcompressError
-from augcompress.exporters import adopt, is_foreign, labels_of, open_session, read_graph, shape_of
+from augcompress.graphs import adopt, is_foreign, labels_of, read_graph, shape_of
+from augcompress.inference import open_session
 from augcompress.running import Context
 
 TRIED = 32

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augcompress.batch import Batch
-from augcompress.exporters import load_onnx
+from augcompress.inference import load_onnx
 from augcompress.models import place
 from augcompress.networks.graphs import open_graph
 from augcompress.networks.opening import open_network

@@ -11,7 +11,7 @@ from augcompress.augmentations import Setting, fitting
 from augcompress.component import key_of
 from augcompress.errors import AugcompressError, UsageError
 from augcompress.evidence import Measurement, Predictions
-from augcompress.exporters import content_digest
+from augcompress.graphs import content_digest
 from augcompress.running.context import Context
 from augcompress.spec import ORDER, Spec, StageName, require_section
 from augcompress.storage import StoreEntry, digest_file, digest_json

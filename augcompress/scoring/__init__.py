@@ -1,6 +1,5 @@
 """What a network or a file predicts, and how good that is."""
 
-from augcompress.scoring.files import predict_files
 from augcompress.scoring.predict_functions import (
     PredictFunction,
     averaged,

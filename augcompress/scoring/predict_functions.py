@@ -12,7 +12,7 @@ from torch import nn
 from augcompress.augmentations import build_pipeline
 from augcompress.batch import Batch, Progress
 from augcompress.evidence import Predictions
-from augcompress.exporters import LoadedModel, load_onnx, softmax
+from augcompress.inference import LoadedModel, load_onnx, softmax
 from augcompress.models import place
 from augcompress.modules import in_evaluation
 from augcompress.networks import Network, open_graph, open_network

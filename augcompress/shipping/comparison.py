@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from augcompress import measures
 from augcompress.evidence import Measurement, Predictions, top1_difference
-from augcompress.exporters import OnnxExporter, read_graph
+from augcompress.exporters import OnnxExporter
+from augcompress.graphs import read_graph
 from augcompress.running import Context
 from augcompress.scoring import costs, measure_quality, predict, predict_with_onnx, with_role
 from augcompress.shipping.origins import Baseline

@@ -10,7 +10,8 @@ import onnx
 from torch import nn
 
 from augcompress.compressions import Notes
-from augcompress.exporters import OnnxExporter, Reference, graph_reference, network_reference, save
+from augcompress.exporters import OnnxExporter, Reference, graph_reference, network_reference
+from augcompress.graphs import save
 from augcompress.networks import Network, open_graph, open_network
 from augcompress.running import Context, Input, Inputs
 from augcompress.scoring import PredictFunction, predict_with_network, predict_with_onnx

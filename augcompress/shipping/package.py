@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from augcompress.datasets import IMAGE_FORMATS
 from augcompress.evidence import Measurement, Predictions, save_arrays
-from augcompress.exporters import LoadedModel, load_onnx, metadata_of, predict_script, read_graph
+from augcompress.exporters import predict_script
+from augcompress.graphs import metadata_of, read_graph
+from augcompress.inference import IMAGE_FORMATS, LoadedModel, load_onnx
 from augcompress.measures import BENCH_SCRIPT
 from augcompress.networks import GRAPH
 from augcompress.running import Context

@@ -10,9 +10,9 @@ from torch import nn
 
 from augcompress import measures
 from augcompress.component import Plugin
-from augcompress.compressions import integer_time, kernels
 from augcompress.evidence import Measurement, Predictions
-from augcompress.exporters import Exporter, OnnxExporter, is_quantized, read_graph, resolve_target
+from augcompress.exporters import Exporter, OnnxExporter, resolve_target
+from augcompress.graphs import integer_time, is_quantized, kernels, read_graph
 from augcompress.running import Context
 from augcompress.scoring import (
     measure_calibration,

@@ -12,7 +12,8 @@ import onnx
 
 from augcompress.batch import Batch
 from augcompress.evidence import Measurement
-from augcompress.exporters import Exporter, Reference, check_float, check_quantized, is_quantized
+from augcompress.exporters import Exporter, Reference, check_float, check_quantized
+from augcompress.graphs import is_quantized
 from augcompress.networks import Network
 from augcompress.running import Context
 from augcompress.scoring import with_role

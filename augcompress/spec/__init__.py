@@ -12,6 +12,7 @@ from augcompress.spec.loading import (
     shrink_to_smoke,
     validate,
 )
+from augcompress.spec.meanings import meanings, recipe_schema
 from augcompress.spec.overriding import override_value, set_value
 from augcompress.spec.reference import explain_room
 from augcompress.spec.search import Factor, GridSearch, Search

@@ -19,6 +19,7 @@ from augcompress.errors import UsageError
 from augcompress.exporters import Target
 from augcompress.models import Model
 from augcompress.objectives import Objective
+from augcompress.spec.meanings import meanings
 from augcompress.spec.sections import Resolution, Sampling
 from augcompress.spec.tree import Spec
 from augcompress.training import Optimizer, Schedule, Training
@@ -107,12 +108,12 @@ def kind_of(model: type[BaseModel]) -> str:
 
 def field_rows(model: type[BaseModel]) -> Rows:
     """Name, type with default, meaning of each field."""
-    rows = []
+    rows, told = [], meanings(model)
     for name, field in model.model_fields.items():
         if name == "kind":
             continue
         default = "required" if field.is_required() else f"= {shown(field.get_default())}"
-        meaning = " ".join((field.description or "").split())
+        meaning = " ".join(told.get(name, "").split())
         rows.append([name, f"{type_name(field.annotation)} {default}", meaning])
     return rows
 

@@ -10,7 +10,7 @@ import onnx
 
 from augcompress.errors import AugcompressError
 from augcompress.evidence import LAYERS_FILE, Measurement, Predictions, gained_nothing, write_layers
-from augcompress.exporters import is_quantized, read_graph
+from augcompress.graphs import is_quantized, read_graph
 from augcompress.networks import GRAPH, WEIGHTS, stored_types
 from augcompress.running import Context, Input, Inputs, Output, Sources, Stage
 from augcompress.shipping import (

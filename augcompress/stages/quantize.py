@@ -12,7 +12,7 @@ from augcompress import measures
 from augcompress.compressions import Decisions, GraphCompression, GraphProbe, resolve_steps
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
-from augcompress.exporters import is_quantized, optimizer_operators, read_graph, save
+from augcompress.graphs import is_quantized, optimizer_operators, read_graph, save
 from augcompress.learning import check_promises, compress_network, compression_inputs
 from augcompress.networks import GRAPH, WEIGHTS
 from augcompress.running import (

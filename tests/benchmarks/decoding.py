@@ -26,9 +26,9 @@ from sklearn.datasets import load_sample_images
 from torch.utils.data import DataLoader, Dataset
 
 from augcompress.datasets.image_folder import ImageFolder
-from augcompress.datasets.images import load_image
 from augcompress.datasets.splits import decode
 from augcompress.evidence.formatting import value_text
+from augcompress.inference.images import load_image
 from augcompress.system.cpus import available_cpus
 from tests.benchmarks.comparisons import public_images
 from tests.benchmarks.recipes import publish

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from augcompress.compressions import Channels, Compression, Magnitude
 from augcompress.errors import LimitError
-from augcompress.exporters import OnnxExporter, to_graph
+from augcompress.exporters import OnnxExporter
+from augcompress.graphs import to_graph
 
 STEPS = {
     "magnitude": Magnitude(sparsity=0.7),

@@ -8,14 +8,9 @@ from digit_networks import probe_of, train
 
 from augcompress.batch import ImageInput
 from augcompress.compressions import Channels
-from augcompress.exporters import (
-    OnnxExporter,
-    check_float,
-    load_onnx,
-    network_reference,
-    save,
-    to_graph,
-)
+from augcompress.exporters import OnnxExporter, check_float, network_reference
+from augcompress.graphs import save, to_graph
+from augcompress.inference import load_onnx
 from augcompress.models import (
     CifarResNet,
     ModelFacts,

@@ -16,7 +16,7 @@ PLUGIN = '''
 from typing import Literal
 import numpy as np, torch
 from augcompress.datasets import DatasetSettings, MemorySplit, Source
-from augcompress.datasets.images import direct
+from augcompress.inference import direct
 
 class Stripes(DatasetSettings):
     """Two kinds of stripes."""

@@ -16,8 +16,8 @@ from augcompress.datasets import DataFacts, DatasetSettings, MemorySplit, Source
 from augcompress.datasets.arrays import Arrays
 from augcompress.datasets.hugging_face import HuggingFace
 from augcompress.datasets.image_folder import ImageFolder
-from augcompress.datasets.images import direct
 from augcompress.errors import AugcompressError
+from augcompress.inference import direct
 
 FACTS = DataFacts(seed=0)
 

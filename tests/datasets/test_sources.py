@@ -10,12 +10,13 @@ import pytest
 import torch
 import torchvision
 from datasets_sources import pixels, write_cifar, write_idx, write_mnist, write_npz, write_plugin
+from sklearn.datasets import load_digits
 
 from augcompress.datasets import DataFacts
 from augcompress.datasets.arrays import Arrays
-from augcompress.datasets.cifar import Cifar10
-from augcompress.datasets.digits import Digits
-from augcompress.datasets.mnist import FashionMnist, Mnist, read_idx
+from augcompress.datasets.cifar import Cifar10, Cifar100
+from augcompress.datasets.digits import Digits, _digits
+from augcompress.datasets.mnist import FashionMnist, Kmnist, Mnist, read_idx
 from augcompress.datasets.plugin import PluginDataset
 from augcompress.errors import AugcompressError, UsageError
 
@@ -25,6 +26,21 @@ DATA = os.environ.get("AUGCOMPRESS_TEST_DATA")
 
 def raw_file(root: Path, name: str) -> Path:
     return root / "MNIST" / "raw" / name
+
+
+def test_what_is_written_out_of_libraries_is_what_they_have():
+    found = load_digits()
+    pixels, labels = _digits()
+    assert np.array_equal(pixels, (found.images * (255 / 16)).round())
+    assert np.array_equal(labels, found.target)
+    for kind in (Mnist, FashionMnist, Kmnist):
+        names = getattr(torchvision.datasets, kind.folder).classes
+        assert kind.class_names == [name.partition(" - ")[0] for name in names]
+    for kind in (Cifar10, Cifar100):
+        theirs = getattr(torchvision.datasets, kind.origin)
+        listed = [name for name, _ in theirs.train_list + theirs.test_list]
+        assert [*kind.files] == [*listed, theirs.meta["filename"]]
+        assert kind.folder == theirs.base_folder
 
 
 @pytest.mark.skipif(not DATA, reason="AUGCOMPRESS_TEST_DATA names no folder of real data")
@@ -68,7 +84,7 @@ def test_download_happens_only_where_files_are_missing(tmp_path, monkeypatch):
             calls.append((root, download))
             write_mnist(Path(root), "MNIST")
 
-    monkeypatch.setattr(Mnist, "origin", MNIST)
+    monkeypatch.setattr(torchvision.datasets, "MNIST", MNIST)
     settings = Mnist(root=str(tmp_path), download=True)
     settings.fingerprint()
     assert len(settings.build(FACTS).test) == 40
@@ -79,8 +95,7 @@ def test_failed_download_is_an_error(tmp_path, monkeypatch):
     def fail(root, download):
         raise RuntimeError("Error downloading")
 
-    fail.__name__ = "MNIST"
-    monkeypatch.setattr(Mnist, "origin", staticmethod(fail))
+    monkeypatch.setattr(torchvision.datasets, "MNIST", fail)
     with pytest.raises(AugcompressError, match=r"data\.download: MNIST: Error downloading"):
         Mnist(root=str(tmp_path), download=True).build(FACTS)
 

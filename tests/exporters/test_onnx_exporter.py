@@ -10,18 +10,9 @@ from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 from augcompress.errors import AugcompressError, LimitError
-from augcompress.exporters import (
-    OnnxExporter,
-    check_float,
-    check_quantized,
-    load_onnx,
-    metadata_of,
-    network_reference,
-    open_session,
-    save,
-    to_graph,
-)
-from augcompress.exporters.onnx_exporter import dress
+from augcompress.exporters import OnnxExporter, check_float, check_quantized, network_reference
+from augcompress.graphs import dress, metadata_of, save, to_graph
+from augcompress.inference import load_onnx, open_session
 
 SETTINGS = {
     "float32 logits": OnnxExporter(),
@@ -197,7 +188,7 @@ def test_a_quantized_file_that_disagrees_is_found(graph, network, images, tmp_pa
 
 
 def test_a_file_whose_optimised_graph_differs_is_found(file, images, monkeypatch):
-    monkeypatch.setattr("augcompress.exporters.onnx_exporter.is_quantized", lambda graph: True)
+    monkeypatch.setattr("augcompress.graphs.is_quantized", lambda graph: True)
     monkeypatch.setattr("augcompress.exporters.parity.KERNEL_NOISE", 0.001)
     OnnxExporter().check(file, images)
     monkeypatch.setattr(OnnxExporter, "open", lambda self, file: saturated(load_onnx(file)))

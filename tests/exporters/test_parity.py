@@ -12,14 +12,10 @@ from augcompress.exporters import (
     check_float,
     check_quantized,
     graph_reference,
-    load_onnx,
     network_reference,
-    open_session,
-    save,
-    save_ort,
-    to_graph,
-    with_options,
 )
+from augcompress.graphs import save, to_graph, with_options
+from augcompress.inference import load_onnx, open_session, save_ort
 
 MIXED = {"input": "uint8", "output": "probabilities"}
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augcompress.datasets import IMAGE_FORMATS, load_image
 from augcompress.errors import AugcompressError
 from augcompress.exporters import predict_script
+from augcompress.inference import IMAGE_FORMATS, load_image
 
 RESIZINGS = {
     "direct": {"resize": [12, 10], "crop": None, "interpolation": "bilinear"},

@@ -7,7 +7,8 @@ import numpy as np
 from onnx import helper, numpy_helper
 
 from augcompress.errors import LimitError
-from augcompress.exporters import Exporter, OnnxExporter, load_onnx
+from augcompress.exporters import Exporter, OnnxExporter
+from augcompress.inference import load_onnx
 
 
 class ZippedGraph(Exporter):

@@ -22,17 +22,17 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from augcompress.batch import ImageInput
-from augcompress.datasets import Arrays, DataFacts, load_image
+from augcompress.datasets import Arrays, DataFacts
 from augcompress.datasets.manifests import list_manifest
 from augcompress.datasets.mnist import read_idx
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement, Predictions, write_measurements
 from augcompress.gate import check_run
+from augcompress.inference import load_image, predict_files
 from augcompress.models import ModelFacts, build_classifier, load_weights, read_weights
 from augcompress.models.small_cnn import SmallCNN
 from augcompress.networks import Network, load_network, save_network
 from augcompress.report.content import read
-from augcompress.scoring import predict_files
 from augcompress.spec import load, shipped_recipes
 from augcompress.storage import RunDir, runs
 from augcompress.system import SilentReporter

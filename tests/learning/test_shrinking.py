@@ -17,7 +17,7 @@ from augcompress.batch import Progress
 from augcompress.compressions import Channels, Magnitude, Prepared, StaticInt8, magnitude
 from augcompress.compressions.magnitude import Masked, smallest
 from augcompress.errors import LimitError, UsageError
-from augcompress.exporters import is_quantized
+from augcompress.graphs import is_quantized
 from augcompress.learning import fitting, shrinking
 from augcompress.learning import probe as probing
 from augcompress.networks import load_network

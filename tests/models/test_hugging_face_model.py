@@ -13,14 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from augcompress.batch import ImageInput
 from augcompress.component import key_of
 from augcompress.errors import AugcompressError
-from augcompress.exporters import (
-    OnnxExporter,
-    check_float,
-    load_onnx,
-    network_reference,
-    save,
-    to_graph,
-)
+from augcompress.exporters import OnnxExporter, check_float, network_reference
+from augcompress.graphs import save, to_graph
+from augcompress.inference import load_onnx
 from augcompress.models import HuggingFaceModel, Model, ModelFacts, build_classifier
 
 transformers = pytest.importorskip(

@@ -10,14 +10,9 @@ from pydantic import ValidationError
 
 from augcompress.batch import ImageInput
 from augcompress.errors import AugcompressError
-from augcompress.exporters import (
-    OnnxExporter,
-    check_float,
-    load_onnx,
-    network_reference,
-    save,
-    to_graph,
-)
+from augcompress.exporters import OnnxExporter, check_float, network_reference
+from augcompress.graphs import save, to_graph
+from augcompress.inference import load_onnx
 from augcompress.models import ModelFacts, TimmModel, build_classifier
 
 timm = pytest.importorskip("timm", reason="timm is not installed; pip install 'augcompress[timm]'")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from augcompress.batch import ImageInput
 from augcompress.errors import AugcompressError
 from augcompress.models import ModelFacts, TorchvisionModel, build_classifier
-from augcompress.models.torchvision_model import first_convolution, fitted_filters
+from augcompress.models.torchvision_model import classifiers, first_convolution, fitted_filters
 
 SMALL = ModelFacts(7, ImageInput(3, (32, 32)))
 GREY = ModelFacts(7, ImageInput(1, (28, 28)))
@@ -34,6 +34,10 @@ FAMILIES = [
 def built(facts=SMALL, **settings):
     mean, std = [0.5] * facts.input.channels, [0.25] * facts.input.channels
     return build_classifier(TorchvisionModel(**settings), facts, mean, std)
+
+
+def test_classifiers_are_those_that_torchvision_registers():
+    assert classifiers() == torchvision.models.list_models(module=torchvision.models)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

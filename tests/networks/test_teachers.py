@@ -13,7 +13,8 @@ from torch import nn
 
 from augcompress.batch import Batch, ImageInput
 from augcompress.errors import UsageError
-from augcompress.exporters import OnnxExporter, to_graph
+from augcompress.exporters import OnnxExporter
+from augcompress.graphs import to_graph
 from augcompress.models import ModelFacts, SmallCNN, build_classifier
 from augcompress.networks import Network, cached, open_teacher, save_network
 from augcompress.networks.teachers import resized

@@ -8,7 +8,7 @@ import torch
 
 from augcompress.datasets import DataFacts, DatasetSettings, MemorySplit, Source
 from augcompress.datasets.digits import Digits
-from augcompress.datasets.images import direct
+from augcompress.inference import direct
 from augcompress.running.data_notes import data_notes
 
 FACTS = DataFacts(seed=0)

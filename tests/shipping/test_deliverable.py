@@ -19,9 +19,10 @@ from end_to_end import SHIPPED_FILES, TIMINGS, done, files, invoke, write_recipe
 from onnx import numpy_helper
 from PIL import Image
 
+from augcompress import graphs
 from augcompress.evidence.predictions import Predictions, load_arrays
 from augcompress.evidence.records import read_layers, read_measurements
-from augcompress.exporters import onnx_exporter
+from augcompress.graphs import writing
 
 RUN = Path("runs/tiny/export")
 STANDALONE = ("onnxruntime", "numpy", "PIL", "flatbuffers", "google", "packaging")
@@ -207,13 +208,13 @@ def change_one_weight(path: Path) -> None:
 @pytest.mark.parametrize("given", [("--force",), ("--from", "prune")], ids=["int8", "float"])
 def test_file_with_one_weight_changed_is_caught_and_never_gets_its_name(mine, monkeypatch, given):
     """Changed between writing and reopening."""
-    whole = onnx_exporter.save
+    whole = writing.save
 
     def save_and_change(graph, path):
         whole(graph, path)
         change_one_weight(path)
 
-    monkeypatch.setattr(onnx_exporter, "save", save_and_change)
+    monkeypatch.setattr(writing, "save", save_and_change)
     before = set(Path("runs/.store").glob("export-*"))
     answer = invoke("export", "-r", "tiny.yaml", *given, "--run-dir", "runs/other")
     assert answer.code == 3
@@ -224,13 +225,13 @@ def test_file_with_one_weight_changed_is_caught_and_never_gets_its_name(mine, mo
 
 def test_float_file_that_does_something_else_is_caught_by_parity(mine, monkeypatch):
     """The same break, with the comparison of graphs taken away: numbers find it, too."""
-    whole = onnx_exporter.save
+    whole = writing.save
 
     def save_and_change(graph, path):
         whole(graph, path)
         change_one_weight(path)
 
-    monkeypatch.setattr(onnx_exporter, "save_verified", save_and_change)
+    monkeypatch.setattr(graphs, "save_verified", save_and_change)
     answer = invoke("export", "-r", "tiny.yaml", "--from", "prune", "--run-dir", "runs/other")
     assert answer.code == 3
     assert re.search(r"model\.onnx: differs from the .* by", answer.error)

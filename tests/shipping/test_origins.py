@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from augcompress import measures
 from augcompress.evidence import value_text
 from augcompress.evidence.records import read_measurements
-from augcompress.exporters import adopt
-from augcompress.exporters.reading import content_digest
+from augcompress.graphs import adopt
+from augcompress.graphs.reading import content_digest
 from augcompress.stages import export
 
 RUN = Path("runs/tiny")

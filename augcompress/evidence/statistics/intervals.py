@@ -7,7 +7,6 @@ from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
-from scipy.special import betaincinv, stdtr, stdtrit
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -24,11 +23,15 @@ def normal_quantile(level: float) -> float:
 
 def t_quantile(level: float, freedom: float) -> float:
     """Student's two-sided critical value: 2.776 for a level of 0.95 and 4 degrees of freedom."""
+    from scipy.special import stdtrit
+
     return float(stdtrit(freedom, (1 + level) / 2))
 
 
 def t_test(mean: float, standard_error: float, freedom: float) -> float:
     """Two-sided p of a mean against zero; without any spread it is 0 (or 1 where the mean is 0)."""
+    from scipy.special import stdtr
+
     if standard_error == 0:
         return float(mean == 0)
     return float(2 * stdtr(freedom, -abs(mean / standard_error)))
@@ -56,6 +59,8 @@ def clopper_pearson(successes: float, n: int, level: float = LEVEL) -> Interval:
 
     Assumes independent samples.
     """
+    from scipy.special import betaincinv
+
     tail = (1 - level) / 2
     failures = n - successes
     low = float(betaincinv(successes, failures + 1, tail)) if successes > 0 else 0.0

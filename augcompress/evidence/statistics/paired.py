@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
-from scipy.special import bdtr
 
 from augcompress.evidence.statistics.classification import f1_of_table, joint_table
 from augcompress.evidence.statistics.intervals import (
@@ -41,6 +40,8 @@ def mcnemar(b: int, c: int) -> float:
     Assumes independent samples.  Never more than 5 % of equal models get p < 0.05, and clearly
     fewer where b + c is small.
     """
+    from scipy.special import bdtr
+
     return min(1.0, 2 * float(bdtr(min(b, c), b + c, 0.5)))
 
 

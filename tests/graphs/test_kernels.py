@@ -5,8 +5,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from augcompress.compressions.base import GraphProbe
-from augcompress.compressions.kernels import Kernel, integer_macs, integer_time, kernels
 from augcompress.compressions.static_int8 import StaticInt8
+from augcompress.graphs.kernels import Kernel, integer_macs, integer_time, kernels
 
 
 def two_layers(batch="N"):

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
-
-import onnx
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+from typing import TYPE_CHECKING
 
 from augcompress.errors import AugcompressError, first_line
-from augcompress.exporters.base import LoadedModel
+from augcompress.inference.loaded_model import LoadedModel
 
-RUNTIME_ERRORS = (
-    runtime.Fail,
-    runtime.InvalidArgument,
-    runtime.InvalidGraph,
-    runtime.InvalidProtobuf,
-    runtime.NoSuchFile,
-    runtime.NotImplemented,
-    runtime.RuntimeException,
-)
-"""What ONNX Runtime raises where it cannot load or run a graph."""
+if TYPE_CHECKING:
+    import onnxruntime
 
 
-def save(graph: onnx.ModelProto, path: str | Path) -> None:
-    """Write a graph; equal graphs are equal bytes."""
-    Path(path).write_bytes(graph.SerializeToString(deterministic=True))
+def runtime_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises where it cannot load or run a graph; and `others`, to be caught
+    with it."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+    return (
+        runtime.Fail,
+        runtime.InvalidArgument,
+        runtime.InvalidGraph,
+        runtime.InvalidProtobuf,
+        runtime.NoSuchFile,
+        runtime.NotImplemented,
+        runtime.RuntimeException,
+        *others,
+    )
 
 
 def save_ort(source: str | Path, path: str | Path) -> None:
@@ -50,15 +48,19 @@ def open_session(
 
     Raises AugcompressError when the runtime cannot load it.
     """
+    from onnxruntime import GraphOptimizationLevel
+
     options = session_options(threads)
     if not optimize:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
     return _open(file, options)
 
 
 def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
     """Options of a session with this many threads that prints nothing: errors are raised."""
-    options = onnxruntime.SessionOptions()
+    from onnxruntime import SessionOptions
+
+    options = SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
@@ -68,11 +70,13 @@ def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
 def _open(
     file: str | Path | bytes, options: onnxruntime.SessionOptions
 ) -> onnxruntime.InferenceSession:
+    from onnxruntime import InferenceSession
+
     source = file if isinstance(file, bytes) else str(file)
     providers = ["CPUExecutionProvider"]
     try:
-        return onnxruntime.InferenceSession(source, options, providers=providers)
-    except RUNTIME_ERRORS as error:
+        return InferenceSession(source, options, providers=providers)
+    except runtime_errors() as error:
         raise AugcompressError(
             f"{_name(file)}: ONNX Runtime cannot load it: {first_line(error)}; export it again"
         ) from error
@@ -96,6 +100,7 @@ def load_onnx(file: str | Path | bytes, threads: int = 1, *, optimize: bool = Tr
         output="probabilities" if gives.name == "probabilities" else "logits",
         batch=batch if isinstance(batch, int) else None,
         size=(size[0], size[1]) if [*map(type, size)] == [int, int] else None,
+        metadata=session.get_modelmeta().custom_metadata_map,
     )
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from augcompress.errors import AugcompressError
-from augcompress.exporters.graph_edits import optimizer_operators
-from augcompress.exporters.reading import stored_tensors
+from augcompress.graphs.edits import optimizer_operators
+from augcompress.graphs.reading import stored_tensors
 
 _RANDOM = {
     "Bernoulli",

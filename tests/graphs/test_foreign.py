@@ -14,16 +14,9 @@ from torch import nn
 
 from augcompress.compressions import GraphProbe, StaticInt8
 from augcompress.errors import AugcompressError
-from augcompress.exporters import (
-    adopt,
-    check_float,
-    check_quantized,
-    graph_reference,
-    is_foreign,
-    load_onnx,
-    optimizer_operators,
-    save,
-)
+from augcompress.exporters import check_float, check_quantized, graph_reference
+from augcompress.graphs import adopt, is_foreign, optimizer_operators, save
+from augcompress.inference import load_onnx
 
 HOW = {"scale": 16, "mean": [4.9], "std": [6.0]}
 """What the foreign network sees: digits of 0 to 16, then normalised."""

@@ -12,11 +12,10 @@ from onnx import ModelProto, TensorProto
 from onnx.helper import make_node
 
 from augcompress.errors import AugcompressError, first_line
-from augcompress.exporters.base import filled
-from augcompress.exporters.foreign_input import Reading
-from augcompress.exporters.foreign_refusals import optimized_error, require_numbers
-from augcompress.exporters.graph_edits import Step, is_quantized
-from augcompress.exporters.sessions import RUNTIME_ERRORS, open_session
+from augcompress.graphs.edits import Step, is_quantized
+from augcompress.graphs.foreign_input import Reading
+from augcompress.graphs.foreign_refusals import optimized_error, require_numbers
+from augcompress.inference import filled, open_session, runtime_errors
 
 ONE = 1e-2
 """How far the sum of a row of probabilities may lie from 1, as half precision may have it."""
@@ -98,7 +97,7 @@ def running(graph: ModelProto, reading: Reading, where: str) -> Run:
         given = reading.seen(images)
         try:
             outputs = session.run(None, {name: given})
-        except RUNTIME_ERRORS as error:
+        except runtime_errors() as error:
             raise AugcompressError(
                 f"{where}: cannot be run on {list(given.shape)} ({first_line(error)}); check it"
                 " with ONNX Runtime, or give the right foreign.layout and image size"

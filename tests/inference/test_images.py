@@ -9,14 +9,24 @@ import subprocess
 
 import numpy as np
 import pytest
-from datasets_sources import pixels
 from PIL import Image, features
 from sklearn.datasets import load_sample_image
 
-from augcompress.datasets import IMAGE_FORMATS, images
 from augcompress.datasets.hashing import file_hashes
-from augcompress.datasets.images import direct, load_image, scaled_from
 from augcompress.errors import AugcompressError
+from augcompress.inference import (
+    IMAGE_FORMATS,
+    check_resizing,
+    direct,
+    images,
+    load_image,
+    scaled_from,
+)
+
+
+def pixels(count: int, *shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
+
 
 AS_IS = direct((4, 6), "RGB")
 
@@ -230,3 +240,38 @@ def test_twice_the_resized_size_goes_unnoticed():
     assert scaled_from({**direct((224, 224), "RGB"), "resize": 256, "crop": [224, 224]}) == 512
     assert scaled_from(direct((32, 48), "RGB", "nearest")) is None
     assert scaled_from({**AS_IS, "resize": None}) is None
+
+
+def test_resizing_that_a_file_tells_is_taken_as_it_is():
+    told = {**direct((4, 6), "L", "nearest"), "crop": 3, "scaled_decoding": 8}
+    assert check_resizing(told) == told
+    assert check_resizing({**AS_IS, "resize": None, "crop": (2, 3)})["crop"] == [2, 3]
+    assert check_resizing({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"resize": 0}, "resize should be null, 1 to 4096 pixels, or two of these"),
+        ({"resize": True}, "resize should be"),
+        ({"crop": [4, 6, 8]}, "crop should be"),
+        ({"crop": [4, 10**6]}, "crop should be"),
+        ({"crop": "4"}, "crop should be"),
+        ({"interpolation": ["bilinear"]}, "interpolation should be one of nearest, bilinear, bic"),
+        ({"mode": "CMYK"}, "mode should be RGB or L"),
+        ({"scaled_decoding": 0.5}, "scaled_decoding should be"),
+        ({"\x1b[2J": 1}, r"'\\x1b\[2J' is unknown"),
+    ],
+)
+def test_resizing_that_cannot_be_done_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        check_resizing({**AS_IS, **changes})
+
+
+@pytest.mark.parametrize("part", ["resize", "crop", "interpolation", "mode"])
+def test_resizing_with_a_part_missing_is_refused(part):
+    told = {name: value for name, value in AS_IS.items() if name != part}
+    with pytest.raises(ValueError, match=f"{part} is missing"):
+        check_resizing(told)
+    with pytest.raises(ValueError, match="is no mapping"):
+        check_resizing([told])

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
-from augcompress.exporters.sessions import session_options
+from augcompress.inference import session_options
 
 INPUT = "input"
 """What the graph's input is called."""

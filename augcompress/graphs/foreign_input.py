@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 from onnx.helper import make_node, np_dtype_to_tensor_dtype, tensor_dtype_to_np_dtype
 
 from augcompress.errors import AugcompressError
-from augcompress.exporters.graph_edits import BATCH_NAME, Step, constant, shape_of
+from augcompress.graphs.edits import BATCH_NAME, Step, constant, shape_of
 
 FREE_SIDE = 224
 """Pixels on a side that are tried where the graph leaves them free and nobody says."""

@@ -6,15 +6,14 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, features
-from pydantic import Field, ValidationError
 
-from augcompress.component import Section, first_problem
 from augcompress.errors import AugcompressError
 
 UNREADABLE = (
@@ -50,7 +49,6 @@ LARGEST_SIDE = 4096
 """Of an image that a network takes, in pixels."""
 LARGEST_IMAGE = 2**26
 """Pixels of an image before it is cropped."""
-Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -76,14 +74,23 @@ def image_endings() -> frozenset[str]:
     return frozenset(ending for each in read_formats() for ending in IMAGE_FORMATS[each])
 
 
-class Resizing(Section):
-    """The evaluation preprocessing as it is written down: see `load_image`."""
+def _are_sides(told: Any) -> bool:
+    sides = told if isinstance(told, list | tuple) and len(told) == 2 else [told]
+    return told is None or all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in sides)
 
-    resize: Side | tuple[Side, Side] | None
-    crop: Side | tuple[Side, Side] | None
-    interpolation: Literal["nearest", "bilinear", "bicubic"]
-    mode: Literal["RGB", "L"]
-    scaled_decoding: int | None = Field(None, ge=1)
+
+_SIDES = f"null, 1 to {LARGEST_SIDE} pixels, or two of these"
+_RESIZING: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "resize": (_are_sides, _SIDES),
+    "crop": (_are_sides, _SIDES),
+    "interpolation": (lambda told: told in [*_FILTERS], f"one of {', '.join(_FILTERS)}"),
+    "mode": (lambda told: told in ["RGB", "L"], "RGB or L"),
+    "scaled_decoding": (
+        lambda told: told is None or (type(told) is int and told > 0),
+        "null, or 1 pixel and more",
+    ),
+}
+"""The evaluation preprocessing as it is written down (see `load_image`): what each part may be."""
 
 
 def check_resizing(told: Any) -> dict[str, Any]:
@@ -93,10 +100,16 @@ def check_resizing(told: Any) -> dict[str, Any]:
     """
     if told == {}:
         return {}
-    try:
-        return Resizing.model_validate(told).model_dump(mode="json", exclude_unset=True)
-    except ValidationError as error:
-        raise ValueError(first_problem(error, "resizing")) from error
+    if not isinstance(told, dict):
+        raise ValueError("is no mapping")
+    if unknown := told.keys() - _RESIZING.keys():
+        raise ValueError(f"{ascii(min(unknown, key=str))[:60]} is unknown")
+    for name, (fits, words) in _RESIZING.items():
+        if name not in told and name != "scaled_decoding":
+            raise ValueError(f"{name} is missing")
+        if not fits(told.get(name)):
+            raise ValueError(f"{name} should be {words}")
+    return {name: list(one) if isinstance(one, tuple) else one for name, one in told.items()}
 
 
 def direct(size: tuple[int, int], mode: str, interpolation: str = "bilinear") -> dict[str, Any]:

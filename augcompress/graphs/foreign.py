@@ -10,16 +10,7 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from augcompress.errors import AugcompressError, first_line
-from augcompress.exporters.foreign_input import Reading, read_input
-from augcompress.exporters.foreign_output import Scores, original_rows, running
-from augcompress.exporters.foreign_refusals import (
-    company_error,
-    fixed_batch_error,
-    optimized_error,
-    random_error,
-    require_evaluation,
-)
-from augcompress.exporters.graph_edits import (
+from augcompress.graphs.edits import (
     BATCH_NAME,
     drop_unused,
     free_batch,
@@ -33,9 +24,18 @@ from augcompress.exporters.graph_edits import (
     shape_of,
     simplified,
 )
-from augcompress.exporters.graph_names import strip
-from augcompress.exporters.reading import stored_tensors, weight_files
-from augcompress.exporters.sessions import RUNTIME_ERRORS, load_onnx
+from augcompress.graphs.foreign_input import Reading, read_input
+from augcompress.graphs.foreign_output import Scores, original_rows, running
+from augcompress.graphs.foreign_refusals import (
+    company_error,
+    fixed_batch_error,
+    optimized_error,
+    random_error,
+    require_evaluation,
+)
+from augcompress.graphs.names import strip
+from augcompress.graphs.reading import stored_tensors, weight_files
+from augcompress.inference import load_onnx, runtime_errors
 
 PRODUCER = "augcompress"
 LEAST_OPSET = 13
@@ -146,7 +146,7 @@ def _finished(graph: ModelProto, reading: Reading, where: str) -> ModelProto:
         name_nodes(graph.graph)
         graph.producer_name, graph.producer_version = PRODUCER, ""
         onnx.checker.check_model(graph)
-    except (*RUNTIME_ERRORS, onnx.checker.ValidationError) as error:
+    except runtime_errors(onnx.checker.ValidationError) as error:
         if (told := optimized_error(adapted, where)) is not None or reading.batch is not None:
             raise told or fixed_batch_error(where, first_line(error)) from error
         raise AugcompressError(
@@ -169,7 +169,7 @@ def _require_same(
     for count in (1, 3, len(images)):
         try:
             got = model(images[:count])
-        except RUNTIME_ERRORS as error:
+        except runtime_errors() as error:
             raise fixed_batch_error(where, first_line(error)) from error
         if not _close(got, want[:count]):
             raise _difference(original, reading, output, images, count, where)

@@ -10,8 +10,9 @@ from google.protobuf.message import Message
 from onnx import TensorProto
 
 from augcompress.errors import AugcompressError
+from augcompress.inference import parse_labels
 from augcompress.storage import digest_file
-from augcompress.untrusted import parse_json, require_regular
+from augcompress.untrusted import require_regular
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
@@ -35,19 +36,7 @@ def labels_of(graph: onnx.ModelProto, where: str) -> list[str] | None:
     Raises AugcompressError when they are no names.
     """
     told = next((one.value for one in graph.metadata_props if one.key == "labels"), None)
-    try:
-        labels = None if told is None else parse_json(told)
-    except ValueError as error:
-        raise AugcompressError(
-            f"{where}: its labels are no JSON: {error}; export it again"
-        ) from error
-    if labels is not None and not _are_names(labels):
-        raise AugcompressError(f"{where}: its labels are no list of names; export it again")
-    return labels
-
-
-def _are_names(labels: object) -> bool:
-    return isinstance(labels, list) and all(isinstance(name, str) for name in labels)
+    return parse_labels(told, where)
 
 
 def content_digest(path: Path) -> str:

@@ -6,7 +6,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from augcompress.errors import AugcompressError
-from augcompress.exporters import adopt, content_digest, load_onnx, read_graph
+from augcompress.graphs import adopt, content_digest, read_graph
+from augcompress.inference import load_onnx
 from augcompress.storage import digest_file
 
 TAKES = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 2, 2])

@@ -1,0 +1,27 @@
+"""What a shipped file needs to label images: Pillow, NumPy and ONNX Runtime.  No torch."""
+
+from augcompress.inference.images import (
+    IMAGE_FORMATS,
+    LARGEST_SIDE,
+    check_resizing,
+    direct,
+    image_endings,
+    load_image,
+    scaled_from,
+)
+from augcompress.inference.labelling import parse_labels, predict_files
+from augcompress.inference.loaded_model import (
+    BATCH,
+    ImageNames,
+    Images,
+    LoadedModel,
+    filled,
+    softmax,
+)
+from augcompress.inference.sessions import (
+    load_onnx,
+    open_session,
+    runtime_errors,
+    save_ort,
+    session_options,
+)

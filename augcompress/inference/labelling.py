@@ -1,0 +1,99 @@
+"""Labels for image files, by a shipped ONNX file that says itself how to resize."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from augcompress.errors import AugcompressError, first_line
+from augcompress.inference.images import check_resizing, load_image
+from augcompress.inference.loaded_model import LoadedModel
+from augcompress.inference.sessions import load_onnx, runtime_errors
+from augcompress.untrusted import parse_json, require_regular
+
+
+def predict_files(model: Path, files: list[Path], top: int) -> list[dict[str, Any]]:
+    """The `top` labels of each image with their probabilities.
+
+    Raises AugcompressError when the file is not one of ours or an image cannot be read.
+    """
+    loaded = opened(model)
+    labels, resizing = described(loaded)
+    rows = []
+    for file in files:
+        image = load_image(file, resizing)  # (H,W,C)
+        found = scores_of(loaded, np.ascontiguousarray(image.transpose(2, 0, 1))[None])
+        if found.shape != (len(labels),):
+            raise AugcompressError(
+                f"{model}: gives {found.shape} scores for {len(labels)} labels; export it again"
+            )
+        best = np.argsort(-found, kind="stable")[:top]
+        ranked = [{"label": labels[i], "probability": float(found[i])} for i in best]
+        rows.append({"image": str(file), "labels": ranked})
+    return rows
+
+
+def opened(model: Path) -> LoadedModel:
+    """The file in ONNX Runtime.
+
+    Raises AugcompressError when it is no ONNX.
+    """
+    try:
+        return load_onnx(require_regular(model))
+    except (AugcompressError, ValueError) as error:
+        reason = first_line(error.__cause__ or error)
+        raise AugcompressError(f"{model}: is no ONNX file that can be read: {reason}") from error
+
+
+def described(loaded: LoadedModel) -> tuple[list[str], dict[str, Any]]:
+    """What a shipped file says of itself: the names of its classes, and how to resize.
+
+    Raises AugcompressError when it says none, or nothing that could be done.
+    """
+    labels = parse_labels(loaded.metadata.get("labels"), loaded.name)
+    told = loaded.metadata.get("resizing", "{}")
+    if labels is None or told == "{}":
+        raise AugcompressError(
+            f"{loaded.name}: has no labels in its metadata; give a file from export"
+        )
+    try:
+        return labels, check_resizing(parse_json(told))
+    except ValueError as error:
+        raise AugcompressError(f"{loaded.name}: its resizing: {error}; export it again") from error
+
+
+def parse_labels(told: str | None, where: str) -> list[str] | None:
+    """The names of the classes, as they are written in a file's metadata; None where there are
+    none.
+
+    Raises AugcompressError when they are no names.
+    """
+    try:
+        labels = None if told is None else parse_json(told)
+    except ValueError as error:
+        raise AugcompressError(
+            f"{where}: its labels are no JSON: {error}; export it again"
+        ) from error
+    if labels is not None and not _are_names(labels):
+        raise AugcompressError(f"{where}: its labels are no list of names; export it again")
+    return labels
+
+
+def _are_names(labels: object) -> bool:
+    return isinstance(labels, list) and all(isinstance(name, str) for name in labels)
+
+
+def scores_of(loaded: LoadedModel, image: np.ndarray) -> np.ndarray:
+    """The probabilities of the classes for an image `(1,C,H,W)`.
+
+    Raises AugcompressError when the file does not take such an image.
+    """
+    try:
+        return loaded.probabilities(image)[0]
+    except runtime_errors(ValueError, IndexError) as error:
+        raise AugcompressError(
+            f"{loaded.name}: cannot label an image of {image.shape[1:]}: {first_line(error)};"
+            " export it again"
+        ) from error
