@@ -180,6 +180,7 @@ def test_folder_of_more_images_is_read_and_in_the_key(place):
         Image.new("L", (8, 8), 40 * number).save(folder / f"{number}.png")
     write(place, pretrain={**FEW["pretrain"], "unlabelled": "more"})
     assert "1300 images without labels" in done("pretrain", "-r", "few.yaml").err
+    assert len(entries(place / "runs/.store", "decoding")) == 1
     assert done("pretrain", "-r", "few.yaml", "--json").stages == {"pretrain": "cached"}
     Image.new("L", (8, 8), 7).save(folder / "0.png")
     assert done("pretrain", "-r", "few.yaml", "--json").stages == {"pretrain": "done"}

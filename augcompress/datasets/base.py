@@ -80,7 +80,8 @@ class DatasetSettings(Component, ABC):
 
     @abstractmethod
     def read(self) -> Source:
-        """The source's images and labels.  Raises AugcompressError when they cannot be read."""
+        """The source's images and labels; files need not be decoded.  Raises AugcompressError when
+        they cannot be read."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -91,7 +92,7 @@ class DatasetSettings(Component, ABC):
 
         Raises AugcompressError when the source cannot be read or split as asked.
         """
-        source = _with_test_part(self.read())
+        source = _with_test_part(self.read().decoded(facts.stored))
         _check_labels(source)
         all_classes = source.classes
         if self.classes is not None:

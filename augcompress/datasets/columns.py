@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from augcompress.datasets.compact import Hashes
 from augcompress.datasets.hashing import HASH_HEX, content_hash
-from augcompress.datasets.splits import decode, unreadable
 from augcompress.errors import AugcompressError, require
-
-CHUNK = 1024  # images that are read before they are decoded
 
 
 def opened_library() -> Any:
@@ -113,16 +109,23 @@ class Encoded(Sequence[Any]):
     def __init__(self, data: Any, column: str, where: str) -> None:
         image = opened_library().Image(decode=False)
         self.data = data.select_columns([column]).cast_column(column, image)
-        self.column, self.where = column, where
+        self.column, self.where, self.rows = column, where, np.arange(len(data))
 
     def __len__(self) -> int:
-        return len(self.data)
+        return len(self.rows)
 
-    def __getitem__(self, row: Any) -> Any:
-        stored = self.data[int(row)][self.column] or {"bytes": b""}
+    def __getitem__(self, place: Any) -> Any:
+        row = int(self.rows[place])
+        stored = self.data[row][self.column] or {"bytes": b""}
         if stored["bytes"] is None:
             return Path(stored["path"])
         return _Content(stored["bytes"], f"{self.where} row {row}")
+
+    def take(self, rows: np.ndarray) -> Encoded:
+        """The images of these rows, which keep their names."""
+        taken = copy.copy(self)
+        taken.rows = self.rows[rows]
+        return taken
 
     def hashes(self) -> Hashes:
         """One content hash per image."""
@@ -140,18 +143,3 @@ class _Content(io.BytesIO):
 
     def __str__(self) -> str:
         return self.origin
-
-
-def decoded(rows: Encoded, kept: np.ndarray, resizing: dict[str, Any]) -> Tensor:
-    """These images, uint8 `(N,C,H,W)`.  Raises AugcompressError naming an unreadable one."""
-    starts = range(0, max(len(kept), 1), CHUNK)
-    return torch.cat([decode([rows[r] for r in kept[s : s + CHUNK]], resizing) for s in starts])
-
-
-def unreadable_rows(rows: Encoded, resizing: dict[str, Any]) -> list[int]:
-    """The rows that cannot be decoded."""
-    found: list[int] = []
-    for start in range(0, len(rows), CHUNK):
-        items = [rows[row] for row in range(start, min(start + CHUNK, len(rows)))]
-        found += [start + place for place in unreadable(items, resizing)]
-    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from augcompress.batch import Batch, ImageInput
 from augcompress.datasets.copies import Copies
-from augcompress.datasets.splits import Split
+from augcompress.datasets.splits import FileSplit, Split, Stored, made_anew
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class DataFacts:
     """Draws the validation part and the subset."""
     at_most: int | None = None
     """Train on no more images than this, where there are more; None: on all."""
+    stored: Stored = made_anew
+    """Finds again what has been decoded before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,23 @@ class Source:
     """Validation images that the source brings; None: they are cut from another part."""
     notes: list[str] = field(default_factory=list)
     """What a user should know of the source, in sentences."""
+
+    def decoded(self, stored: Stored) -> Source:
+        """The source with the images decoded that shall be held in memory; what parts share, once.
+
+        Raises AugcompressError naming one that cannot be decoded.
+        """
+        images: dict[int, Tensor] = {}
+
+        def part(split: Any) -> Any:
+            if not isinstance(split, FileSplit) or not split.in_memory:
+                return split
+            if id(split.files) not in images:
+                images[id(split.files)] = split.decoded(stored)
+            return split.held(images[id(split.files)])
+
+        parts = (part(split) for split in (self.train, self.test, self.validation))
+        return replace(self, **dict(zip(("train", "test", "validation"), parts, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,13 +13,13 @@ import numpy as np
 from pydantic import Field
 
 from augcompress.component import FilePath, NotInKey
-from augcompress.datasets.columns import Columns, Encoded, decoded, opened_library, unreadable_rows
+from augcompress.datasets.columns import Columns, Encoded, opened_library
 from augcompress.datasets.data import Source
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.left_out import endings_of, endings_text
 from augcompress.datasets.parts import PARTS, naming_notes, parts_named
 from augcompress.datasets.resizing import ResizedImages, draw_test
-from augcompress.datasets.splits import FileSplit, MemorySplit, Split
+from augcompress.datasets.splits import FileSplit, unreadable
 from augcompress.datasets.walking import files_below
 from augcompress.errors import AugcompressError, first_line
 from augcompress.inference import image_endings
@@ -136,18 +136,19 @@ class HuggingFace(ResizedImages):
 
     def _part(
         self, data: Any, name: str, columns: Columns, classes: list[str], skipped: list[str]
-    ) -> Split:
-        """A split, decoded where it fits into memory; unreadable images are named in `skipped`."""
+    ) -> FileSplit:
+        """A split; unreadable images are left out and named in `skipped`, where so asked."""
         rows = Encoded(data, columns.image, f"{self.path}: {name}")
-        labels = columns.labels(data, classes)
-        kept = np.arange(len(rows))
+        labels, hashes, kept = columns.labels(data, classes), rows.hashes(), np.arange(len(rows))
         if self.corrupt == "skip":
-            bad = unreadable_rows(rows, self.resizing())
-            skipped += [f"{name} row {place}" for place in bad]
-            kept = np.delete(kept, bad)
-        if self.fits_into_memory(len(kept)):
-            return MemorySplit.whole(decoded(rows, kept, self.resizing()), labels[kept])
-        return FileSplit(rows, labels, kept, rows.hashes(), self.resizing())
+            bad = unreadable(rows, hashes, self.resizing())
+            skipped += [f"{name} row {row}" for row in np.flatnonzero(bad)]
+            kept = np.flatnonzero(~bad)
+        if not self.fits_into_memory(len(kept)):
+            return FileSplit(rows, labels, kept, hashes, self.resizing())
+        found, hashes, labels = rows.take(kept), hashes.take(kept), labels[kept]
+        index = np.arange(len(kept))
+        return FileSplit(found, labels, index, hashes, self.resizing(), in_memory=True)
 
 
 def data_files(folder: Path) -> list[Path]:

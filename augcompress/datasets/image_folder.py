@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,15 +16,7 @@ from augcompress.datasets.listing import Listing
 from augcompress.datasets.manifests import list_manifest
 from augcompress.datasets.parts import PARTS
 from augcompress.datasets.resizing import ResizedImages, draw_test
-from augcompress.datasets.splits import (
-    FileSplit,
-    MemorySplit,
-    Split,
-    content_key,
-    decode,
-    unreadable,
-)
-from augcompress.storage import remembered
+from augcompress.datasets.splits import FileSplit, unreadable
 
 
 class ImageFolder(ResizedImages):
@@ -56,10 +47,14 @@ class ImageFolder(ResizedImages):
     def read(self) -> Source:
         listing, skipped = self._list(), list[str]()
         if self.corrupt == "skip":
-            bad = self._corrupt(listing)
+            files = listing.files()
+            bad = unreadable(files, file_hashes(files), self.resizing())
             skipped = listing.take(np.flatnonzero(bad)).names[:]
             listing = listing.take(np.flatnonzero(~bad))
-        whole = self._load(listing)
+        in_memory = self.fits_into_memory(len(listing))
+        whole = FileSplit.whole(
+            listing.files(), listing.labels, self.resizing(), in_memory=in_memory
+        )
         train, test, validation = self._parts(listing)
         return Source(
             classes=listing.classes,
@@ -82,23 +77,6 @@ class ImageFolder(ResizedImages):
         if self.manifest is not None:
             return list_manifest(Path(self.manifest))
         return list_folder(Path(str(self.root)))
-
-    def _corrupt(self, listing: Listing) -> np.ndarray:
-        """`(N,)` bool: which files cannot be decoded."""
-        files, hashes = listing.files(), file_hashes(listing.files())
-        key = content_key(hashes, self.resizing())
-
-        def find() -> list[str]:
-            return sorted({hashes[place] for place in unreadable(files, self.resizing())})
-
-        bad = set(remembered("corrupt-content", key, find))
-        return np.fromiter((each in bad for each in hashes), dtype=bool, count=len(listing))
-
-    def _load(self, listing: Listing) -> Split:
-        files, labels, resizing = listing.files(), listing.labels, self.resizing()
-        if self.fits_into_memory(len(files)):
-            return replace(MemorySplit.whole(decode(files, resizing), labels), files=files)
-        return FileSplit(files, labels, np.arange(len(files)), file_hashes(files), resizing)
 
     def _parts(self, listing: Listing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Places of the train, test and validation images, the last of which may be none."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from augcompress.datasets.compact import Hashes
-from augcompress.datasets.hashing import content_hash, digest_of
+from augcompress.datasets.hashing import content_hash, file_hashes
 from augcompress.datasets.threads import in_threads
 from augcompress.errors import AugcompressError
 from augcompress.inference import load_image
@@ -23,9 +23,20 @@ from augcompress.storage import remembered
 
 _COUNTED_BYTES = 8 << 20
 """Pixels whose values are counted at a time."""
+_CHUNK = 1024
+"""Images that are read, where they lie in a table, before they are decoded."""
 _DECODING = "2"
 """Raised when the same files come to be decoded otherwise."""
 _ADVICE = "replace or remove it, or set data.corrupt: skip"
+
+Stored = Callable[[str, Callable[[], np.ndarray], Callable[[], str]], np.ndarray]
+"""The array of this key, or else what the function makes; it is only stored when the second
+function, which makes the key anew from the source as it then is, finds the same."""
+
+
+def made_anew(key: str, make: Callable[[], np.ndarray], key_now: Callable[[], str]) -> np.ndarray:
+    """`Stored`, where nothing is."""
+    return make()
 
 
 class Split(Protocol):
@@ -86,7 +97,7 @@ class MemorySplit(_Rows):
     index: np.ndarray
     """`(N,)` int64: the rows of `images` that belong to this split."""
     prefetch: int = 0
-    files: Sequence[Path] = ()
+    files: Sequence[Any] = ()
     """The files of `images`, where they come from such."""
 
     @classmethod
@@ -110,8 +121,8 @@ class MemorySplit(_Rows):
 class FileSplit(_Rows):
     """Images that stay in their files and are decoded when asked for."""
 
-    files: Sequence[Path]
-    """All files of the source."""
+    files: Sequence[Any]
+    """All files of the source, or other images that `load_image` takes and that have `hashes`."""
     all_labels: np.ndarray | None
     """`(M,)` int64 class numbers of `files`; None where they have none."""
     index: np.ndarray
@@ -123,10 +134,19 @@ class FileSplit(_Rows):
     prefetch: int = 4
     advice: str = _ADVICE
     """What to do about a file that cannot be decoded."""
+    in_memory: bool = False
+    """Shall all of `files` be decoded when the data set is built, and held?"""
+
+    @classmethod
+    def whole(
+        cls, files: Sequence[Any], labels: Any, resizing: dict[str, Any], **more: Any
+    ) -> Self:
+        """A split of all these files."""
+        return cls(files, labels, np.arange(len(files)), hashes_of(files), resizing, **more)
 
     def fetch(self, positions: np.ndarray) -> Tensor:
         files = [self.files[row] for row in self.index[positions]]
-        return decode(files, self.resizing, self.advice)
+        return torch.from_numpy(decode(files, self.resizing, self.advice))
 
     def histogram(self) -> np.ndarray:
         key = content_key(self.hashes(), self.resizing)
@@ -135,18 +155,40 @@ class FileSplit(_Rows):
     def hashes(self) -> Hashes:
         return self.all_hashes.take(self.index)
 
+    def decoded(self, stored: Stored) -> Tensor:
+        """All images of the source, uint8 `(M,C,H,W)`.  Raises AugcompressError naming one that
+        cannot be decoded."""
+        images = stored(
+            content_key(self.all_hashes, self.resizing),
+            lambda: decode(self.files, self.resizing, self.advice),
+            lambda: content_key(hashes_of(self.files), self.resizing),
+        )
+        return torch.from_numpy(images)
 
-def decode(files: Sequence[Path], resizing: dict[str, Any], advice: str = _ADVICE) -> Tensor:
+    def held(self, images: Tensor) -> MemorySplit:
+        """The same samples, of images that are `decoded`."""
+        return MemorySplit(images, self.all_labels, self.index, files=self.files)
+
+
+def hashes_of(files: Sequence[Any]) -> Hashes:
+    """One content hash per file, or of images that tell theirs."""
+    own = getattr(files, "hashes", None)
+    return own() if own is not None else file_hashes(files)
+
+
+def decode(files: Sequence[Any], resizing: dict[str, Any], advice: str = _ADVICE) -> np.ndarray:
     """All these images, uint8 `(N,C,H,W)`.  Raises AugcompressError naming an unreadable one, with
     `advice`."""
     images = np.empty((len(files), *image_shape(resizing)), dtype=np.uint8)
 
-    def place(row: int) -> None:
-        images[row] = load_image(files[row], resizing, advice=advice).transpose(2, 0, 1)
+    def place(at: tuple[int, Any]) -> None:
+        row, file = at
+        images[row] = load_image(file, resizing, advice=advice).transpose(2, 0, 1)
 
-    for _ in in_threads(place, range(len(files))):
-        pass  # the images are in place; an error surfaces here
-    return torch.from_numpy(images)
+    for chunk in _chunks(files):
+        for _ in in_threads(place, chunk):
+            pass  # the images are in place; an error surfaces here
+    return images
 
 
 def image_shape(resizing: dict[str, Any]) -> tuple[int, int, int]:
@@ -160,23 +202,35 @@ def decoded_bytes(count: int, resizing: dict[str, Any]) -> int:
     return count * math.prod(image_shape(resizing))
 
 
-def unreadable(items: Sequence[Any], resizing: dict[str, Any]) -> list[int]:
-    """Places of the images, as `load_image` takes them, that cannot be decoded."""
+def unreadable(files: Sequence[Any], hashes: Hashes, resizing: dict[str, Any]) -> np.ndarray:
+    """`(N,)` bool: which images cannot be decoded; remembered by their content."""
 
-    def readable(item: Any) -> bool:
+    def broken(at: tuple[int, Any]) -> bool:
         try:
-            load_image(item, resizing)
+            load_image(at[1], resizing)
         except AugcompressError:
-            return False
-        return True
+            return True
+        return False
 
-    return [place for place, fine in enumerate(in_threads(readable, items)) if not fine]
+    def find() -> list[str]:
+        found = (each for chunk in _chunks(files) for each in in_threads(broken, chunk))
+        return sorted({hashes[row] for row, bad in enumerate(found) if bad})
+
+    bad = set(remembered("corrupt-content", content_key(hashes, resizing), find))
+    return np.fromiter((each in bad for each in hashes), dtype=bool, count=len(files))
 
 
-def content_key(hashes: Sequence[str], resizing: dict[str, Any]) -> str:
-    """What decoded pixels depend on: the files' content, the preprocessing, the decoder."""
-    settings = json.dumps(resizing, sort_keys=True)
-    return digest_of([each] for each in hashes) + settings + PIL.__version__ + _DECODING
+def _chunks(files: Sequence[Any]) -> Iterator[list[tuple[int, Any]]]:
+    """Some files at a time with their rows, read by this thread alone."""
+    for start in range(0, len(files), _CHUNK):
+        yield [(row, files[row]) for row in range(start, min(start + _CHUNK, len(files)))]
+
+
+def content_key(hashes: Hashes, resizing: dict[str, Any]) -> str:
+    """What decoded pixels depend on: the files' content in its order, the preprocessing, the
+    decoder."""
+    content = hashlib.sha256(hashes.rows.tobytes()).hexdigest()
+    return content + json.dumps(resizing, sort_keys=True) + PIL.__version__ + _DECODING
 
 
 def _histogram(split: Split) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.left_out import LeftOut
-from augcompress.datasets.splits import FileSplit, MemorySplit, Split, decode, decoded_bytes
+from augcompress.datasets.splits import FileSplit, Split, Stored, decoded_bytes, made_anew
 from augcompress.datasets.walking import identities
 from augcompress.errors import AugcompressError
 
@@ -77,7 +77,9 @@ class Joined:
             start += len(part)
 
 
-def read_unlabelled(folder: Path, resizing: dict[str, Any]) -> tuple[Split, list[str]]:
+def read_unlabelled(
+    folder: Path, resizing: dict[str, Any], stored: Stored = made_anew
+) -> tuple[Split, list[str]]:
     """The images of a folder, at any depth, resized as `load_image` does, without labels;
     and what was left out, in sentences.
 
@@ -85,10 +87,10 @@ def read_unlabelled(folder: Path, resizing: dict[str, Any]) -> tuple[Split, list
     """
     names, notes = _names(folder)
     files = [folder / name for name in names]
+    split = FileSplit.whole(files, None, resizing, advice=_ADVICE)
     if decoded_bytes(len(files), resizing) < IN_MEMORY_BYTES:
-        return MemorySplit.whole(decode(files, resizing, _ADVICE), None), notes
-    hashes, index = file_hashes(files), np.arange(len(files))
-    return FileSplit(files, None, index, hashes, resizing, advice=_ADVICE), notes
+        return split.held(split.decoded(stored)), notes
+    return split, notes
 
 
 def digest_unlabelled(folder: Path) -> str:

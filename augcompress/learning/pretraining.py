@@ -178,7 +178,7 @@ def unlabelled(context: Context, section: PretrainSection) -> Split:
     `--smoke`, a sliver of them."""
     data, parts = context.data, [context.data.unlabelled]
     if section.unlabelled is not None:
-        images, notes = read_unlabelled(Path(section.unlabelled), data.resizing)
+        images, notes = read_unlabelled(Path(section.unlabelled), data.resizing, context.stored)
         parts.append(images)
         for note in notes:
             context.reporter.message(note)

@@ -19,7 +19,7 @@ from augcompress.errors import AugcompressError
 from augcompress.models import ModelFacts
 from augcompress.running.data_notes import data_notes
 from augcompress.spec import Sampling, Spec
-from augcompress.storage import RunDir, digest_json
+from augcompress.storage import RunDir, StoredArrays, digest_json
 from augcompress.system import Reporter, SilentReporter
 from augcompress.training import ALONE, Processes
 
@@ -56,10 +56,16 @@ class Context:
         """The data set, decoded; stages that are already done never ask for it."""
         self.reporter.message(f"reading data: {self.spec.data.kind}")
         at_most = SMOKE_IMAGES if self.smoke else None
-        data = self.spec.data.build(DataFacts(seed=self.spec.seed, at_most=at_most))
+        facts = DataFacts(seed=self.spec.seed, at_most=at_most, stored=self.stored)
+        data = self.spec.data.build(facts)
         for note in data_notes(data):
             self.reporter.message(note)
         return data
+
+    @property
+    def stored(self) -> StoredArrays:
+        """Decoded images that stages have in common."""
+        return StoredArrays(self.run.store, self.reporter.message)
 
     def keep_spec(self) -> None:
         """Write the resolved recipe into the run directory, for whoever reads the run later."""

@@ -26,3 +26,4 @@ from augcompress.storage.runs import (
 )
 from augcompress.storage.stage_record import StageRecord, changes, check_unchanged, read_record
 from augcompress.storage.store import StoreEntry
+from augcompress.storage.stored_arrays import StoredArrays

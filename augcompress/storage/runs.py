@@ -27,7 +27,7 @@ from augcompress.storage.files import (
     remove_files,
     storage_errors,
 )
-from augcompress.storage.stage_record import read_record, unchanged_files
+from augcompress.storage.stage_record import DECODING, read_record, unchanged_files
 from augcompress.storage.store import Store
 from augcompress.untrusted import load_json
 
@@ -38,7 +38,7 @@ TRIALS_FOLDER = "trials"
 """Where a study has a run directory for each trial."""
 SPEC_KEYS = {"version", "name", "data", "export", "evaluate", "limits"}
 """Of a resolved recipe, among others."""
-_ENTRY = re.compile(rf"(?:\.work-|\.old-)?((?:{'|'.join(ORDER)})-[0-9a-f]{{16}})")
+_ENTRY = re.compile(rf"(?:\.work-|\.old-)?((?:{'|'.join((*ORDER, DECODING))})-[0-9a-f]{{16}})")
 """Names of the store's folders."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
@@ -14,6 +14,8 @@ from augcompress.storage.digests import digests_of
 from augcompress.storage.files import RECORD_FILE, files_of
 from augcompress.untrusted import load_json
 
+DECODING: Literal["decoding"] = "decoding"
+"""Stands in a stage's place in the names of the store's entries that hold decoded images."""
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -31,7 +33,7 @@ class StageRecord(Section):
     """What stands in `stage.json`."""
 
     version: int
-    stage: StageName
+    stage: StageName | Literal["decoding"]
     key: Digest
     artifact: InsideName | None = None
     """The main file; None: there is none."""
