@@ -39,6 +39,8 @@ class Batch:
     view: Tensor | None = None
     """`(N,)` int64: which version of its image each sample is, as an epoch may show an image more
     than once: each draws for itself.  None: every one is the first."""
+    disposable: bool = False
+    """May its images be overwritten?  Where a pipeline has made them itself, between its steps."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -88,7 +90,8 @@ class Batch:
 
     def with_images(self, images: Tensor, targets: Tensor | None = None) -> Batch:
         """A copy with other images, and other targets where given."""
-        return replace(self, inputs=images, targets=self.targets if targets is None else targets)
+        targets = self.targets if targets is None else targets
+        return replace(self, inputs=images, targets=targets, disposable=False)
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator, Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from augcompress.augmentations.base import AugmentationFacts, Loss, filling_of
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.geometry import Filling, outside_of
-from augcompress.augmentations.policy import PolicyAugmentation, size_of
+from augcompress.augmentations.geometry import Filling, outside_of, size_of
+from augcompress.augmentations.policy import PolicyAugmentation
 from augcompress.augmentations.policy_magnitudes import plan_of, table, whole_number
 from augcompress.augmentations.policy_operations import Interpolation, Moving, Plan, apply_plan
-from augcompress.batch import Batch, Progress
 
 _LEVELS = 10
 _DEEPEST = 3
@@ -100,25 +98,9 @@ class AugMix(PolicyAugmentation):
         """Weights of the chains `(N, mixture_width)`, and their share `(N,)`."""
         return draws.dirichlet(self.alpha, self.mixture_width), draws.beta(self.alpha)
 
-    def build(self, facts: AugmentationFacts) -> nn.Module:
-        return AugMixWorker(self, filling_of(self.fill, facts))
-
-
-class AugMixWorker(nn.Module):
-    """Runs the chains of all samples side by side and blends them; targets stay."""
-
-    def __init__(self, settings: AugMix, filling: Filling) -> None:
-        super().__init__()
-        self.settings, self.filling = settings, filling
-
-    def forward(
-        self, batch: Batch, draws: Draws, *, progress: Progress, loss: Loss | None = None
-    ) -> Batch:
-        settings, images = self.settings, batch.images()
-        chosen = draws.chosen(settings.probability)
-        plan, (weights, share) = settings.plan(draws, size_of(images)), settings.weights(draws)
-        plan = plan.where(chosen.repeat_interleave(weights.shape[1])[:, None])
-        share = torch.where(chosen, share, 0.0)
+    def change(self, images: Tensor, draws: Draws, filling: Filling) -> Tensor:
+        """The images `(N,C,H,W)` blended with their chains, which all run side by side."""
+        plan, (weights, share) = self.plan(draws, size_of(images)), self.weights(draws)
         draws.tell(share=share)
-        moving = Moving(settings.interpolation, outside_of(self.filling, images, draws))
-        return batch.with_images(mixed(images, plan, weights, share, moving))
+        moving = Moving(self.interpolation, outside_of(filling, images, draws))
+        return mixed(images, plan, weights, share, moving)

@@ -13,8 +13,9 @@ from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor, nn
 
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.geometry import Filling, identity_matrices, outside_of, resample
+from augcompress.augmentations.geometry import Filling, identity_matrices, size_of
 from augcompress.augmentations.ramp import Ramp, at_level
+from augcompress.augmentations.rows import change_rows, move_rows
 from augcompress.batch import Batch, Progress
 from augcompress.component import Component
 from augcompress.storage import digest_json
@@ -172,7 +173,7 @@ class PixelAugmentation(Augmentation):
 
     @abstractmethod
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        """The changed images `(N,C,H,W)`, as if every sample were chosen."""
+        """The changed images `(N,C,H,W)`: new ones, those given stay."""
 
     def build(self, facts: AugmentationFacts) -> PixelWorker:
         return PixelWorker(self.change, self.probability)
@@ -182,6 +183,8 @@ class PixelWorker(nn.Module):
     """Applies `change(images, draws) -> images` to the chosen samples; targets stay."""
 
     def __init__(self, change: Callable[[Tensor, Draws], Tensor], probability: float) -> None:
+        """`change` gets the chosen samples alone, and their draws: they are as many as chance
+        wants, and none may depend on another."""
         super().__init__()
         self.change = change
         self.probability = probability
@@ -189,9 +192,10 @@ class PixelWorker(nn.Module):
     def forward(
         self, batch: Batch, draws: Draws, *, progress: Progress, loss: Loss | None = None
     ) -> Batch:
-        images = batch.images()
-        chosen = draws.chosen(self.probability)[:, None, None, None]
-        return batch.with_images(torch.where(chosen, self.change(images, draws), images))
+        def change(images: Tensor, rows: Tensor | None) -> Tensor:
+            return self.change(images, draws if rows is None else draws.of(rows))
+
+        return change_rows(batch, draws.chosen(self.probability), change)
 
 
 class GeometricWorker(nn.Module):
@@ -222,10 +226,8 @@ class GeometricWorker(nn.Module):
     def forward(
         self, batch: Batch, draws: Draws, *, progress: Progress, loss: Loss | None = None
     ) -> Batch:
-        images = batch.images()
-        matrices = self.matrices(draws, (images.shape[-2], images.shape[-1]))
-        outside = outside_of(self.filling, images, draws)
-        return batch.with_images(resample(images, matrices, outside, whole=self.whole))
+        matrices = self.matrices(draws, size_of(batch.images()))
+        return move_rows(batch, matrices, self.filling, draws, whole=self.whole)
 
 
 def filling_of(fill: Fill, facts: AugmentationFacts) -> Filling:

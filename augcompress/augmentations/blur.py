@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from augcompress.augmentations.base import Limits, PixelAugmentation
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.geometry import bring_inside
 from augcompress.augmentations.pixel_draws import blockwise
+from augcompress.augmentations.slices import bring_inside
 
 _FEWEST_TAPS = 5  # on a CPU, convolving with three takes longer than with five
 

@@ -12,6 +12,12 @@ from torch import Tensor
 from augcompress.augmentations.base import PixelAugmentation
 from augcompress.augmentations.color_jitter import luma
 from augcompress.augmentations.draws import Draws
+from augcompress.augmentations.pixel_draws import blockwise
+
+
+def grey(images: Tensor) -> Tensor:
+    """The images without colour, in as many channels."""
+    return luma(images).expand_as(images).contiguous()
 
 
 def permuted(images: Tensor, order: Tensor) -> Tensor:
@@ -49,7 +55,7 @@ class Grayscale(PixelAugmentation):
     """Share of the samples that lose their colour."""
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        return luma(images).expand_as(images)
+        return blockwise(grey, images)
 
 
 class ChannelShuffle(PixelAugmentation):
@@ -105,4 +111,4 @@ class ColorMatrix(PixelAugmentation):
         signed = 2 * draws.uniform(channels * channels) - 1
         added = (self.strength * signed).view(-1, channels, channels)
         draws.tell(added=added)
-        return add_mixture(images, added)
+        return blockwise(add_mixture, images, added)

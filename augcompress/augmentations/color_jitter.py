@@ -32,17 +32,20 @@ def luma(images: Tensor) -> Tensor:
 def blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
     """`factor` of the images `(N,C,H,W)`, the rest of `other`; a factor above 1 goes beyond."""
     factor = factor.view(-1, 1, 1, 1).to(images.dtype)
-    return (factor * images + (1 - factor) * other).clamp_(0, 1)
+    return (factor * images).add_((1 - factor) * other).clamp_(0, 1)
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
     """Towards black; `factor` `(N,)`, 1 keeps."""
-    return blend(images, torch.zeros_like(images), factor)
+    return (factor.view(-1, 1, 1, 1).to(images.dtype) * images).clamp_(0, 1)
 
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Towards each image's mean grey; `factor` `(N,)`, 1 keeps."""
-    return blend(images, luma(images).mean((1, 2, 3), keepdim=True), factor)
+    grey = luma(images)
+    if len(grey) == 1:  # torch would split the sum of a single one between threads, and round so
+        grey = grey.expand(2, -1, -1, -1)
+    return blend(images, grey.mean((1, 2, 3), keepdim=True)[: len(images)], factor)
 
 
 def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
@@ -75,6 +78,14 @@ def adjust_hue(images: Tensor, turn: Tensor) -> Tensor:
     """Turn the colour circle of RGB images by `turn` `(N,)`, in whole circles."""
     hue, chroma, value = hue_of(images)
     return colours_of(hue + 6 * turn.view(-1, 1, 1).to(images.dtype), chroma, value)
+
+
+_JITTERS = {
+    "brightness": adjust_brightness,
+    "contrast": adjust_contrast,
+    "saturation": adjust_saturation,
+    "hue": adjust_hue,
+}
 
 
 def factors(uniform: Tensor, strength: float) -> Tensor:
@@ -144,23 +155,17 @@ class ColorJitter(PixelAugmentation):
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
         uniform = draws.uniform(4)
-        brightness = factors(uniform[:, 0], self.brightness)
-        contrast = factors(uniform[:, 1], self.contrast)
-        draws.tell(brightness=brightness, contrast=contrast)
-        if self.brightness:
-            images = adjust_brightness(images, brightness)
-        if self.contrast:
-            images = adjust_contrast(images, contrast)
-        return self._change_colour(images, uniform, draws) if images.shape[1] == 3 else images
+        strengths = (self.brightness, self.contrast, self.saturation)
+        drawn = [factors(one, s) for one, s in zip(uniform.unbind(1), strengths, strict=False)]
+        drawn.append((2 * uniform[:, 3] - 1) * self.hue)
+        kept = 4 if images.shape[1] == 3 else 2
+        draws.tell(None, **dict(zip(_JITTERS, drawn[:kept], strict=False)))
+        return blockwise(self._changed, images, *drawn[:kept])
 
-    def _change_colour(self, images: Tensor, uniform: Tensor, draws: Draws) -> Tensor:
-        saturation = factors(uniform[:, 2], self.saturation)
-        turn = (2 * uniform[:, 3] - 1) * self.hue
-        draws.tell(saturation=saturation, hue=turn)
-        if self.saturation:
-            images = adjust_saturation(images, saturation)
-        if self.hue:
-            images = adjust_hue(images, turn)
+    def _changed(self, images: Tensor, *drawn: Tensor) -> Tensor:
+        strengths = (self.brightness, self.contrast, self.saturation, self.hue)
+        for adjust, own, strength in zip(_JITTERS.values(), drawn, strengths, strict=False):
+            images = adjust(images, own) if strength else images
         return images
 
 

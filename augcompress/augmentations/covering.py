@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import AfterValidator, Field
@@ -21,7 +22,9 @@ from augcompress.augmentations.base import (
     above_zero,
 )
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.pixel_draws import blockwise, pixel_uniform
+from augcompress.augmentations.geometry import size_of
+from augcompress.augmentations.pixel_draws import PixelNoise, blockwise, pixel_uniform
+from augcompress.augmentations.slices import SLICED
 
 _ATTEMPTS = 10
 
@@ -36,24 +39,55 @@ def colour_of(value: Value, facts: AugmentationFacts) -> tuple[float, ...]:
     return (float(value),) * facts.channels
 
 
-def overwrite(images: Tensor, where: Tensor, colour: tuple[float, ...]) -> Tensor:
-    """The images with `colour` in the pixels `where` `(N,1,H,W)`."""
-    return torch.where(where, images.new_tensor(colour).view(1, -1, 1, 1), images)
-
-
 def places(uniform: Tensor, size: tuple[int, int]) -> Tensor:
     """Pixels `(N,2)` = (row, column), every one equally likely; `uniform` `(N,2)`."""
     return (uniform * uniform.new_tensor(size)).floor()
 
 
-def box_masks(start: Tensor, stop: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks `(N,1,H,W)`, true from `start` up to but not at `stop`, both `(N,2)` = (row, column),
-    which may lie outside."""
-    rows, columns = (
-        _spans(start[:, axis, None], stop[:, axis, None], length)
-        for axis, length in enumerate(size)
-    )
-    return (rows[:, :, None] & columns[:, None])[:, None]
+class Indexable(Protocol):
+    """Images, or what can be read as they are: all of it, or a part."""
+
+    def __getitem__(self, where: Any) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """A box for each sample, from `start` up to but not at `stop`, both `(N,2)` = (row, column),
+    which may lie outside of the images, of `size` (height, width)."""
+
+    start: Tensor
+    stop: Tensor
+    size: tuple[int, int]
+
+    def masks(self) -> Tensor:
+        """`(N,1,H,W)`, true inside."""
+        rows, columns = (
+            _spans(self.start[:, axis, None], self.stop[:, axis, None], length)
+            for axis, length in enumerate(self.size)
+        )
+        return (rows[:, :, None] & columns[:, None])[:, None]
+
+    def rest(self) -> Tensor:
+        """Share of the pixels that are outside: float32 `(N,)`."""
+        top, left, bottom, right = self.corners().float().unbind(1)
+        inside = (bottom - top).clamp_min(0) * (right - left).clamp_min(0)
+        return (math.prod(self.size) - inside) / math.prod(self.size)
+
+    def corners(self) -> Tensor:
+        """First row, first column, and those after the last, as far as they lie inside: `(N,4)`."""
+        most = self.start.new_tensor(self.size)
+        return torch.cat([end.clamp_min(0).minimum(most) for end in (self.start, self.stop)], dim=1)
+
+    def overwritten(self, images: Tensor, cover: Indexable) -> Tensor:
+        """The images `(N,C,H,W)` with the boxes of `cover` written over them."""
+        if not images.is_cpu or images[0].numel() < SLICED:
+            return torch.where(self.masks(), cover[:], images)
+        result = images.clone()
+        for place, (top, left, bottom, right) in enumerate(self.corners().int().tolist()):
+            if top < bottom and left < right:
+                where = (place, slice(None), slice(top, bottom), slice(left, right))
+                result[where] = cover[where]
+        return result
 
 
 def _spans(start: Tensor, stop: Tensor, length: int) -> Tensor:
@@ -77,17 +111,17 @@ def rectangle_sizes(
     return (sides * fits).gather(2, first)[..., 0]
 
 
-def rectangles(uniform: Tensor, sides: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks `(N,1,H,W)`, true inside a rectangle of `sides` `(N,2)` placed by `uniform` `(N,2)`."""
+def rectangles(uniform: Tensor, sides: Tensor, size: tuple[int, int]) -> Boxes:
+    """Rectangles of `sides` `(N,2)` placed by `uniform` `(N,2)`, all of them inside."""
     start = (uniform * (sides.new_tensor(size) - sides + 1)).floor()
-    return box_masks(start, start + sides, size)
+    return Boxes(start, start + sides, size)
 
 
-def squares(centre: Tensor, side: int, size: tuple[int, int]) -> Tensor:
-    """Masks `(N,1,H,W)` of squares about the pixels `centre` `(N,2)`; what hangs over the edge is
-    lost.  An even side reaches one pixel further up and left than down and right."""
+def squares(centre: Tensor, side: int, size: tuple[int, int]) -> Boxes:
+    """Squares about the pixels `centre` `(N,2)`; what hangs over the edge is lost.  An even side
+    reaches one pixel further up and left than down and right."""
     start = centre - side // 2
-    return box_masks(start, start + side, size)
+    return Boxes(start, start + side, size)
 
 
 def drop_pixels(images: Tensor, keys: Tensor, share: Tensor, colour: Tensor) -> Tensor:
@@ -124,18 +158,17 @@ class RandomErasing(PixelAugmentation):
     """What is written: a value in [0,1], or "noise", even in [0,1] for every pixel and channel."""
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        count, size = len(images), (images.shape[-2], images.shape[-1])
+        count, size = len(images), size_of(images)
         uniform = draws.uniform(2 * _ATTEMPTS).reshape(count, 2, _ATTEMPTS)
         sides = rectangle_sizes(uniform, size, self.scale, self.ratio)
         draws.tell(height=sides[:, 0], width=sides[:, 1])
-        return torch.where(
-            rectangles(draws.uniform(2), sides, size), self._cover(images, draws), images
-        )
+        boxes = rectangles(draws.uniform(2), sides, size)
+        return boxes.overwritten(images, self._cover(images, draws))
 
-    def _cover(self, images: Tensor, draws: Draws) -> Tensor:
+    def _cover(self, images: Tensor, draws: Draws) -> Indexable:
         if self.value != "noise":
-            return torch.full_like(images, self.value)
-        return pixel_uniform(draws.words(2), images[0].numel()).view(images.shape).to(images.dtype)
+            return images.new_tensor(self.value).expand_as(images)
+        return PixelNoise(draws.words(2), images)
 
 
 class Cutout(Augmentation):
@@ -157,10 +190,11 @@ class Cutout(Augmentation):
     """What is written: a value in [0,1], or "mean", the training set's mean colour."""
 
     def change(self, images: Tensor, draws: Draws, colour: tuple[float, ...]) -> Tensor:
-        size = (images.shape[-2], images.shape[-1])
+        size = size_of(images)
         centre, side = places(draws.uniform(2), size), round(self.side * min(size))
         draws.tell(row=centre[:, 0], column=centre[:, 1])
-        return overwrite(images, squares(centre, side, size), colour)
+        cover = images.new_tensor(colour).view(-1, 1, 1).expand_as(images)
+        return squares(centre, side, size).overwritten(images, cover)
 
     def build(self, facts: AugmentationFacts) -> PixelWorker:
         change = partial(self.change, colour=colour_of(self.value, facts))

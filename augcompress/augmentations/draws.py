@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -104,6 +105,16 @@ class Draws:
     def device(self) -> torch.device:
         """Where the numbers are."""
         return self._index.device
+
+    def of(self, rows: Tensor) -> Self:
+        """The draws of some of the samples, at these places `(M,)`: as if the batch were these."""
+        part = copy.copy(self)
+        part._index, part._ready = (v.index_select(0, rows) for v in (self._index, self._ready))
+        if isinstance(self._operation, Tensor):
+            part._operation = self._operation.index_select(0, rows)
+        if self.emphasis is not None:
+            part.emphasis = self.emphasis.index_select(0, rows)
+        return part
 
     def words(self, count: int) -> Tensor:
         """The next `count` words of each sample: int64 `(N, count)` in 0..2^32-1."""

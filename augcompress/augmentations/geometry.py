@@ -1,4 +1,4 @@
-"""Geometry: matrices per sample, their product, and one resampling.
+"""Geometry: matrices per sample, their product, and where every pixel comes from.
 
 Coordinates are in pixels with the origin in the centre of the image, x to the right and y down: the
 pixel in column j lies at x = j - (W-1)/2.  A flip is then a sign, a rotation needs no centre.
@@ -8,14 +8,11 @@ affine; `(N,3,3)` are homographies, whose last row divides.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 from torch import Tensor
 
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.pixel_draws import blockwise, pixel_uniform
+from augcompress.augmentations.pixel_draws import pixel_uniform
 
 Filling = tuple[float, ...] | str | None
 """What lies outside the image: one value per channel, "nearest" (the edge goes on), "reflect"
@@ -28,6 +25,26 @@ sees the outside finds its own there."""
 
 _FAR = 1e6  # pixels; no place seen through a homography is further away
 _HORIZON = 1e-6  # a homography's divisor comes no nearer to 0
+
+
+def size_of(images: Tensor) -> tuple[int, int]:
+    """Height and width in pixels."""
+    return images.shape[-2], images.shape[-1]
+
+
+def held_by_bytes(filling: Filling) -> bool:
+    """Can uint8 images hold it exactly?"""
+    if filling is None or isinstance(filling, str):
+        return filling != "noise"
+    values = torch.tensor(filling)
+    return bool(((values * 255).round() / 255 == values).all())
+
+
+def colour_like(images: Tensor, colour: tuple[float, ...]) -> Tensor:
+    """A colour in [0,1] as a pixel `(C,1,1)` of the images, which may be uint8."""
+    of_bytes = images.dtype == torch.uint8
+    values = [round(255 * value) if of_bytes else value for value in colour]
+    return images.new_tensor(values).view(-1, 1, 1)
 
 
 def outside_of(filling: Filling, images: Tensor, draws: Draws) -> Outside:
@@ -87,92 +104,3 @@ def source_coordinates(
 def away_from_zero(divisor: Tensor) -> Tensor:
     """The same, but never so near to 0 that dividing overflows."""
     return torch.where(divisor.abs() < _HORIZON, _HORIZON, divisor)
-
-
-def bring_inside(position: Tensor, length: int, *, mirrored: bool) -> Tensor:
-    """Whole coordinates moved into 0..length-1, mirrored or else to the nearest."""
-    if not mirrored:
-        return position.clamp(0, length - 1)
-    period = max(2 * (length - 1), 1)
-    position = position.abs() % period
-    return torch.minimum(position, period - position).clamp_max_(length - 1)
-
-
-def readable(images: Tensor, outside: Outside) -> Tensor:
-    """`(N,C,pixels)`: those of the images, then the colour of the outside, one pixel, or its noise,
-    as many pixels as an image has."""
-    pixels = images.flatten(2)
-    if outside is None or isinstance(outside, str):
-        return pixels
-    if isinstance(outside, Tensor):
-        return torch.cat((pixels, outside.flatten(2)), dim=2)
-    colour = images.new_tensor(outside).view(1, -1, 1).expand(len(images), images.shape[1], 1)
-    return torch.cat((pixels, colour), dim=2)
-
-
-def places_of(column: Tensor, row: Tensor, size: tuple[int, int], outside: Outside) -> Tensor:
-    """Where in `readable` the whole coordinates are found: int32 `(N,H,W)`."""
-    mirrored = isinstance(outside, str) and outside == "reflect"
-    column_in = bring_inside(column, size[1], mirrored=mirrored)
-    row_in = bring_inside(row, size[0], mirrored=mirrored)
-    places, end = row_in * size[1] + column_in, size[0] * size[1]
-    if outside is None or isinstance(outside, str):
-        return places
-    missed = (column_in != column) | (row_in != row)
-    if isinstance(outside, Tensor):
-        own = torch.arange(end, 2 * end, dtype=places.dtype, device=places.device).view(size)
-        return torch.where(missed, own, places)
-    return places.masked_fill_(missed, end)
-
-
-def take(pixels: Tensor, places: Tensor) -> Tensor:
-    """`(N,C,H,W)` pixels of `readable` at `places` `(N,H,W)`: copies, no arithmetic."""
-    index = places.long().flatten(1)[:, None].expand(-1, pixels.shape[1], -1)
-    return pixels.gather(2, index).view(*pixels.shape[:2], *places.shape[1:])
-
-
-def nearest_pixels(images: Tensor, column: Tensor, row: Tensor, outside: Outside) -> Tensor:
-    """`(N,C,H,W)` at whole coordinates, given as floats that broadcast to `(N,H,W)`."""
-    return _by_blocks(_copy, images, column, row, outside)
-
-
-def bilinear(images: Tensor, column: Tensor, row: Tensor, outside: Outside) -> Tensor:
-    """`(N,C,H,W)` at fractional coordinates `(N,H,W)`; at whole ones the pixels themselves."""
-    return _by_blocks(_interpolate, images, column, row, outside)
-
-
-def _by_blocks(
-    read: Callable[..., Tensor], images: Tensor, column: Tensor, row: Tensor, outside: Outside
-) -> Tensor:
-    if isinstance(outside, Tensor):
-        return blockwise(read, images, column, row, outside)
-    return blockwise(partial(read, outside=outside), images, column, row)
-
-
-def _copy(images: Tensor, column: Tensor, row: Tensor, outside: Outside) -> Tensor:
-    size = (images.shape[-2], images.shape[-1])
-    places = places_of(column.round().int(), row.round().int(), size, outside)
-    return take(readable(images, outside), places)
-
-
-def _interpolate(images: Tensor, column: Tensor, row: Tensor, outside: Outside) -> Tensor:
-    pixels, size = readable(images, outside), (images.shape[-2], images.shape[-1])
-    left, top = column.floor(), row.floor()
-    across = (column - left)[:, None].to(images.dtype)
-    down = (row - top)[:, None].to(images.dtype)
-    left, top = left.int(), top.int()
-    corners = [
-        take(pixels, places_of(left + right, top + below, size, outside))
-        for below in (0, 1)
-        for right in (0, 1)
-    ]
-    upper, lower = corners[0].lerp_(corners[1], across), corners[2].lerp_(corners[3], across)
-    return upper.lerp_(lower, down).clamp_(0, 1)
-
-
-def resample(images: Tensor, matrices: Tensor, outside: Outside, *, whole: bool) -> Tensor:
-    """`(N,C,H,W)` moved by `(N,2,3)` or `(N,3,3)`: pixel copies where all matrices are `whole`
-    (flips, whole shifts), else bilinear without a low-pass filter (as torchvision's `affine`)."""
-    size = (images.shape[-2], images.shape[-1])
-    column, row = source_coordinates(matrices, size, whole=whole)
-    return (nearest_pixels if whole else bilinear)(images, column, row, outside)

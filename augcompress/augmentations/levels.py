@@ -40,7 +40,7 @@ class Posterize(PixelAugmentation):
     def change(self, images: Tensor, draws: Draws) -> Tensor:
         bits = between((self.bits[0], self.bits[1] + 1), draws.uniform(1)[:, 0]).floor()
         draws.tell(bits=bits)
-        return posterize(images, bits)
+        return blockwise(posterize, images, bits)
 
 
 class Solarize(PixelAugmentation):
@@ -60,7 +60,7 @@ class Solarize(PixelAugmentation):
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
         threshold = draws.in_range("threshold", self.threshold)
-        return solarize(images, threshold)
+        return blockwise(solarize, images, threshold)
 
 
 class Invert(PixelAugmentation):
@@ -105,4 +105,4 @@ class Autocontrast(PixelAugmentation):
     """Share of the samples that are stretched."""
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        return autocontrast(images)
+        return blockwise(autocontrast, images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -10,8 +11,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from augcompress.augmentations.base import Augmentation, AugmentationFacts, Loss
-from augcompress.augmentations.covering import box_masks, places
+from augcompress.augmentations.covering import Boxes, places
 from augcompress.augmentations.draws import Draws
+from augcompress.augmentations.geometry import size_of
+from augcompress.augmentations.rows import change_rows
 from augcompress.batch import Batch, Progress
 
 
@@ -25,20 +28,15 @@ def partners(uniform: Tensor) -> Tensor:
 def mix(values: Tensor, other: Tensor, share: Tensor) -> Tensor:
     """`share` `(N,)` of `values` `(N,...)`, the rest of `other`; at a share of 1, `values`."""
     share = share.view(-1, *(1,) * (values.dim() - 1)).to(values.dtype)
-    return share * values + (1 - share) * other
+    return (share * values).add_((1 - share) * other)
 
 
-def patches(kept: Tensor, centre: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks `(N,1,H,W)` of boxes as flat as the image about the pixels `centre` `(N,2)`, with a
-    share of 1 - `kept` `(N,)` of its area before the border cuts them off; half a side is rounded
-    down to whole pixels, as in torchvision."""
+def patches(kept: Tensor, centre: Tensor, size: tuple[int, int]) -> Boxes:
+    """Boxes as flat as the image about the pixels `centre` `(N,2)`, with a share of 1 - `kept`
+    `(N,)` of its area before the border cuts them off; half a side is rounded down to whole pixels,
+    as in torchvision."""
     half = ((1 - kept).sqrt()[:, None] * kept.new_tensor(size) / 2).floor()
-    return box_masks(centre - half, centre + half, size)
-
-
-def kept_share(masks: Tensor) -> Tensor:
-    """Share of the pixels outside the masks `(N,1,H,W)`: float32 `(N,)`, 1 for an empty one."""
-    return (~masks).flatten(1).float().mean(1)
+    return Boxes(centre - half, centre + half, size)
 
 
 class MixingAugmentation(Augmentation):
@@ -47,11 +45,8 @@ class MixingAugmentation(Augmentation):
     mixes: ClassVar[bool] = True
 
     @abstractmethod
-    def blend(
-        self, images: Tensor, other: Tensor, chosen: Tensor, draws: Draws
-    ) -> tuple[Tensor, Tensor]:
-        """The mixed images `(N,C,H,W)`, and the share `(N,)` of each sample's own label: 1 where it
-        is not `chosen` `(N,)`."""
+    def blend(self, images: Tensor, other: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """The mixed images `(N,C,H,W)`, and the share `(N,)` of each sample's own label."""
 
     def build(self, facts: AugmentationFacts) -> nn.Module:
         return MixingWorker(self)
@@ -72,11 +67,21 @@ class MixingWorker(nn.Module):
         images, targets = batch.images(), batch.targets
         chosen = draws.chosen(self.settings.probability)
         partner = partners(draws.uniform(1)[:, 0])
-        mixed, share = self.settings.blend(images, images[partner], chosen, draws)
-        draws.tell(share=share, partner=batch.index[partner])
-        if targets is not None:
-            targets = mix(targets, targets[partner], share)
-        return batch.with_images(mixed, targets)
+        shares = torch.ones(len(batch), device=chosen.device)
+
+        def change(own: Tensor, rows: Tensor | None) -> Tensor:
+            nonlocal shares
+            drawn, with_whom = (draws, partner) if rows is None else (draws.of(rows), partner[rows])
+            mixed, share = self.settings.blend(own, images.index_select(0, with_whom), drawn)
+            drawn.tell(share=share, partner=batch.index[with_whom])
+            shares = share if rows is None else shares.index_copy(0, rows, share)
+            return mixed
+
+        mixed = change_rows(batch, chosen, change)
+        if targets is None:
+            return mixed
+        shares = torch.where(chosen, shares, 1.0)
+        return replace(mixed, targets=mix(targets, targets[partner], shares))
 
 
 class Mixup(MixingAugmentation):
@@ -93,10 +98,8 @@ class Mixup(MixingAugmentation):
     alpha: float = Field(0.2, gt=0)
     """Both parameters of the Beta distribution: small keeps λ near 0 and 1, 1 makes it even."""
 
-    def blend(
-        self, images: Tensor, other: Tensor, chosen: Tensor, draws: Draws
-    ) -> tuple[Tensor, Tensor]:
-        share = torch.where(chosen, draws.beta(self.alpha), 1.0)
+    def blend(self, images: Tensor, other: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        share = draws.beta(self.alpha)
         return mix(images, other, share).clamp_(0, 1), share
 
 
@@ -117,10 +120,7 @@ class CutMix(MixingAugmentation):
     """Both parameters of the Beta distribution of λ, the share of the sample's own that is aimed
     at: 1 draws it evenly, small keeps it near 0 and 1."""
 
-    def blend(
-        self, images: Tensor, other: Tensor, chosen: Tensor, draws: Draws
-    ) -> tuple[Tensor, Tensor]:
-        size = (images.shape[-2], images.shape[-1])
-        masks = patches(draws.beta(self.alpha), places(draws.uniform(2), size), size)
-        masks = masks & chosen[:, None, None, None]
-        return torch.where(masks, other, images), kept_share(masks)
+    def blend(self, images: Tensor, other: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        size = size_of(images)
+        boxes = patches(draws.beta(self.alpha), places(draws.uniform(2), size), size)
+        return boxes.overwritten(images, other), boxes.rest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import cast
 
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from augcompress.augmentations.base import Augmentation, AugmentationFacts, GeometricWorker, Loss
 from augcompress.augmentations.draws import Draws, operation_word
-from augcompress.augmentations.geometry import compose, outside_of, resample
+from augcompress.augmentations.geometry import compose, held_by_bytes, size_of
 from augcompress.augmentations.plugin import AugmentationPlugin
+from augcompress.augmentations.rows import move_rows
 from augcompress.batch import Batch, Progress
 from augcompress.errors import AugcompressError
 
@@ -28,6 +30,7 @@ class FusedGeometry(nn.Module):
 
     What an earlier step would push out of the image a later one can bring back, and nothing is
     interpolated twice.  All that have a filling have the same one; its noise is the first one's.
+    Where pixels are only copied, images may still be uint8.
     """
 
     def __init__(self, workers: Sequence[GeometricWorker]) -> None:
@@ -37,6 +40,7 @@ class FusedGeometry(nn.Module):
         self.filler = next(filled, 0)
         self.filling = workers[self.filler].filling
         self.whole = all(worker.whole for worker in workers)
+        self.takes_bytes = self.whole and held_by_bytes(self.filling)
 
     def matrices(self, draws: Sequence[Draws], size: tuple[int, int]) -> Tensor:
         """`(N,2,3)` or `(N,3,3)` inverse matrices of all steps together."""
@@ -47,14 +51,14 @@ class FusedGeometry(nn.Module):
     def forward(
         self, batch: Batch, draws: Sequence[Draws], *, progress: Progress, loss: Loss | None = None
     ) -> Batch:
-        images = batch.images()
-        matrices = self.matrices(draws, (images.shape[-2], images.shape[-1]))
-        outside = outside_of(self.filling, images, draws[self.filler])
-        return batch.with_images(resample(images, matrices, outside, whole=self.whole))
+        matrices = self.matrices(draws, size_of(batch.images()))
+        return move_rows(batch, matrices, self.filling, draws[self.filler], whole=self.whole)
 
 
 class SingleWorker(nn.Module):
     """One worker with its place in the recipe's list."""
+
+    takes_bytes = False
 
     def __init__(self, worker: nn.Module) -> None:
         super().__init__()
@@ -111,15 +115,16 @@ class Pipeline(nn.Module):
         Raises AugcompressError when an operation needs a loss and there is none.
         """
         self._check(loss)
-        batch = batch.scaled()
         views = view if batch.view is None else batch.view + view
         for positions, step in self._groups(progress, batch.index.device):
             words = [operation_word(position, views) for position in positions]
             draws = [draws_maker(seed, progress.epoch, word, batch.index) for word in words]
             for each in draws:
                 each.emphasis = emphasis
+            batch = batch if step.takes_bytes else made_float(batch)
             batch = step(batch, draws, progress=progress, loss=loss)
-        return batch
+        batch = batch.scaled()
+        return replace(batch, disposable=False) if batch.disposable else batch
 
     def _groups(self, progress: Progress, device: torch.device) -> Iterable[Group]:
         if self.facts is None:
@@ -180,6 +185,12 @@ def grouped(numbered: Numbered, facts: AugmentationFacts) -> list[Group]:
         else:
             groups.append(([position], [worker]))
     return [(positions, _step(workers)) for positions, workers in groups]
+
+
+def made_float(batch: Batch) -> Batch:
+    """With images in [0,1]; where they were not, these are the pipeline's own."""
+    scaled = batch.scaled()
+    return batch if scaled is batch else replace(scaled, disposable=True)
 
 
 def fusible(earlier: nn.Module, later: nn.Module) -> bool:

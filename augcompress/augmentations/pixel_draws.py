@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,13 +34,39 @@ def pixel_words(keys: Tensor, count: int) -> Tensor:
     neither the batch nor the device changes a number.
     """
     keys = keys.to(torch.int32)
-    places = scramble(torch.arange(count, dtype=torch.int32, device=keys.device))
-    return scramble((places ^ keys[:, :1]).add_(keys[:, 1:]))
+    return _keyed(_scrambled_places(count, keys.device), keys[:, :1], keys[:, 1:])
+
+
+def _scrambled_places(count: int, device: torch.device) -> Tensor:
+    return scramble(torch.arange(count, dtype=torch.int32, device=device))
+
+
+def _keyed(places: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    return scramble((places ^ first).add_(second))
+
+
+def _uniform(words: Tensor) -> Tensor:
+    return (words >> 8).float().mul_(2.0**-24).add_(0.5)
 
 
 def pixel_uniform(keys: Tensor, count: int) -> Tensor:
     """Uniform in [0, 1): float32 `(N, count)`, multiples of 2^-24; `keys` as for `pixel_words`."""
-    return (pixel_words(keys, count) >> 8).float().mul_(2.0**-24).add_(0.5)
+    return _uniform(pixel_words(keys, count))
+
+
+class PixelNoise:
+    """`pixel_uniform` in the shape and type of images `(N,C,H,W)`, computed for what is read of
+    it: all, `[:]`, or of one sample a part of the pixels, `[0, :, 2:5, 3:7]`."""
+
+    def __init__(self, keys: Tensor, images: Tensor) -> None:
+        self.keys, self.images = keys.to(torch.int32), images
+        self.places = _scrambled_places(images[0].numel(), images.device).view(images.shape[1:])
+
+    def __getitem__(self, where: Any) -> Tensor:
+        sample, *part = where if isinstance(where, tuple) else (where,)
+        keys = self.keys[sample][..., None, None, None]
+        words = _keyed(self.places[tuple(part)], keys[..., 0, :, :, :], keys[..., 1, :, :, :])
+        return _uniform(words).to(self.images.dtype)
 
 
 def pixel_normal(keys: Tensor, count: int) -> Tensor:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
-from augcompress.augmentations.base import Augmentation, AugmentationFacts, Fill, Loss, filling_of
+from augcompress.augmentations.base import (
+    Augmentation,
+    AugmentationFacts,
+    Fill,
+    PixelWorker,
+    filling_of,
+)
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.geometry import Filling, outside_of
+from augcompress.augmentations.geometry import Filling, outside_of, size_of
 from augcompress.augmentations.policy_magnitudes import plan_of, table, whole_number
 from augcompress.augmentations.policy_operations import (
     OPERATIONS,
@@ -21,12 +28,6 @@ from augcompress.augmentations.policy_operations import (
     Plan,
     apply_plan,
 )
-from augcompress.batch import Batch, Progress
-
-
-def size_of(images: Tensor) -> tuple[int, int]:
-    """Height and width in pixels."""
-    return images.shape[-2], images.shape[-1]
 
 
 class PolicyAugmentation(Augmentation):
@@ -41,28 +42,19 @@ class PolicyAugmentation(Augmentation):
     def plan(self, draws: Draws, size: tuple[int, int]) -> Plan:
         """What is done to each sample, as if all were chosen."""
 
-    def build(self, facts: AugmentationFacts) -> nn.Module:
-        return PolicyWorker(self, filling_of(self.fill, facts))
-
-
-class PolicyWorker(nn.Module):
-    """Carries the plan out on the chosen samples; targets stay."""
-
-    def __init__(self, settings: PolicyAugmentation, filling: Filling) -> None:
-        super().__init__()
-        self.settings, self.filling = settings, filling
-
-    def forward(
-        self, batch: Batch, draws: Draws, *, progress: Progress, loss: Loss | None = None
-    ) -> Batch:
-        images, chosen = batch.images(), draws.chosen(self.settings.probability)
-        plan = self.settings.plan(draws, size_of(images)).where(chosen[:, None])
+    def change(self, images: Tensor, draws: Draws, filling: Filling) -> Tensor:
+        """The images `(N,C,H,W)` with a plan of their own carried out."""
+        plan = self.plan(draws, size_of(images))
         for number, column in enumerate(plan.operation.unbind(1), start=1):
             draws.tell(OPERATIONS, **{f"operation_{number}": column})
         for number, column in enumerate(plan.magnitude.unbind(1), start=1):
             draws.tell(None, **{f"magnitude_{number}": column})
-        moving = Moving(self.settings.interpolation, outside_of(self.filling, images, draws))
-        return batch.with_images(apply_plan(images, plan, moving))
+        moving = Moving(self.interpolation, outside_of(filling, images, draws))
+        return apply_plan(images, plan, moving)
+
+    def build(self, facts: AugmentationFacts) -> PixelWorker:
+        change = partial(self.change, filling=filling_of(self.fill, facts))
+        return PixelWorker(change, self.probability)
 
 
 class RandAugment(PolicyAugmentation):

@@ -14,7 +14,8 @@ from augcompress.augmentations.color_jitter import (
     adjust_contrast,
     adjust_saturation,
 )
-from augcompress.augmentations.geometry import Outside, bilinear, nearest_pixels, source_coordinates
+from augcompress.augmentations.geometry import Outside, size_of
+from augcompress.augmentations.resampling import resample
 from augcompress.augmentations.tone import (
     adjust_sharpness,
     autocontrast,
@@ -25,7 +26,7 @@ from augcompress.augmentations.tone import (
 )
 
 Interpolation = Literal["nearest", "bilinear"]
-_NUDGE = 1e-4  # pixels: places halfway between two go one way, on every device
+_LARGE = 1 << 16  # values of an image
 _MOVES = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 
 
@@ -77,20 +78,16 @@ class Moving:
     interpolation: Interpolation
     outside: Outside
 
-    def of(self, rows: Tensor) -> Moving:
+    def of(self, rows: Tensor | slice) -> Moving:
         """For some of the samples: drawn noise is each sample's own."""
         if not isinstance(self.outside, Tensor):
             return self
-        return Moving(self.interpolation, self.outside.index_select(0, rows))
+        return Moving(self.interpolation, self.outside[rows])
 
-    def __call__(self, images: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, matrices: Tensor) -> Tensor:
         """`(N,C,H,W)` sheared, shifted or rotated, in one resampling."""
-        size = (images.shape[-2], images.shape[-1])
-        matrices = move_matrices(operation, magnitude, size)
-        column, row = source_coordinates(matrices, size, whole=False)
-        if self.interpolation == "bilinear":
-            return bilinear(images, column, row, self.outside)
-        return nearest_pixels(images, column + _NUDGE, row + _NUDGE, self.outside)
+        nearest = self.interpolation == "nearest"
+        return resample(images, matrices, self.outside, whole=False, nearest=nearest)
 
 
 def move_matrices(operation: Tensor, magnitude: Tensor, size: tuple[int, int]) -> Tensor:
@@ -130,13 +127,32 @@ def by_family(plan: Plan) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
 
 def apply_plan(images: Tensor, plan: Plan, moving: Moving) -> Tensor:
     """`(N,C,H,W)` images in [0,1] with the plan carried out; each family present costs one pass
-    over the samples that chose it."""
+    over the samples that chose it, or, on a CPU, each large image one after the other."""
+    if images.is_cpu and images[0].numel() >= _LARGE:
+        return _one_by_one(images, plan, moving)
     result = images.clone()
     for family, rows, operation, magnitude in by_family(plan):
         chosen = result.index_select(0, rows)
         if family == "moves":
-            chosen = moving.of(rows)(chosen, operation, magnitude)
+            matrices = move_matrices(operation, magnitude, size_of(images))
+            chosen = moving.of(rows)(chosen, matrices)
         else:
             chosen = _CHANGES[family](chosen, magnitude)
         result.index_copy_(0, rows, chosen)
+    return result
+
+
+def _one_by_one(images: Tensor, plan: Plan, moving: Moving) -> Tensor:
+    """The same without gathering the samples of a family: copying large images costs more."""
+    result, families = torch.empty_like(images), family_of(plan.operation).tolist()
+    flat = plan.operation.flatten(), plan.magnitude.flatten()
+    matrices = move_matrices(*flat, size_of(images)).unflatten(0, plan.operation.shape)
+    for row, (image, own) in enumerate(zip(images.split(1), families, strict=True)):
+        here = slice(row, row + 1)
+        for column, family in enumerate(own):
+            if _FAMILIES[family] == "moves":
+                image = moving.of(here)(image, matrices[here, column])
+            elif family:
+                image = _CHANGES[_FAMILIES[family]](image, plan.magnitude[here, column])
+        result[row] = image[0]
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -24,11 +24,18 @@ class RecordedDraws(Draws):
         self.told: dict[str, Tensor] = {}
         self.names: dict[str, Sequence[str]] = {}
         self.asked: list[Tensor] = []
+        self.places: Tensor | None = None  # of a part: where its samples are in the whole batch
+        self.count = len(index)
+
+    def of(self, rows: Tensor) -> Self:
+        part = super().of(rows)  # writes into the same lists
+        part.places = rows if self.places is None else self.places.index_select(0, rows)
+        return part
 
     def words(self, count: int) -> Tensor:
         found = super().words(count)
         if count <= FEW:
-            self.asked.append(found)
+            self.asked.append(self._spread(found))
         return found
 
     def chosen(self, probability: float) -> Tensor:
@@ -39,9 +46,16 @@ class RecordedDraws(Draws):
         return mask
 
     def tell(self, names: Sequence[str] | None = None, **parameters: Tensor) -> None:
-        self.told |= parameters
+        self.told |= {name: self._spread(value) for name, value in parameters.items()}
         if names is not None:
             self.names |= dict.fromkeys(parameters, names)
+
+    def _spread(self, values: Tensor) -> Tensor:
+        """Values of a part's samples with a row for each sample of the batch."""
+        if self.places is None or len(values) != len(self.places):
+            return values
+        spread = values.new_zeros((self.count, *values.shape[1:]))
+        return spread.index_copy_(0, self.places, values)
 
     def rows(self) -> list[dict[str, Any]]:
         """For each sample: was it `chosen`, and with which parameters; where an operation names

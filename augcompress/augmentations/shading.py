@@ -12,6 +12,8 @@ from torch import Tensor
 
 from augcompress.augmentations.base import PixelAugmentation
 from augcompress.augmentations.draws import Draws
+from augcompress.augmentations.geometry import size_of
+from augcompress.augmentations.pixel_draws import blockwise
 
 
 def ramps(angle: Tensor, size: tuple[int, int]) -> Tensor:
@@ -52,9 +54,13 @@ class Shading(PixelAugmentation):
         uniform = draws.uniform(4)
         angle, strength = 2 * math.pi * uniform[:, 0], self.strength * uniform[:, 1]
         draws.tell(radians=angle, strength=strength)
-        field = ramps(angle, (images.shape[-2], images.shape[-1]))
+        return blockwise(self._shaded, images, angle, strength, *uniform[:, 2:].unbind(1))
+
+    def _shaded(
+        self, images: Tensor, angle: Tensor, strength: Tensor, periods: Tensor, start: Tensor
+    ) -> Tensor:
+        field = ramps(angle, size_of(images))
         if self.pattern == "wave":
-            periods, start = 0.5 + uniform[:, 2], uniform[:, 3]
-            turns = periods[:, None, None] * field / 2 + start[:, None, None]
+            turns = (0.5 + periods)[:, None, None] * field / 2 + start[:, None, None]
             field = (2 * math.pi * turns).cos()
         return shade(images, field, strength)

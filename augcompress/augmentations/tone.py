@@ -46,21 +46,22 @@ def equalize(images: Tensor) -> Tensor:
     The rule is PIL's: with `step` = 1/255 of the pixels below the brightest level, a level becomes
     (pixels below it + step/2) / step, in whole numbers.  A channel whose step is 0 stays.
     """
-    levels = (images.flatten(2).float() * _TO_LEVEL).long()  # (N, C, H*W)
+    levels = (images.flatten(2).float() * _TO_LEVEL).int()  # (N, C, H*W)
     curve = equalizing_curve(levels).to(images.dtype)
-    return curve.gather(2, levels).view(images.shape)
+    return curve.gather(2, levels.long()).view(images.shape)
 
 
 def equalizing_curve(levels: Tensor) -> Tensor:
     """The new value in [0,1] of each of the 256 levels: float32 `(N,C,256)`; from the levels
-    `(N,C,pixels)` int64 of all pixels.  Counts are whole numbers, exact in float32 to 2^24."""
-    counts = torch.zeros((*levels.shape[:2], _LEVELS), device=levels.device)
-    counts.scatter_add_(2, levels, counts.new_ones(()).expand_as(levels))
-    brightest = counts.gather(2, levels.amax(2, keepdim=True))
+    `(N,C,pixels)` int32 of all pixels.  Counts are whole numbers, exact in float32 to 2^24."""
+    rows, same = levels.flatten(0, 1), torch.arange(_LEVELS, device=levels.device)
+    first = _LEVELS * torch.arange(len(rows), dtype=levels.dtype, device=levels.device)
+    counts = (rows + first[:, None]).flatten().bincount(minlength=_LEVELS * len(rows))
+    counts = counts.view(*levels.shape[:2], _LEVELS).float()
+    brightest = counts.gather(2, (same * (counts > 0)).amax(2, keepdim=True))
     step = ((levels.shape[2] - brightest) / (_LEVELS - 1)).floor_()  # (N, C, 1)
     below = counts.cumsum(2) - counts
     spread = ((below + (step / 2).floor_()) / step.clamp_min(1)).floor_().clamp_max_(_LEVELS - 1)
-    same = torch.arange(_LEVELS, device=levels.device)
     return torch.where(step > 0, spread, same) / (_LEVELS - 1)
 
 

@@ -21,8 +21,9 @@ from augcompress.augmentations.base import (
     filling_of,
 )
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.geometry import Filling, Outside, bilinear, outside_of, pixel_places
+from augcompress.augmentations.geometry import Filling, Outside, outside_of, pixel_places
 from augcompress.augmentations.pixel_draws import pixel_uniform
+from augcompress.augmentations.resampling import bilinear
 
 
 def smoothing(length: int, sigma: float, device: torch.device) -> Tensor:

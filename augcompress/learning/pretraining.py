@@ -59,9 +59,8 @@ class PretrainLearner(Learner):
 
     def projected(self, batch: Batch, progress: Progress) -> tuple[Tensor, Tensor]:
         """What is compared, `(N,outputs)` in fp32, of two views of each image."""
-        clean = batch.scaled()
-        with torch.no_grad(), torch.autocast(clean.index.device.type, enabled=False):
-            views = torch.cat([self.view(clean, number, progress) for number in (0, 1)])
+        with torch.no_grad(), torch.autocast(batch.index.device.type, enabled=False):
+            views = torch.cat([self.view(batch, number, progress) for number in (0, 1)])
         both = self.projection(self.student(views)).float()  # (2N, outputs)
         return both[: len(batch)], both[len(batch) :]
 

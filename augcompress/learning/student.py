@@ -94,10 +94,10 @@ class StudentLearner(Learner):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by objective, and the penalties of what is being compressed."""
-        clean = batch.scaled()
-        with torch.no_grad(), torch.autocast(clean.index.device.type, enabled=False):
-            seen = self.resized_ready(self.augmented(clean))
-            teacher_batch = seen if self.setup.teacher_view == "same" else self.resized_ready(clean)
+        with torch.no_grad(), torch.autocast(batch.index.device.type, enabled=False):
+            seen = self.resized_ready(self.augmented(batch))
+            same = self.setup.teacher_view == "same"
+            teacher_batch = seen if same else self.resized_ready(batch.scaled())
         logits, features = self.student_outputs(seen, self.student_layers)
         outputs = [teacher(teacher_batch, self.teacher_layers) for teacher in self.teachers]
         view = View(
@@ -121,9 +121,9 @@ class StudentLearner(Learner):
             return named
 
     def augmented(self, clean: Batch) -> Batch:
-        """The batch as it is learned from, in its full size."""
+        """The batch as it is learned from, in its full size; images in [0,1]."""
         if not self.setup.augmentations:
-            return clean
+            return clean.scaled()
         emphasis = None
         if self.emphasis is not None and clean.targets is not None:
             emphasis = clean.targets @ self.emphasis.to(clean.targets)

@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import CutMix as TorchvisionsCutMix
 
 from augcompress.augmentations import build_pipeline
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.mixing import CutMix, kept_share, patches
+from augcompress.augmentations.mixing import CutMix, patches
 from augcompress.batch import Batch, Progress
 
 NOW = Progress()
@@ -30,7 +30,8 @@ def test_boxes_are_torchvisions(monkeypatch):
     theirs, images = TorchvisionsCutMix(num_classes=2), torch.zeros(1, 3, 24, 37)
     kept = torch.rand(300, generator=torch.Generator().manual_seed(0))
     row, column = (torch.arange(300) * step % length for step, length in ((7, 24), (11, 37)))
-    masks = patches(kept, torch.stack((row, column), 1), (24, 37))
+    boxes = patches(kept, torch.stack((row, column), 1), (24, 37))
+    masks, shares = boxes.masks(), boxes.rest()
     for number in range(300):
         answers = iter([column[number], row[number]])
         monkeypatch.setattr(torch, "randint", lambda *args, answers=answers, **kw: next(answers))
@@ -40,7 +41,7 @@ def test_boxes_are_torchvisions(monkeypatch):
         expected = torch.zeros(24, 37, dtype=torch.bool)
         expected[top:bottom, left:right] = True
         assert torch.equal(masks[number, 0], expected)
-        assert kept_share(masks[number : number + 1]).item() == pytest.approx(found["lam_adjusted"])
+        assert shares[number].item() == pytest.approx(found["lam_adjusted"])
 
 
 class _Always:
@@ -77,7 +78,7 @@ def test_what_is_pasted_is_a_box_of_the_partners_pixels_in_their_place(make_batc
 def test_the_box_follows_the_beta_distribution(alpha):
     count, draws = 4000, Draws(0, 0, 0, torch.arange(4000))
     middle = torch.full((count, 2), 256)  # nothing is cut off there
-    masks = patches(draws.beta(alpha), middle, (512, 512))
+    masks = patches(draws.beta(alpha), middle, (512, 512)).masks()
     half = masks[:, 0, 256].sum(1) // 2  # floor(256 sqrt(1 - λ))
     found = torch.bincount(half, minlength=257).cumsum(0) / count
     edges = (torch.arange(1, 258) / 256) ** 2
@@ -88,12 +89,12 @@ def test_the_box_follows_the_beta_distribution(alpha):
 def test_clipping_raises_the_share_that_is_kept():
     draws = Draws(0, 0, 0, torch.arange(5000))
     kept, uniform = draws.beta(1.0), draws.uniform(2)
-    masks = patches(kept, (uniform * 64).floor(), (64, 64))
-    assert (kept_share(masks) >= kept - 1e-6).all()
+    shares = patches(kept, (uniform * 64).floor(), (64, 64)).rest()
+    assert (shares >= kept - 1e-6).all()
     # E[covered] for a side s and an even centre: (s - s²/4)², s² = 1 - λ even in [0,1]
     side = torch.linspace(0, 1, 10_001).sqrt()
     expected = 1 - ((side - side**2 / 4) ** 2).mean().item()
-    assert kept_share(masks).mean().item() == pytest.approx(expected, abs=0.02)
+    assert shares.mean().item() == pytest.approx(expected, abs=0.02)
 
 
 def test_samples_that_are_not_chosen_stay_bit_for_bit(make_facts):

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from augcompress.augmentations import build_pipeline
-from augcompress.augmentations.covering import Cutout, PixelDropout, box_masks, places, squares
+from augcompress.augmentations.covering import Boxes, Cutout, PixelDropout, places, squares
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.recording import RecordedDraws
 from augcompress.batch import Progress
@@ -18,7 +18,7 @@ SMALLEST_P = 1e-3  # the seed is fixed: these tests pass always or never
 
 def test_boxes_are_cut_off_at_the_border():
     start, stop = torch.tensor([[-2, 1], [3, 5], [9, 9]]), torch.tensor([[2, 3], [9, 9], [12, 12]])
-    masks = box_masks(start, stop, (4, 6))[:, 0]
+    masks = Boxes(start, stop, (4, 6)).masks()[:, 0]
     expected = torch.zeros(3, 4, 6, dtype=torch.bool)
     expected[0, :2, 1:3] = True
     expected[1, 3:, 5:] = True
@@ -34,7 +34,7 @@ def test_every_pixel_is_equally_often_the_centre():
 
 @pytest.mark.parametrize("side", [0, 1, 4, 5])
 def test_a_square_inside_has_its_side_and_one_in_the_corner_a_part(side):
-    masks = squares(torch.tensor([[6, 7], [0, 0]]), side, (12, 16))
+    masks = squares(torch.tensor([[6, 7], [0, 0]]), side, (12, 16)).masks()
     assert masks[0].sum() == side * side
     assert masks[1].sum() == (side - side // 2) ** 2
 
@@ -47,7 +47,7 @@ def test_an_even_square_is_where_the_papers_is():
         for at, whole in zip(centre, size, strict=True)
     )
     expected[rows[0] : rows[1], columns[0] : columns[1]] = True
-    assert torch.equal(squares(torch.tensor([centre]), length, size)[0, 0], expected)
+    assert torch.equal(squares(torch.tensor([centre]), length, size).masks()[0, 0], expected)
 
 
 def test_cutout_writes_the_mean_colour_into_a_square(make_batch, make_facts):

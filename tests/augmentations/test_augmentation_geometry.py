@@ -6,10 +6,10 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
 
-from augcompress.augmentations import build_pipeline, pipeline
+from augcompress.augmentations import build_pipeline, rows
 from augcompress.augmentations.color_jitter import ColorJitter
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.geometry import compose, identity_matrices, resample
+from augcompress.augmentations.geometry import compose, identity_matrices
 from augcompress.augmentations.moves import (
     Affine,
     HorizontalFlip,
@@ -19,6 +19,7 @@ from augcompress.augmentations.moves import (
     mirrors,
     translations,
 )
+from augcompress.augmentations.resampling import resample
 from augcompress.batch import Progress
 
 NOW = Progress(epoch=1)
@@ -150,7 +151,7 @@ def test_neighbours_are_resampled_once(make_batch, make_facts, monkeypatch):
         calls.append(keywords["whole"])
         return resample(*arguments, **keywords)
 
-    monkeypatch.setattr(pipeline, "resample", spy)
+    monkeypatch.setattr(rows, "resample", spy)
     settings = [RandomCrop(), HorizontalFlip(), Affine(), ColorJitter(), HorizontalFlip()]
     build_pipeline(settings, make_facts())(make_batch(), seed=1, progress=NOW)
     assert calls == [False, True]

@@ -10,9 +10,9 @@ import torchvision.transforms.v2.functional as tv
 from scipy import stats
 from torchvision.transforms.v2 import RandomResizedCrop
 
-from augcompress.augmentations import build_pipeline, pipeline
+from augcompress.augmentations import build_pipeline, rows
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.geometry import compose, outside_of, resample, with_last_row
+from augcompress.augmentations.geometry import compose, outside_of, with_last_row
 from augcompress.augmentations.matrices import (
     affine_matrices,
     mirrors,
@@ -39,6 +39,7 @@ from augcompress.augmentations.moves import (
     turns,
 )
 from augcompress.augmentations.perspective import Perspective
+from augcompress.augmentations.resampling import resample
 from augcompress.batch import Batch, Progress
 
 NOW = Progress(epoch=1)
@@ -226,7 +227,7 @@ def test_all_geometry_is_one_resampling_by_the_product_of_the_matrices(
         calls.append(arguments)
         return resample(*arguments, **keywords)
 
-    monkeypatch.setattr(pipeline, "resample", spy)
+    monkeypatch.setattr(rows, "resample", spy)
     batch = make_batch()
     result = build_pipeline(settings, make_facts())(batch, seed=1, progress=NOW)
     assert len(calls) == 1

@@ -75,12 +75,13 @@ def test_a_rectangle_that_never_fits_erases_nothing():
     uniform = torch.full((1, 2, 10), 0.5)
     sides = rectangle_sizes(uniform, (4, 40), (0.9, 1.0), (1.0, 1.0))
     assert sides.tolist() == [[0, 0]]
-    assert not rectangles(torch.zeros(1, 2), sides, (4, 40)).any()
+    assert not rectangles(torch.zeros(1, 2), sides, (4, 40)).masks().any()
 
 
 def test_rectangles_have_their_sides_and_reach_every_edge():
     sides = torch.tensor([[2.0, 3.0]]).expand(500, 2)
-    masks = rectangles(Draws(0, 0, 0, torch.arange(500)).uniform(2), sides, (5, 7))[:, 0]
+    uniform = Draws(0, 0, 0, torch.arange(500)).uniform(2)
+    masks = rectangles(uniform, sides, (5, 7)).masks()[:, 0]
     assert (masks.sum((1, 2)) == 6).all()
     assert masks.any(0).all()
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from augcompress.augmentations import build_pipeline
 from augcompress.augmentations.draws import Draws
-from augcompress.augmentations.geometry import compose, resample
+from augcompress.augmentations.geometry import compose
 from augcompress.augmentations.matrices import rotations, translations
 from augcompress.augmentations.moves import Rotate
 from augcompress.augmentations.perspective import (
@@ -20,6 +20,7 @@ from augcompress.augmentations.perspective import (
     drawn_corners,
     homographies,
 )
+from augcompress.augmentations.resampling import resample
 from augcompress.augmentations.warps import (
     Elastic,
     LensDistortion,

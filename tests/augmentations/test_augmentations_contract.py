@@ -11,7 +11,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from augcompress import augmentations
-from augcompress.augmentations import AnyAugmentation
+from augcompress.augmentations import AnyAugmentation, Draws
 from augcompress.batch import Batch, Progress
 from augcompress.component import ALLOW_PLUGINS
 
@@ -129,6 +129,20 @@ def test_repeats_exactly_and_changes_with_seed_epoch_and_view(kind, make_batch, 
     assert not torch.equal(first, pipeline(batch, seed=1, progress=NOW, view=1).inputs)
 
 
+@pytest.mark.parametrize("size", [(16, 12), (150, 161)])
+def test_chosen_samples_are_as_if_all_were_and_the_others_stay(kind, size, make_batch, make_facts):
+    batch, facts = make_batch(9, 3, size), make_facts(3, size)
+    some, every = (
+        build_pipeline([setting(kind, probability)], facts)(batch, seed=1, progress=NOW)
+        for probability in (0.4, 1.0)
+    )
+    chosen = Draws(1, NOW.epoch, 0, batch.index).chosen(0.4)
+    assert 0 < chosen.sum() < 9
+    expected = torch.where(chosen.view(-1, 1, 1, 1), every.images(), batch.images())
+    assert torch.equal(some.images(), expected)
+    assert torch.equal(some.targets, torch.where(chosen[:, None], every.targets, batch.targets))
+
+
 def test_probability_zero_is_the_identity_bit_for_bit(kind, make_batch, make_facts):
     batch = make_batch()
     result = build_pipeline([setting(kind, 0.0)], make_facts())(batch, seed=1, progress=NOW)
@@ -174,10 +188,11 @@ def test_memory_layout_changes_nothing(kind, make_batch, make_facts):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
-def test_the_input_is_not_modified(kind, make_batch, make_facts):
+@pytest.mark.parametrize("probability", [0.5, 1.0])
+def test_the_input_is_not_modified(kind, probability, make_batch, make_facts):
     batch = make_batch()
     images, targets = batch.inputs.clone(), batch.targets.clone()
-    build_pipeline([setting(kind)], make_facts())(batch, seed=1, progress=NOW)
+    build_pipeline([setting(kind, probability)], make_facts())(batch, seed=1, progress=NOW)
     assert torch.equal(batch.inputs, images)
     assert torch.equal(batch.targets, targets)
 
