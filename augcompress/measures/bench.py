@@ -10,15 +10,18 @@ Calls that follow each other share the machine's state, and every session and ev
 little faster or slower for as long as it lives, by where things lie in memory.  So calls are no
 independent repeats; processes are (Kalibera and Jones 2013, doi:10.1145/2464157.2464160).  Each
 round is a new process.  It opens the files, warms up until their times are stable, and calls them
-in turns, A B B A ...; every other round begins with the other file.  A round gives one number: a
-quantile, or the ratio of two medians.  Values are geometric means over the rounds, intervals are
+in turns, A B B A ...; every other round begins with the other file.  A round gives one number: its
+fastest call, or the ratio of two such.  Values are geometric means over the rounds, intervals are
 Student's t of the logarithms.
 
 In one thread, ONNX Runtime computes in the thread that calls it, and a call is timed by that
 thread's CPU time: what it takes on a core of its own.  On a busy machine wall time says otherwise,
 and not for both files alike: a call of milliseconds is nearly always interrupted, a short one
-rarely.  With several threads it is wall time, and what other processes took of it is told: see
-`waited`.
+rarely.  CPU time still holds what an interruption leaves behind, cold caches: up to half as much
+again for a call of a millisecond.  So only steady calls count, which were not interrupted, nor was
+the call before them.  A round goes on until it has enough of these; where it finds too few, the
+timing is marked `too_noisy`.  With several threads it is wall time of all calls, and what other
+processes took of it is told: see `waited`.
 
 Rounds are added, twice at most, while the interval is wider than
 4 % of its value; in simulation that lowers the coverage of 95 % by at most one point.  What ends
@@ -41,7 +44,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,6 +65,11 @@ LOOKS = 3
 NARROW = 0.04  # width of an interval, as a share of its value, at which no round is added
 TOO_WIDE = 0.10  # ... above which it is called too noisy
 WAITED = 0.05  # share of wall time spent waiting for a CPU above which wall times are too noisy
+STEADY = 10  # steady calls of each file that a round goes on for, or half of its calls if fewer
+LONGEST_S = 4.0  # ... at most so long
+SHORT_OF = 0.1  # share of rounds without them above which the timing is too noisy
+INTERRUPTED = 0.01  # share of calls that are interrupted above which ...
+RESIDUE = 0.01  # ... intervals are wider by this share at either end: caches are never quite warm
 STABLE = 0.05  # change of the median between two windows of calls that counts as warm
 MOST_WINDOWS = 10
 ROUND_MS = 50  # what the calls of a round may take, while they are no fewer than 8
@@ -74,6 +82,7 @@ FRESH_CALLS = 10
 INPUTS = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
 
 Clock = Callable[[], int]
+WALL: Clock = time.perf_counter_ns
 CPU_TIME, WALL_TIME = "CPU time of the calling thread", "wall time"
 Opener = dict[str, Any]
 """`function`: `module:name` of what opens a file that is not ONNX, called with the file, the
@@ -129,6 +138,27 @@ class Round:
     """Calls of each file before those that count."""
     waited: float = 0.0
     """Share of the round's time in which this process was ready but another one ran."""
+    steady: np.ndarray | None = None
+    """(files, calls): was the call not interrupted, nor the one before?  None: all."""
+    calls: int = 0
+    """Calls of each file that the round began with; 0: those that it has."""
+
+    def of(self, which: int) -> np.ndarray:
+        """Milliseconds of a file's steady calls; of all, where too few are steady."""
+        times = self.times[which]
+        return times if self.steady is None or self.is_short else times[self.steady[which]]
+
+    @property
+    def is_short(self) -> bool:
+        """Are there too few steady calls?"""
+        if self.steady is None:
+            return False
+        return int(self.steady.sum(axis=1).min()) < min(STEADY, (self.calls or 2) // 2)
+
+    @property
+    def interrupted(self) -> float:
+        """Share of calls that are not steady."""
+        return 0.0 if self.steady is None else 1 - float(self.steady.mean())
 
 
 def new_session(file: str | Path, threads: int = 1, opener: Opener | None = None) -> Any:
@@ -226,14 +256,16 @@ def waiting_ns() -> int:
 
 def timed(
     session: Any, feed: dict[str, np.ndarray], calls: int, clock: Clock = time.perf_counter_ns
-) -> list[float]:
-    """Milliseconds of each of so many calls, one after the other."""
-    times = []
-    for _ in range(calls):
-        start = clock()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Milliseconds of each of so many calls, one after the other, and whether it was interrupted:
+    whether more than 20 us and 1 % of the time on the wall are missing in that of the clock."""
+    own, wall = np.empty(calls), np.empty(calls)
+    for number in range(calls):
+        began, start = WALL(), clock()
         session.run(None, feed)
-        times.append((clock() - start) / 1e6)
-    return times
+        own[number] = (clock() - start) / 1e6
+        wall[number] = (WALL() - began) / 1e6
+    return own, wall - own > np.maximum(0.02, 0.01 * own)
 
 
 def in_turns(
@@ -242,8 +274,9 @@ def in_turns(
     calls: int,
     first: int = 0,
     clock: Clock = time.perf_counter_ns,
-) -> np.ndarray:
-    """`(sessions, calls)` milliseconds, in blocks A B B A A B B A, from session `first` on.
+) -> tuple[np.ndarray, np.ndarray]:
+    """`(sessions, calls)` milliseconds, and which calls are steady, in blocks A B B A A B B A, from
+    session `first` on.
 
     A block is 10 calls (of few calls: half of them), after two that do not count: they bring back
     to the caches what the other file drove out.  `calls` is rounded up to an even number of blocks.
@@ -252,12 +285,14 @@ def in_turns(
     blocks = 2 * -(-calls // (2 * block))
     idle = LEAD_IN if len(sessions) > 1 else 0
     times = np.empty((len(sessions), blocks, block))
+    steady = np.empty(times.shape, bool)
     turns = [*range(first, len(sessions)), *range(first)]
     for number in range(blocks):
         for which in turns if number % 2 == 0 else reversed(turns):
-            taken = timed(sessions[which], feeds[which], idle + block, clock)
+            taken, hit = timed(sessions[which], feeds[which], idle + block, clock)
             times[which, number] = taken[idle:]
-    return times.reshape(len(sessions), -1)
+            steady[which, number] = ~(hit | np.roll(hit, 1))[idle:]
+    return times.reshape(len(sessions), -1), steady.reshape(len(sessions), -1)
 
 
 def warm_up(call: Callable[[int], np.ndarray]) -> tuple[int, float]:
@@ -293,16 +328,25 @@ def take_round(
     feeds = [opened[which][1] for which in range(len(opens))]
 
     def call(count: int) -> np.ndarray:
-        taken = {which: timed(sessions[which], feeds[which], count, clock) for which in order}
+        taken = {which: timed(sessions[which], feeds[which], count, clock)[0] for which in order}
         return np.array([taken[which] for which in range(len(opens))])
 
     with _no_garbage():
         warm, took = warm_up(call)
         fitting = int(min(MOST_CALLS, max(FEWEST_CALLS, ROUND_MS // max(took, 1e-6))))
-        started, waited = time.perf_counter_ns(), waiting_ns()
-        times = in_turns(sessions, feeds, calls or fitting, first, clock)
-        waited = waiting_ns() - waited
-        return Round(times, warm, waited / (time.perf_counter_ns() - started))
+        started, waited = WALL(), waiting_ns()
+        pieces = [in_turns(sessions, feeds, calls or fitting, first, clock)]
+        found = joined(pieces, warm)
+        while found.is_short and WALL() - started < 1e9 * LONGEST_S:
+            pieces.append(in_turns(sessions, feeds, calls or fitting, first, clock))
+            found = joined(pieces, warm)
+        return replace(found, waited=(waiting_ns() - waited) / (WALL() - started))
+
+
+def joined(pieces: Sequence[tuple[np.ndarray, np.ndarray]], warm: int) -> Round:
+    """Calls in turns that follow each other, as one round."""
+    times, steady = (np.concatenate(one, axis=1) for one in zip(*pieces))  # noqa: B905
+    return Round(times, warm, steady=steady, calls=pieces[0][0].shape[1])
 
 
 @contextlib.contextmanager
@@ -326,11 +370,16 @@ def take_rounds(
     for _ in range(LOOKS):
         for number in range(settings.rounds + settings.rounds % 2):
             rounds.append(take(number % files, calls))
-            calls = calls or rounds[0].times.shape[1]
-        values = ratios(rounds) if files == 2 else quantiles(rounds, 0, 0.5)
-        if width(*over_rounds(values)) <= NARROW:
+            calls = calls or rounds[0].calls or rounds[0].times.shape[1]
+        values = ratios(rounds) if files == 2 else fastest(rounds, 0)
+        if width(*with_interval(rounds, values)) <= NARROW or is_lost(rounds, settings):
             break
     return rounds
+
+
+def is_lost(rounds: Sequence[Round], settings: Settings) -> bool:
+    """Are so many rounds short of steady calls that those to come cannot make up for it?"""
+    return sum(one.is_short for one in rounds) > SHORT_OF * LOOKS * (settings.rounds + 1)
 
 
 def in_new_process(order: dict[str, Any]) -> dict[str, Any]:
@@ -356,18 +405,36 @@ def obey(order: dict[str, Any]) -> dict[str, Any]:
     opens = [partial(open_with_images, file, threads, batch, opener) for file, opener in files]
     clock = CLOCKS[clock_of(threads, order["openers"])]
     taken = take_round(opens, order["first"], order["calls"], clock)
-    return {"times": taken.times.tolist(), "warm_up": taken.warm_up, "waited": taken.waited}
+    steady = None if taken.steady is None else taken.steady.tolist()
+    return {
+        "times": taken.times.tolist(),
+        "warm_up": taken.warm_up,
+        "waited": taken.waited,
+        "steady": steady,
+        "calls": taken.calls,
+    }
 
 
-def quantiles(rounds: Sequence[Round], which: int, share: float) -> np.ndarray:
-    """(rounds,) a quantile of one file's milliseconds in each round."""
-    times = [one.times[which] for one in rounds]
-    return np.array([np.quantile(one, share, method="weibull") for one in times])
+def fastest(rounds: Sequence[Round], which: int) -> np.ndarray:
+    """(rounds,) one file's fastest call in each round: what is added to it is disturbance."""
+    return np.array([one.of(which).min() for one in rounds])
 
 
 def ratios(rounds: Sequence[Round]) -> np.ndarray:
-    """(rounds,) the baseline's median (file 1) over that of the file (file 0)."""
-    return quantiles(rounds, 1, 0.5) / quantiles(rounds, 0, 0.5)
+    """(rounds,) the baseline's fastest call (file 1) over that of the file (file 0)."""
+    return fastest(rounds, 1) / fastest(rounds, 0)
+
+
+def interrupted(rounds: Sequence[Round]) -> float:
+    """Share of calls that were interrupted, or were next to one that was."""
+    return float(np.mean([one.interrupted for one in rounds]))
+
+
+def with_interval(rounds: Sequence[Round], values: np.ndarray) -> tuple[float, float, float]:
+    """The mean of a number of each round, with its interval: wider where calls were interrupted."""
+    value, low, high = over_rounds(values)
+    residue = 1 + RESIDUE if interrupted(rounds) > INTERRUPTED else 1.0
+    return value, low / residue, high * residue
 
 
 def over_rounds(values: np.ndarray, level: float = LEVEL) -> tuple[float, float, float]:
@@ -436,21 +503,25 @@ def row(
 
 
 def is_disturbed(conditions: Row) -> bool:
-    """Were these wall times, of which other processes took a part?"""
-    return conditions.get("clock") == WALL_TIME and conditions.get("waited", 0) > WAITED
+    """Did other processes take a part of wall times, or leave too few steady calls?"""
+    on_the_wall = conditions.get("clock") == WALL_TIME and conditions.get("waited", 0) > WAITED
+    return on_the_wall or conditions.get("short_rounds", 0) > SHORT_OF * conditions.get("rounds", 0)
 
 
 def latency_rows(rounds: Sequence[Round], which: int, file: Candidate, conditions: Row) -> list:
-    """Median and 95th percentile of a call in ms, and images per second, of one file."""
+    """The fastest call of a round and the 95th percentile in ms, and images per second, of one
+    file."""
     told = {**conditions, "file_sha256": file.sha256}
-    count = len(rounds)
-    spent = np.array([one.times[which].mean() for one in rounds])  # (rounds,) ms a call
-    p50, p95 = (over_rounds(quantiles(rounds, which, share)) for share in (0.5, 0.95))
-    rate = over_rounds(1000 * file.batch / spent)
+    calls = [one.of(which) for one in rounds]
+    tail = np.array([np.quantile(one, 0.95, method="weibull") for one in calls])
+    rate = 1000 * file.batch / np.array([one.mean() for one in calls])
     return [
-        row("latency_ms", "ms", "lower", p50, count, file.name, told),
-        row("latency_p95_ms", "ms", "lower", p95, count, file.name, told),
-        row("throughput", "images/s", "higher", rate, count, file.name, told),
+        row(name, unit, better, with_interval(rounds, values), len(rounds), file.name, told)
+        for name, unit, better, values in (
+            ("latency_ms", "ms", "lower", fastest(rounds, which)),
+            ("latency_p95_ms", "ms", "lower", tail),
+            ("throughput", "images/s", "higher", rate),
+        )
     ]
 
 
@@ -465,7 +536,9 @@ def rounds_of(files: Sequence[Candidate], settings: Settings) -> list[Round]:
 
     def take(first: int, calls: int | None) -> Round:
         found = in_new_process({**order, "batch": settings.batch, "first": first, "calls": calls})
-        return Round(np.array(found["times"]), found["warm_up"], found["waited"])
+        steady = None if found["steady"] is None else np.array(found["steady"])
+        told = {"waited": found["waited"], "steady": steady, "calls": found["calls"]}
+        return Round(np.array(found["times"]), found["warm_up"], **told)
 
     return take_rounds(take, len(files), settings)
 
@@ -476,7 +549,7 @@ def timing_rows(
     taking: Callable[[Sequence[Candidate], Settings], list[Round]] = rounds_of,
 ) -> list[Row]:
     """Of a file alone its latencies; of a file and its baseline first `speedup`, how many times
-    faster the file is (ratio of the median latencies), then the latencies of both.
+    faster the file is (ratio of the latencies), then the latencies of both.
 
     Raises BenchError when they take batches of different size.
     """
@@ -488,8 +561,10 @@ def timing_rows(
         **machine(settings.threads, files[0].batch),
         "clock": clock_of(settings.threads, [one.opener for one in files]),
         "waited": round(float(np.mean([one.waited for one in rounds])), 4),
+        "interrupted": round(interrupted(rounds), 4),
         "rounds": len(rounds),
-        "calls": rounds[0].times.shape[1],
+        "short_rounds": sum(one.is_short for one in rounds),
+        "calls": rounds[0].calls or rounds[0].times.shape[1],
         "warm_up": max(one.warm_up for one in rounds),
         "interleaved": len(files) == 2,
     }
@@ -501,9 +576,9 @@ def timing_rows(
 
 def _speedup(rounds: Sequence[Round], file: Candidate, other: Candidate, conditions: Row) -> Row:
     told = {**conditions, "file_sha256": file.sha256, "baseline_sha256": other.sha256}
-    estimate = over_rounds(ratios(rounds))
+    found = with_interval(rounds, ratios(rounds))
     return row(
-        "speedup", "ratio", "higher", estimate, len(rounds), file.name, told, baseline=other.name
+        "speedup", "ratio", "higher", found, len(rounds), file.name, told, baseline=other.name
     )
 
 
@@ -567,7 +642,7 @@ def load(
     session = new_session(file, threads, opener)
     loaded = clock()
     feed = feed_of(session, file, batch)
-    first = timed(session, feed, FRESH_CALLS, clock)[0]
+    first = float(timed(session, feed, FRESH_CALLS, clock)[0][0])
     peak = _status("VmHWM") if counts.startswith("VmHWM") else _largest_resident()
     return {
         "load_ms": (loaded - start) / 1e6,

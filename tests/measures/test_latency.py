@@ -188,6 +188,56 @@ def test_one_thread_is_timed_by_its_own_cpu_time():
     assert clock() - start < 25e6  # sleeping is no work
 
 
+class Interrupted(Fake):
+    """A session that is interrupted when `hit()` says so: the clock on the wall goes on, and what
+    is left behind makes the call and the next one slower."""
+
+    def __init__(self, clock, milliseconds, wall, hit):
+        super().__init__(clock, milliseconds)
+        self.wall, self.hit, self.cold = wall, hit, False
+
+    def run(self, names, feed):
+        before, hit = self.clock.now, self.hit()
+        super().run(names, feed)
+        if hit or self.cold:
+            self.clock.now += (self.clock.now - before) // 2
+        self.wall.now += self.clock.now - before + 5_000_000 * hit
+        self.cold = hit
+
+
+def interrupted_rounds(monkeypatch, share, seed=0):
+    """Rounds of files of 0.1 and 1 ms, the long one interrupted in that share of its calls."""
+    rng, wall = np.random.default_rng(seed), Clock()
+    monkeypatch.setattr(bench, "WALL", wall)
+    noise = lambda base: lambda: base * float(np.exp(0.002 * abs(rng.standard_normal())))  # noqa: E731
+    return rounds_by(
+        lambda clock: [
+            lambda: (Interrupted(clock, noise(0.1), wall, lambda: rng.random() < share / 10), {}),
+            lambda: (Interrupted(clock, noise(1.0), wall, lambda: rng.random() < share), {}),
+        ]
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.8])
+def test_interruptions_do_not_favour_the_shorter_call(share, monkeypatch):
+    rows = timing_rows(files(), Settings(calls=40), interrupted_rounds(monkeypatch, share))
+    ratio = row_of(rows, "speedup")
+    assert ratio["low"] <= 10 <= ratio["high"]
+    assert ratio["high"] - ratio["low"] < (0.5 if share else 0.02)
+    assert "too_noisy" not in ratio["conditions"]
+    assert ratio["conditions"]["short_rounds"] == 0
+    assert (ratio["conditions"]["interrupted"] > 0.1) is (share > 0)
+
+
+def test_a_timing_without_steady_calls_is_too_noisy(monkeypatch):
+    rows = timing_rows(files(), Settings(calls=8), interrupted_rounds(monkeypatch, 1.0))
+    ratio = row_of(rows, "speedup")
+    assert ratio["value"] > 12
+    assert ratio["high"] < 1.05 * ratio["value"]
+    assert ratio["conditions"]["too_noisy"] is True
+    assert ratio["conditions"]["short_rounds"] == ratio["n"] == bench.ROUNDS  # none were added
+
+
 def test_waiting_for_a_cpu_is_told():
     if not Path("/proc/self/schedstat").exists():
         pytest.skip("this system does not tell how long a process has waited")
@@ -230,19 +280,20 @@ def test_rounds_begin_with_either_file_and_keep_the_number_of_calls():
 def test_blocks_take_turns_and_swap_places():
     clock, log = Clock(), []
     sessions = [one()[0] for one in fakes(clock, constant(1), constant(2), log=log)]
-    times = in_turns(sessions, [{}, {}], 20, 0, clock)
+    times, steady = in_turns(sessions, [{}, {}], 20, 0, clock)
+    assert steady.all()
     blocks = [(name, len(list(same))) for name, same in itertools.groupby(log)]
     assert blocks == [("a", 12), ("b", 24), ("a", 12)]  # two calls of each block do not count
     np.testing.assert_array_equal(times, [[1.0] * 20, [2.0] * 20])
     log.clear()
-    assert in_turns(sessions, [{}, {}], 7, 1, clock).shape == (2, 8)
+    assert in_turns(sessions, [{}, {}], 7, 1, clock)[0].shape == (2, 8)
     assert log[:6] == ["b"] * 6
 
 
 def test_a_file_alone_has_no_calls_that_do_not_count():
     clock, log = Clock(), []
     session = Fake(clock, constant(1), log, "a")
-    assert in_turns([session], [{}], 20, 0, clock).shape == (1, 20)
+    assert in_turns([session], [{}], 20, 0, clock)[0].shape == (1, 20)
     assert len(log) == 20
 
 
