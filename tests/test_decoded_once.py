@@ -74,6 +74,24 @@ def test_the_second_stage_decodes_nothing_and_all_is_as_without_a_store(decoded)
     assert measured(Path("runs/tiny")) == measured(Path("elsewhere/tiny"))
 
 
+def test_what_changes_is_decoded_anew(decoded, place):
+    folder, teacher = place / "images", ("train-teacher", "-r", "tiny.yaml")
+    done(*teacher)
+
+    def other_bytes() -> None:
+        (folder / "light" / "1.png").write_bytes((folder / "light" / "2.png").read_bytes())
+
+    def another_label() -> None:
+        (folder / "light" / "1.png").rename(folder / "dark" / "one.png")
+
+    for change, size in ((other_bytes, 8), (another_label, 8), (lambda: None, 9)):
+        change()
+        decoded.clear()
+        done(*teacher, "--set", f"data.size={size}")
+        assert len(decoded) >= 121
+    assert len(entries(STORE, "decoding")) == 4
+
+
 def test_a_damaged_entry_is_said_and_clean_takes_it(decoded):
     done("train-teacher", "-r", "tiny.yaml")
     (stored,) = entries(STORE, "decoding")

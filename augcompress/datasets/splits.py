@@ -142,7 +142,8 @@ class FileSplit(_Rows):
         cls, files: Sequence[Any], labels: Any, resizing: dict[str, Any], **more: Any
     ) -> Self:
         """A split of all these files."""
-        return cls(files, labels, np.arange(len(files)), hashes_of(files), resizing, **more)
+        numbers = None if labels is None else np.asarray(labels, dtype=np.int64)
+        return cls(files, numbers, np.arange(len(files)), hashes_of(files), resizing, **more)
 
     def fetch(self, positions: np.ndarray) -> Tensor:
         files = [self.files[row] for row in self.index[positions]]

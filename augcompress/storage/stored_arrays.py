@@ -68,9 +68,10 @@ class StoredArrays:
         return made if found is None else found
 
     def _say_why(self, entry: StoreEntry, error: Exception) -> None:
+        reason = getattr(error, "strerror", None) or first_line(error)
         self.say(
-            f"{entry.path}: decoded images are not kept ({first_line(error)}); other commands will"
-            " decode them again"
+            f"{entry.path}: decoded images are not kept ({reason}); other commands will decode them"
+            " again"
         )
 
 

@@ -87,7 +87,7 @@ class Own(DatasetSettings):
     def read(self) -> Source:
         resizing = direct((8, 8), "RGB")
         files = [Path(self.root, f"{n}.png") for n in range(36)]
-        whole = FileSplit.whole(files, np.arange(36) % 2, resizing, in_memory=True)
+        whole = FileSplit.whole(files, [n % 2 for n in range(36)], resizing, in_memory=True)
         return Source(
             ["a", "b"], whole.take(np.arange(24)), whole.take(np.arange(24, 36)), resizing
         )
