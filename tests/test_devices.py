@@ -101,7 +101,7 @@ def test_digits_on_two_devices_has_the_same_stages_and_files(place):
     told = {stage["name"]: stage for stage in json.loads(out)["stages"]}  # said by one process
     assert {name: stage["status"] for name, stage in told.items()} == dict.fromkeys(STAGES, "done")
     found = {f"{stage}/{name}" for stage in STAGES for name in STAGE_FILES[stage]}
-    assert files(run) == found | {"recipe.yaml", "spec.json"}
+    assert files(run) == found | {"recipe.yaml", "spec.json", "typed.json"}
     assert not list((place / "runs/.store").glob(".work-*"))
     records = {stage: json.loads((run / stage / "stage.json").read_text()) for stage in STAGES}
     shared = {stage for stage, record in records.items() if "2 processes" in record["notes"]}

@@ -16,7 +16,7 @@ from reference import ROOT, pages
 from ruamel.yaml import YAML
 
 from augcompress.cli import app
-from augcompress.spec import shipped_recipes
+from augcompress.raw import shipped_recipes
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.M | re.S)

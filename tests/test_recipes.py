@@ -7,7 +7,8 @@ import json
 import pytest
 from end_to_end import STAGES, done, write_recipe
 
-from augcompress.spec import load, recipe_summary, shipped_recipes
+from augcompress.raw import recipe_summary, shipped_recipes
+from augcompress.spec import load
 
 RECIPES = shipped_recipes()
 

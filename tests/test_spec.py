@@ -10,7 +10,8 @@ from end_to_end import TINY, write_recipe
 
 from augcompress.component import key_of
 from augcompress.errors import UsageError
-from augcompress.spec import ORDER, find_recipe, load, override_value, validate
+from augcompress.raw import find_recipe, override_value
+from augcompress.spec import ORDER, load, validate
 
 
 def recipe(**changes):

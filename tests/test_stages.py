@@ -47,7 +47,7 @@ def run_json(*arguments):
 
 def test_run_leaves_exactly_these_files(finished):
     wanted = {f"{stage}/{name}" for stage, names in STAGE_FILES.items() for name in names}
-    assert files(finished / RUN) == wanted | {"recipe.yaml", "spec.json"}
+    assert files(finished / RUN) == wanted | {"recipe.yaml", "spec.json", "typed.json"}
     assert (finished / RUN / "recipe.yaml").read_text() == (finished / "tiny.yaml").read_text()
     store = finished / "runs" / ".store"
     assert [path.name.rpartition("-")[0] for path in entries(store)] == sorted(STAGES)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -28,6 +30,7 @@ from augcompress.errors import (
 # isort: off
 from augcompress.cli import stages
 from augcompress.cli import evidence
+from augcompress.cli import predicting
 from augcompress.cli import runs
 from augcompress.cli import about
 
@@ -40,6 +43,7 @@ GOES_ON = "the same command goes on from the last state"
 def main() -> None:
     """Entry point: every error becomes one line and an exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    atexit.register(gc.freeze)  # Python ends without a last search of torch's million objects
     open_streams()
     try:
         status = app(standalone_mode=False)

@@ -14,8 +14,8 @@ from augcompress.errors import AugcompressError
 @app.command()
 def recipes() -> None:
     """The recipes that come with augcompress."""
+    from augcompress.raw import recipe_summary, shipped_recipes
     from augcompress.render import Renderer
-    from augcompress.spec import recipe_summary, shipped_recipes
 
     rows = [[name, recipe_summary(path)] for name, path in shipped_recipes().items()]
     Renderer().table("shipped recipes", ["recipe", "what it is"], rows)
@@ -27,8 +27,8 @@ def init(
     to: Annotated[Path | None, typer.Option(help="The new file.  [default: ./<recipe>]")] = None,
 ) -> None:
     """Copy a shipped recipe into this folder, to start from."""
+    from augcompress.raw import find_recipe
     from augcompress.render import Renderer
-    from augcompress.spec import find_recipe
     from augcompress.storage import write_aside
 
     source = find_recipe(recipe)

@@ -16,7 +16,7 @@ def show_preview(options: Options) -> None:
 
     refuse(options, "augment --preview", "source", "teacher", "force", "dry_run")
     renderer = Renderer(json=options.as_json, quiet=options.quiet, verbose=options.verbose)
-    context, _ = open_context(options, renderer)
+    context, *_ = open_context(options, renderer)
     files = [str(path) for path in preview(context)]
     if options.as_json:
         renderer.payload({"run_dir": str(context.run.path), "files": files})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +14,7 @@ from augcompress.cli.options import Options, permit_plugins, pick_device, refuse
 from augcompress.errors import AugcompressError, LimitError, UsageError
 
 if TYPE_CHECKING:
-    from augcompress.evidence import Verdict
+    from augcompress.evidence import Limit, Predictions, Verdict
     from augcompress.render import Renderer
     from augcompress.running import Context
     from augcompress.spec import Spec
@@ -68,7 +69,8 @@ def compare_command(
         raise UsageError(f"--split {split}: choose test or validation")
     renderer = Renderer(json=as_json)
     opened = cache(lambda: context_of(models, recipe, overrides or [], renderer))
-    contenders = [comparing.open_contender(given, split, opened) for given in models]
+    answer = partial(answers_now, opened)
+    contenders = [comparing.open_contender(given, split, answer) for given in models]
     found = comparing.compare_models(contenders, margin=margin, level=level, all_pairs=all_pairs)
     apart = comparing.differing(contenders[0], contenders[1])
     if images is not None:
@@ -101,15 +103,32 @@ def context_of(
     raise UsageError("compare: none of these is a run; say whose test images with --recipe")
 
 
-def recipe_of(run: Path, renderer: Renderer) -> Spec | None:
-    """What a run was made with; None where that cannot be read, which is said."""
-    from augcompress.spec import find_spec
+def answers_now(context: Callable[[], Context], path: Path, split: str) -> Predictions:
+    """A model's answers to a split, computed now."""
+    from augcompress.scoring import open_predict_function, predict
+
+    opened = context()
+    opened.reporter.message(f"compare: running {path} on {split}")
+    return predict(open_predict_function(opened, path, "compare")[0], opened, split)
+
+
+def validate_all(raw: dict[str, Any], base: str) -> Spec:
+    """A whole recipe, which takes torch."""
+    from augcompress.spec import validate
+
+    return validate(raw, base)
+
+
+def changed_sections(run: Path, spec: Spec, renderer: Renderer) -> list[str]:
+    """The sections of a recipe that a run was not made with; none where that cannot be read, which
+    is said."""
+    from augcompress.spec import differing_sections, find_spec
 
     try:
-        return find_spec(run) if is_run(run) else None
+        return differing_sections(find_spec(run), spec) if is_run(run) else []
     except AugcompressError as error:
         renderer.message(f"note: {error}")
-        return None
+        return []
 
 
 def is_run(folder: Path) -> bool:
@@ -139,16 +158,17 @@ def check_command(
 ) -> None:
     """The gate of a CI job: are the files those that were measured, and is every limit kept?"""
     from augcompress import gate
+    from augcompress.raw import is_made_with, limits_of, read_raw
     from augcompress.render import Renderer, headlines
-    from augcompress.spec import differing_sections, load
     from augcompress.storage import read_run, storage_errors, write_aside
 
-    spec, _ = load(recipe, overrides or [])
-    verdicts = gate.check_run(run, spec.limits, timing_file=timing, reference_run=reference)
+    raw, _, base = read_raw(recipe, overrides or [])
+    spec = None if is_made_with(run, raw) else validate_all(raw, base)
+    limits = limits_of(raw) if spec is None else spec.limits
+    verdicts = gate.check_run(run, limits, timing_file=timing, reference_run=reference)
     renderer = Renderer(json=as_json, quiet=quiet)
     renderer.verdicts(verdicts)
-    made_by = recipe_of(run, renderer)
-    if made_by is not None and (differ := differing_sections(made_by, spec)):
+    if spec is not None and (differ := changed_sections(run, spec, renderer)):
         renderer.message(
             f"note: {run} was made with other settings in {', '.join(differ)} than {recipe} has"
             " now; run it again, or give check the same --set"
@@ -229,8 +249,20 @@ def verdicts_of(run: Path, renderer: Renderer) -> list[Verdict] | None:
     from augcompress.storage import RECORD_FILE
 
     done = {path.parent.name for path in run.glob(f"[!.]*/{RECORD_FILE}")}
-    if not done:
-        return None
-    spec = recipe_of(run, renderer)
-    finished = spec is not None and done.issuperset(spec.stages())
-    return check_run(run, spec.limits if spec is not None and finished else ())
+    return check_run(run, limits_to_judge(run, done, renderer)) if done else None
+
+
+def limits_to_judge(run: Path, done: set[str], renderer: Renderer) -> tuple[Limit, ...]:
+    """The limits of a run, once all of its stages are `done`; none where they cannot be read, which
+    is said."""
+    from augcompress.raw import limits_of, read_resolved
+    from augcompress.storage import planned_stages
+
+    try:
+        raw = read_resolved(run) if is_run(run) else {}
+        return limits_of(raw) if raw and done.issuperset(planned_stages(raw)) else ()
+    except UsageError as error:
+        renderer.message(f"note: {run / 'spec.json'}: {error}; give --recipe")
+    except AugcompressError as error:
+        renderer.message(f"note: {error}")
+    return ()

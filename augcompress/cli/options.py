@@ -8,6 +8,7 @@ import os
 import typing
 from collections.abc import Callable
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,28 +86,32 @@ class Options:
     ] = False
 
 
-def shared(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the fields of Options as its own options."""
+@cache
+def shared_parameters() -> list[inspect.Parameter]:
+    """The fields of Options as a command's parameters."""
     hints = typing.get_type_hints(Options, include_extras=True)
-    own_hints = typing.get_type_hints(function, include_extras=True)
-    own = list(inspect.signature(function).parameters.values())[1:]
-    options = [
+    kind, missing = inspect.Parameter.KEYWORD_ONLY, dataclasses.MISSING
+    return [
         inspect.Parameter(
             item.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=item.default
-            if item.default is not dataclasses.MISSING
-            else inspect.Parameter.empty,
+            kind,
+            default=inspect.Parameter.empty if item.default is missing else item.default,
             annotation=hints[item.name],
         )
         for item in dataclasses.fields(Options)
     ]
+
+
+def shared(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the fields of Options as its own options."""
+    options, own_hints = shared_parameters(), typing.get_type_hints(function, include_extras=True)
     kept = [
-        p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=own_hints[p.name]) for p in own
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=own_hints[p.name])
+        for p in list(inspect.signature(function).parameters.values())[1:]
     ]
 
     def command(**given: Any) -> None:
-        mine = {item.name: given.pop(item.name) for item in dataclasses.fields(Options)}
+        mine = {item.name: given.pop(item.name) for item in options}
         function(Options(**mine), **given)
 
     command.__signature__ = inspect.Signature(options + kept)  # type: ignore[attr-defined]
@@ -132,17 +137,22 @@ def refuse(options: Options, command: str, *names: str) -> None:
 
 def open_context(
     options: Options, renderer: Renderer, processes: Processes | None = None
-) -> tuple[Context, str]:
-    """The recipe, validated, with everything that the command line says beside it."""
+) -> tuple[Context, str, dict[str, Any]]:
+    """The recipe, validated, with everything that the command line says beside it; its text, and
+    its data as typed, with every `--set`."""
     permit_plugins(options.allow_plugins)
+    from augcompress.raw import read_raw
     from augcompress.running import Context
-    from augcompress.spec import load
+    from augcompress.spec import shrink_to_smoke, validate
     from augcompress.storage import RunDir
     from augcompress.training import ALONE, use_available_cpus
 
     if processes is None:
         use_available_cpus()
-    spec, text = load(options.recipe, options.overrides or [], smoke=options.smoke)
+    raw, text, base = read_raw(options.recipe, options.overrides or [])
+    if options.smoke:
+        shrink_to_smoke(raw)
+    spec = validate(raw, base)
     folder = options.run_dir or Path("runs") / spec.name
     context = Context(
         spec=spec,
@@ -156,7 +166,7 @@ def open_context(
         processes=processes or ALONE,
         smoke=options.smoke,
     )
-    return context, text
+    return context, text, raw
 
 
 def pick_device(device: Device) -> Any:

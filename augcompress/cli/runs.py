@@ -1,4 +1,4 @@
-"""`augcompress runs`, and `predict` with what a run has shipped."""
+"""`augcompress runs`."""
 
 from __future__ import annotations
 
@@ -7,30 +7,7 @@ from typing import Annotated
 
 import typer
 
-from augcompress.cli.app import app, runs_app
-
-
-@app.command("predict")
-def predict_command(
-    model: Annotated[Path, typer.Argument(help="An ONNX file that augcompress wrote.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    top: Annotated[int, typer.Option(min=1, help="Labels an image.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-) -> None:
-    """Print the labels of images."""
-    from augcompress.inference import predict_files
-    from augcompress.render import Renderer
-
-    renderer = Renderer(json=as_json)
-    found = predict_files(model, images, top)
-    if as_json:
-        renderer.payload({"version": 1, "model": str(model), "predictions": found})
-        return
-    rows = [
-        [row["image"], ", ".join(f"{i['label']} {i['probability']:.1%}" for i in row["labels"])]
-        for row in found
-    ]
-    renderer.table(str(model), ["image", "label"], rows)
+from augcompress.cli.app import runs_app
 
 
 @runs_app.command("list")

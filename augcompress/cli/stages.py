@@ -90,6 +90,7 @@ def stage_name(command: str) -> Any:
 def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
     """Load the recipe, do the work, show the result, judge the limits."""
     from augcompress.gate import check_limits
+    from augcompress.raw import TYPED_FILE, typed_text
     from augcompress.render import Renderer
     from augcompress.storage import RECIPE_FILE
 
@@ -99,7 +100,7 @@ def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
     renderer = Renderer(
         json=options.as_json, quiet=options.quiet or silent, verbose=options.verbose
     )
-    context, text = open_context(options, renderer, processes)
+    context, text, raw = open_context(options, renderer, processes)
     if options.dry_run:
         if not silent:
             plan(context, options, renderer)
@@ -114,7 +115,8 @@ def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
     if Path(options.recipe).resolve() != (context.run.path / "spec.json").resolve():
         context.run.check_recipe(text)
         context.keep_spec()
-        context.run.write_text(RECIPE_FILE, text)  # a run repeated by its spec.json keeps it
+        context.run.write_text(TYPED_FILE, typed_text(raw, context.run.path))
+        context.run.write_text(RECIPE_FILE, text)  # a run repeated by its spec.json keeps both
     result = work(context)
     done = {stage.name for stage in result.stages}
     judged = context.spec.limits if "export" in done and not options.smoke else ()

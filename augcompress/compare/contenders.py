@@ -8,10 +8,10 @@ from pathlib import Path
 
 from augcompress.errors import AugcompressError
 from augcompress.evidence import PREDICTIONS_FILE, Predictions, are_same_images
-from augcompress.running import Context
-from augcompress.scoring import open_predict_function, predict
 from augcompress.storage import RECORD_FILE, read_run, read_stage, shipping_stage
 
+Answer = Callable[[Path, str], Predictions]
+"""What runs a model file on a split."""
 OPENS = ".onnx", ".safetensors", ".pt", ".pth", ".th"
 
 
@@ -24,23 +24,23 @@ class Contender:
     """One for each seed."""
 
 
-def open_contender(given: str, split: str, context: Callable[[], Context]) -> Contender:
+def open_contender(given: str, split: str, answer: Answer) -> Contender:
     """`runs/a`, `runs/a/distill`, a file, or several of them with commas between: seeds.
 
-    Answers that a run has kept are read; everything else is run on the data of `context`.
+    Answers that a run has kept are read; everything else is asked to `answer`.
     Raises AugcompressError when there is no such run or file, or when it cannot be opened.
     """
     parts = [part for part in given.split(",") if part]
     if not parts:
         raise AugcompressError("compare: an empty name; give runs, stages or files")
-    return Contender(given, tuple(answers_of(Path(part), split, context) for part in parts))
+    return Contender(given, tuple(answers_of(Path(part), split, answer) for part in parts))
 
 
-def answers_of(path: Path, split: str, context: Callable[[], Context]) -> Predictions:
+def answers_of(path: Path, split: str, answer: Answer) -> Predictions:
     """What one model says to a split."""
     path = path.expanduser()
     if path.is_file() and path.suffix in OPENS:
-        return run_on(path, split, context)
+        return answer(path, split)
     if not path.is_dir():
         raise AugcompressError(
             f"{path}: is no run, stage or model file; give runs/NAME, runs/NAME/STAGE or a file"
@@ -54,7 +54,7 @@ def answers_of(path: Path, split: str, context: Callable[[], Context]) -> Predic
     artifact = read_stage(folder).artifact
     if artifact is None:
         raise AugcompressError(f"{folder}: this stage makes no model; name another")
-    return run_on(Path(artifact), split, context)
+    return answer(Path(artifact), split)
 
 
 def shipping_folder(run: Path) -> Path:
@@ -66,13 +66,6 @@ def shipping_folder(run: Path) -> Path:
     if stage is None:
         raise AugcompressError(f"{run}: no stage has made a model yet; run: augcompress run")
     return run / stage
-
-
-def run_on(path: Path, split: str, context: Callable[[], Context]) -> Predictions:
-    """A model's answers to a split, computed now."""
-    opened = context()
-    opened.reporter.message(f"compare: running {path} on {split}")
-    return predict(open_predict_function(opened, path, "compare")[0], opened, split)
 
 
 def check_same_images(contenders: list[Contender]) -> None:

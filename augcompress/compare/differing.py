@@ -7,16 +7,19 @@ import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from augcompress.compare.contenders import Contender
-from augcompress.datasets import Split
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Differing, Predictions
-from augcompress.running import Context
 from augcompress.storage import make_folder, remove_path, storage_errors
+
+if TYPE_CHECKING:
+    from augcompress.datasets import Split
+    from augcompress.running import Context
 
 LIST = "differences.csv"
 

@@ -9,7 +9,15 @@ import numpy as np
 
 from augcompress.compare.contenders import Contender, check_same_images
 from augcompress.errors import AugcompressError
-from augcompress.evidence import Comparison, Measurement, ModelPair, Predictions, top1_difference
+from augcompress.evidence import (
+    Comparison,
+    Measurement,
+    ModelPair,
+    Predictions,
+    agreement,
+    top1_difference,
+    top_k,
+)
 from augcompress.evidence.statistics import (
     LEVEL,
     confusion,
@@ -28,7 +36,6 @@ from augcompress.evidence.statistics import (
     student_t,
     t_test,
 )
-from augcompress.measures import agreement, top_k
 
 MARGIN = 0.005
 

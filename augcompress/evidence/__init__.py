@@ -1,5 +1,6 @@
 """What was measured and what it says: records, predictions, differences, limits.  No torch."""
 
+from augcompress.evidence.accuracy import agreement, proportion, robustness, top_k
 from augcompress.evidence.differences import (
     Comparison,
     Differing,

@@ -2,7 +2,6 @@
 
 from enum import StrEnum
 
-from augcompress.measures.accuracy import agreement, robustness, top_k
 from augcompress.measures.cost import (
     count_macs,
     macs,

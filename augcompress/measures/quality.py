@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from augcompress.errors import AugcompressError
-from augcompress.evidence import Measurement, Predictions
+from augcompress.evidence import Measurement, Predictions, proportion, top_k
 from augcompress.evidence.statistics import (
     BINS,
     LEAST_PROBABILITY,
@@ -24,7 +24,6 @@ from augcompress.evidence.statistics import (
     nll,
     rescale,
 )
-from augcompress.measures.accuracy import proportion, top_k
 
 _CALIBRATION = {"bins": BINS, "bias": "estimated too high on few samples"}
 _LIKELIHOOD = {"clipped_at": LEAST_PROBABILITY}

@@ -26,7 +26,7 @@ from augcompress.evidence import (
     load_arrays,
     read_layers,
 )
-from augcompress.storage import RECORD_FILE, pipeline_of, read_record, read_run
+from augcompress.storage import RECORD_FILE, planned_stages, read_record, read_run
 from augcompress.untrusted import load_json, parse_json
 
 EXAMPLES_FILE = "examples.npz"
@@ -156,7 +156,7 @@ def read(folder: Path, verdicts: Sequence[Verdict] | None = None) -> Run:
     spec = _spec(folder)
     others = sorted(done, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
     names = [
-        name for name in dict.fromkeys([*_planned(folder, spec), *others]) if _NAME.fullmatch(name)
+        name for name in dict.fromkeys([*planned_stages(spec), *others]) if _NAME.fullmatch(name)
     ]
     problems: list[str] = []
     parts = [_part(folder, name, done.get(name), problems) for name in names]
@@ -202,14 +202,6 @@ def _spec(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return spec if isinstance(spec, dict) else {}
-
-
-def _planned(folder: Path, spec: Mapping[str, Any]) -> list[str]:
-    """The stages of `run`: those that the recipe names, else those that have a section."""
-    if spec.get("pipeline"):
-        return list(pipeline_of(folder))
-    sections = [name for name in pipeline_of(folder) if spec.get(name) is not None]
-    return [name for name in sections if name != "evaluate"]
 
 
 def _part(folder: Path, name: str, result: StageResult | None, problems: list[str]) -> Part:

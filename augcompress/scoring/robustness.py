@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from augcompress import measures
 from augcompress.augmentations import Pipeline, assemble
 from augcompress.batch import Batch, Progress
 from augcompress.errors import AugcompressError
-from augcompress.evidence import Measurement, Predictions
+from augcompress.evidence import Measurement, Predictions, robustness
 from augcompress.networks import Network
 from augcompress.running import Context
 from augcompress.scoring.predict_functions import PredictFunction, predict
@@ -41,7 +40,7 @@ def measure_robustness(
         pipeline = assemble([(position, setting)], context.augmentation_facts, WHERE)
         context.reporter.message(f"evaluate: under {setting.kind}")
         found = predict(disturbed(function, context, pipeline, network), context, clean.split)
-        rows += measures.robustness(clean, found, subject=subject, conditions=disturbance(setting))
+        rows += robustness(clean, found, subject=subject, conditions=disturbance(setting))
     return rows
 
 

@@ -13,7 +13,7 @@ from augcompress import measures
 from augcompress.augmentations import Loss
 from augcompress.batch import Batch
 from augcompress.datasets import Batches
-from augcompress.evidence import Measurement, Predictions
+from augcompress.evidence import Measurement, Predictions, top_k
 from augcompress.modules import in_evaluation
 from augcompress.networks import Network
 from augcompress.running import EVALUATION_BATCH, Context
@@ -85,8 +85,7 @@ def accuracy(found: Predictions, subject: str, role: str = "") -> list[Measureme
     """Top-1, and top-5 where there are more than five classes."""
     ks = (1, 5) if found.probabilities.shape[1] > 5 else (1,)
     rows = [
-        measures.top_k(found.probabilities, found.labels, k, split=found.split, subject=subject)
-        for k in ks
+        top_k(found.probabilities, found.labels, k, split=found.split, subject=subject) for k in ks
     ]
     return [with_role(row, role) for row in rows]
 

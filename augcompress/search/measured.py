@@ -9,8 +9,9 @@ from augcompress.component import Plugin
 from augcompress.errors import UsageError
 from augcompress.evidence import Measurement, StageName, StageResult, own_measurements
 from augcompress.measures import MeasureName
+from augcompress.raw import nearest
 from augcompress.search.study import Trial
-from augcompress.spec import GridSearch, Spec, nearest
+from augcompress.spec import GridSearch, Spec
 from augcompress.stages import STAGES
 
 Found = tuple[str, Measurement]

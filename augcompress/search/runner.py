@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 
 from augcompress.errors import AugcompressError
+from augcompress.raw import read_raw
 from augcompress.search.analysis import analysed
 from augcompress.search.strategies import proposed, strategy_of
 from augcompress.search.study import STUDY_FILE, FactorLevels, Study, Trial, read_study
 from augcompress.search.trial import TrialRunner
 from augcompress.search.variants import Template, Variant, check_sections
-from augcompress.spec import GridSearch, read_raw
+from augcompress.spec import GridSearch
 from augcompress.storage import RunDir, digest_json
 from augcompress.system import Reporter
 

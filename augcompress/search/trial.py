@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from ruamel.yaml import YAML
 
 from augcompress.component import key_of
 from augcompress.errors import AugcompressError, UsageError, is_no_memory
@@ -179,6 +178,8 @@ def _reason(error: Exception) -> str | None:
 
 def _as_yaml(variant: Variant, recipe: str) -> str:
     """The variant as a recipe of its own."""
+    from ruamel.yaml import YAML
+
     stream = io.StringIO()
     stream.write(f"# {variant.proposal.name}, a variant of {recipe}: relative paths start there.\n")
     yaml = YAML(typ="safe", pure=True)

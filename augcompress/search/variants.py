@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from augcompress.errors import UsageError
+from augcompress.raw import set_value
 from augcompress.search.measured import check_measure, final_stage
 from augcompress.search.strategies import Proposal
 from augcompress.search.study import cell_name
-from augcompress.spec import GridSearch, Spec, set_value, shrink_to_smoke, validate
+from augcompress.spec import GridSearch, Spec, shrink_to_smoke, validate
 
 Raw = dict[str, Any]
 

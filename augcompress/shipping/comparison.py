@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from augcompress import measures
-from augcompress.evidence import Measurement, Predictions, top1_difference
+from augcompress.evidence import Measurement, Predictions, agreement, top1_difference
 from augcompress.exporters import OnnxExporter
 from augcompress.graphs import read_graph
 from augcompress.running import Context
@@ -53,7 +53,7 @@ def compare(
     """How a file differs from a baseline on the same images, and the speed of both."""
     role, name, ours = baseline.role, target.file.name, target.predictions
     rows = [
-        measures.agreement(
+        agreement(
             ours.probabilities, theirs.probabilities, split=ours.split, subject=name, baseline=role
         ),
         top1_difference(ours, theirs, subject=name, baseline=role),

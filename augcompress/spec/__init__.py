@@ -1,19 +1,8 @@
 """The recipe, validated: one Pydantic tree whose sections are named like the commands."""
 
 from augcompress.evidence import ORDER, StageName
-from augcompress.spec.explaining import nearest
-from augcompress.spec.loading import (
-    find_recipe,
-    find_spec,
-    load,
-    read_raw,
-    recipe_summary,
-    shipped_recipes,
-    shrink_to_smoke,
-    validate,
-)
+from augcompress.spec.loading import find_spec, load, shrink_to_smoke, validate
 from augcompress.spec.meanings import meanings, recipe_schema
-from augcompress.spec.overriding import override_value, set_value
 from augcompress.spec.reference import explain_room
 from augcompress.spec.search import Factor, GridSearch, Search
 from augcompress.spec.sections import (

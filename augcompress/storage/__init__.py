@@ -18,6 +18,7 @@ from augcompress.storage.runs import (
     RunSummary,
     clean,
     pipeline_of,
+    planned_stages,
     read_run,
     read_stage,
     runs,

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from augcompress.errors import AugcompressError, first_line
 from augcompress.evidence import (
@@ -32,7 +33,7 @@ from augcompress.storage.store import Store
 from augcompress.untrusted import load_json
 
 PREVIEWS = ("contact_sheet.png", "before_after.png")
-RUN_FILES = ("recipe.yaml", "spec.json", "report.html", "search.json", *PREVIEWS)
+RUN_FILES = ("recipe.yaml", "typed.json", "spec.json", "report.html", "search.json", *PREVIEWS)
 """What a run directory holds beside its stages' folders; previews are pictures of `augment`."""
 TRIALS_FOLDER = "trials"
 """Where a study has a run directory for each trial."""
@@ -81,6 +82,14 @@ def pipeline_of(run: Path) -> tuple[str, ...]:
     except (OSError, ValueError, KeyError, TypeError):
         return ORDER
     return tuple(map(str, told)) if isinstance(told, list) and told else ORDER
+
+
+def planned_stages(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """The stages of `run` by a resolved recipe: those that it names, else those with a section."""
+    told = spec.get("pipeline")
+    if isinstance(told, list) and told:
+        return tuple(map(str, told))
+    return tuple(name for name in ORDER if name != "evaluate" and spec.get(name) is not None)
 
 
 def stage_order(run: Path) -> tuple[str, ...]:

@@ -11,10 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
-
 from augcompress.untrusted.json_data import MAX_DEPTH, read_bytes
 
 MAX_TEXT = 256 * 2**10
@@ -39,6 +35,9 @@ def plain_yaml(text: str) -> Any:
 
     Raises ValueError when it is no YAML, too large or too deep, or holds anything else.
     """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError
+
     if len(text) > MAX_TEXT:
         raise ValueError(f"is longer than {MAX_TEXT >> 10} KiB")
     try:
@@ -60,22 +59,24 @@ class _Refused(Exception):
 
 def _check_size(text: str) -> None:
     """Count what the text stands for, aliases resolved, without building it."""
+    from ruamel.yaml import YAML, events
+
     counted, starts, anchors = 0, list[tuple[str | None, int]](), dict[str, int]()
     for event in YAML(typ="safe", pure=True).parse(io.StringIO(text)):
-        if isinstance(event, AliasEvent):
+        if isinstance(event, events.AliasEvent):
             if event.anchor not in anchors:
                 raise _Refused(f"*{event.anchor} stands inside itself or before its &anchor")
             counted += anchors[event.anchor]
-        elif isinstance(event, ScalarEvent | CollectionStartEvent):
+        elif isinstance(event, events.ScalarEvent | events.CollectionStartEvent):
             if event.tag not in (None, "!", *_TAGS):
                 raise _Refused(f"{event.tag} is no kind of value that a recipe has")
             counted += 1
-        if isinstance(event, ScalarEvent) and event.anchor:
+        if isinstance(event, events.ScalarEvent) and event.anchor:
             anchors[event.anchor] = 1
-        elif isinstance(event, CollectionStartEvent):
+        elif isinstance(event, events.CollectionStartEvent):
             anchors.pop(event.anchor or "", None)
             starts.append((event.anchor, counted - 1))
-        elif isinstance(event, CollectionEndEvent):
+        elif isinstance(event, events.CollectionEndEvent):
             anchor, start = starts.pop()
             anchors |= {anchor: counted - start} if anchor else {}
         if counted > MAX_VALUES:

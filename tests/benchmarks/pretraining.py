@@ -21,10 +21,10 @@ import numpy as np
 from augcompress.evidence.formatting import difference_text, percent, value_text
 from augcompress.evidence.records import Measurement
 from augcompress.evidence.statistics import student_t
+from augcompress.raw import read_raw
 from augcompress.running.environment import examine
 from augcompress.search import read_study
 from augcompress.search.study import Study
-from augcompress.spec import read_raw
 from augcompress.storage.runs import read_run
 from tests.benchmarks.comparisons import augcompress
 from tests.benchmarks.recipes import publish

@@ -11,10 +11,11 @@ from torch import nn
 
 from augcompress.batch import Batch, ImageInput
 from augcompress.compressions import Channels, GraphProbe, Probe, StaticInt8
+from augcompress.evidence import agreement
 from augcompress.exporters import OnnxExporter, check_float, check_quantized, network_reference
 from augcompress.graphs import save, to_graph
 from augcompress.inference import load_onnx
-from augcompress.measures import agreement, count_macs
+from augcompress.measures import count_macs
 from augcompress.models import CifarResNet, ModelFacts, build_classifier
 
 DATA = os.environ.get("AUGCOMPRESS_TEST_DATA")

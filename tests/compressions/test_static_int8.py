@@ -9,10 +9,10 @@ import torch
 from augcompress.compressions import GraphProbe, StaticInt8
 from augcompress.compressions.static_int8 import as_input, first_images, int8_nodes
 from augcompress.errors import AugcompressError, LimitError
+from augcompress.evidence import agreement
 from augcompress.exporters import OnnxExporter, check_quantized, network_reference
 from augcompress.graphs import save, to_graph
 from augcompress.inference import load_onnx
-from augcompress.measures import agreement
 
 
 @pytest.fixture(scope="session")

@@ -32,8 +32,9 @@ from augcompress.inference import load_image, predict_files
 from augcompress.models import ModelFacts, build_classifier, load_weights, read_weights
 from augcompress.models.small_cnn import SmallCNN
 from augcompress.networks import Network, load_network, save_network
+from augcompress.raw import shipped_recipes
 from augcompress.report.content import read
-from augcompress.spec import load, shipped_recipes
+from augcompress.spec import load
 from augcompress.storage import RunDir, runs
 from augcompress.system import SilentReporter
 from augcompress.training.state import read_state, write_state

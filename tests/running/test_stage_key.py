@@ -9,9 +9,10 @@ import pytest
 import torch
 from end_to_end import TINY
 
+from augcompress.raw import override_value
 from augcompress.running import Context, Sources
 from augcompress.running import stage as stages_of_running
-from augcompress.spec import override_value, validate
+from augcompress.spec import validate
 from augcompress.stages import STAGES
 from augcompress.storage import RunDir
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from end_to_end import done, invoke
 
+from augcompress.evidence import robustness
 from augcompress.evidence.predictions import Predictions
-from augcompress.measures import robustness
 
 RUN = Path("runs/tiny")
 

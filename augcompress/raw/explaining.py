@@ -10,8 +10,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from augcompress.spec.tree import Spec
-
 Place = tuple[Any, ...]
 _WORDS = {
     "int": "a whole number",
@@ -27,8 +25,9 @@ _WORDS = {
 """What Pydantic's kinds of values are called, by the first word of its error types."""
 
 
-def problem_lines(problems: Sequence[Any], raw: dict[str, Any]) -> list[str]:
-    """Each wrong field once, as `section.field: what is wrong; what to do`."""
+def problem_lines(problems: Sequence[Any], raw: dict[str, Any], root: type[BaseModel]) -> list[str]:
+    """Each wrong field once, as `section.field: what is wrong; what to do`; `root` is what the
+    recipe was to become."""
     by_place: dict[Place, list[Any]] = {}
     for problem in problems:
         missing = problem["type"] == "missing"
@@ -39,7 +38,7 @@ def problem_lines(problems: Sequence[Any], raw: dict[str, Any]) -> list[str]:
         for place, each in by_place.items()
         if (kept := [one for one in each if place not in inside or not _is_of_shape(one)])
     }
-    lines = (_line(place, each, raw) for place, each in found.items())
+    lines = (_line(place, each, raw, root) for place, each in found.items())
     return list(dict.fromkeys(lines))
 
 
@@ -50,18 +49,18 @@ def _is_of_shape(problem: Any) -> bool:
     return kind == "too_short" or kind.endswith(("_type", "_parsing", "literal_error"))
 
 
-def _line(place: Place, problems: list[Any], raw: dict[str, Any]) -> str:
+def _line(place: Place, problems: list[Any], raw: dict[str, Any], root: type[BaseModel]) -> str:
     where = ".".join(map(str, place)) or "recipe"
     first, given = problems[0], _value_at(place, raw)
     kind, context = first["type"], first.get("ctx", {})
     if kind == "extra_forbidden":
-        owner = _chosen(_models_at(place[:-1], raw), _value_at(place[:-1], raw))
+        owner = _chosen(_models_at(place[:-1], raw, root), _value_at(place[:-1], raw))
         return f"{where}: unknown key{nearest(str(place[-1]), owner.model_fields if owner else ())}"
     if kind == "missing":
         return f"{where}: is missing; add it"
     if kind == "value_error":
         return f"{where}: {context['error']}" if place else str(context["error"])
-    told = _of_another_kind(first, _models_at(place, raw), given)
+    told = _of_another_kind(first, _models_at(place, raw, root), given)
     if told is not None:
         return f"{where}{told}"
     allowed = list(dict.fromkeys(map(_allowed, problems)))
@@ -138,9 +137,9 @@ def nearest(name: str, known: Iterable[str], *, listed: bool = False) -> str:
     return told
 
 
-def _models_at(place: Place, raw: Any) -> list[type[BaseModel]]:
+def _models_at(place: Place, raw: Any, root: type[BaseModel]) -> list[type[BaseModel]]:
     """The sections and components that may stand at a place of the recipe."""
-    choices: list[type[BaseModel]] = [Spec]
+    choices = [root]
     for part in place:
         if isinstance(part, str):
             here = _chosen(choices, raw)

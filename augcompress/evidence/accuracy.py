@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from augcompress.evidence import Measurement, Predictions, top1_difference
+from augcompress.evidence.differences import top1_difference
+from augcompress.evidence.predictions import Predictions
+from augcompress.evidence.records import Measurement
 from augcompress.evidence.statistics import LEVEL, hits, wilson
 
 

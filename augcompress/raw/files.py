@@ -1,0 +1,76 @@
+"""Recipes' files: found, read, overridden; not validated yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from augcompress.errors import AugcompressError, UsageError
+from augcompress.raw.explaining import nearest
+from augcompress.raw.overriding import override_value
+from augcompress.untrusted import load_json, load_yaml
+
+RECIPES = ("recipes", "../recipes")  # inside the wheel, and beside the package in a checkout
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe's file: in the file system, else among the shipped ones.
+
+    Raises UsageError naming the nearest shipped recipe.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    shipped = shipped_recipes()
+    for candidate in (name, f"{name}.yaml"):
+        if candidate in shipped:
+            return shipped[candidate]
+    raise UsageError(
+        f"--recipe {name}: no such file, and no shipped recipe has that name"
+        f"{nearest(name, shipped) or '; see: augcompress recipes'}"
+    )
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by file name."""
+    here = Path(__file__).parents[1]
+    folder = next((here / place for place in RECIPES if (here / place).is_dir()), here)
+    return {path.name: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def recipe_summary(path: Path) -> str:
+    """The first line of a recipe's header."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip()
+
+
+def read_raw(recipe: str | Path, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], str, str]:
+    """A recipe as plain data with its overrides, its text as typed, and where its paths start.
+
+    Raises UsageError when it cannot be read.
+    """
+    path = find_recipe(str(recipe))
+    try:
+        raw, text = load_yaml(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: {error}; mend the recipe") from error
+    if not isinstance(raw, dict):
+        raise UsageError(f"{path}: holds no sections; start from: augcompress init")
+    for override in overrides:
+        override_value(raw, override)
+    return raw, text, str(path.resolve().parent)
+
+
+def read_resolved(run: Path) -> dict[str, Any]:
+    """The recipe of a run directory, as it was resolved when it was run.
+
+    Raises AugcompressError when it cannot be read.
+    """
+    path = run / "spec.json"
+    try:
+        raw = load_json(path)
+    except (OSError, ValueError) as error:
+        raise AugcompressError(f"{path}: cannot be read ({error}); give --recipe") from error
+    if not isinstance(raw, dict):
+        raise AugcompressError(f"{path}: holds no settings; give --recipe")
+    return raw
