@@ -92,18 +92,40 @@ def failure_elsewhere(error: BaseException) -> AugcompressError | None:
 
     Code of the user's own counts wherever it takes part, a library where it was the last to.
     """
-    if not isinstance(error, Exception) or isinstance(error, AugcompressError):
+    if not isinstance(error, Exception | SystemExit) or isinstance(error, AugcompressError):
         return None
-    steps = [(step, line) for step, line in walk_tb(error.__traceback__) if _acts(step)]
-    own = [each for each in steps if _is_users(each[0])]
+    if (told := failure_of_users_code(error)) is not None:
+        return AugcompressError(f"{told}; mend it, or see all of it with -v")
+    steps = _steps(error)
     library = _LIBRARIES.get(_package(steps[-1][0])) if steps else None
-    if not own and library is None:
+    if library is None:
         return None
-    (step, line), whose = (own or steps)[-1], "a plug-in" if own else library
     return AugcompressError(
-        f"{whose} has failed: {type(error).__name__}: {first_line(error)}"
-        f" ({os.path.basename(step.f_code.co_filename)}, line {line}, in {step.f_code.co_name});"
-        f" {'mend it' if own else 'change the model or its settings'}, or see all of it with -v"
+        f"{library} has failed: {_told(error, steps[-1])}; change the model or its settings, or see"
+        " all of it with -v"
+    )
+
+
+def failure_of_users_code(error: BaseException) -> str | None:
+    """What has failed, and where, if code of the user's own took part."""
+    own = [each for each in _steps(error) if _is_users(each[0])]
+    return f"a plug-in has failed: {_told(error, own[-1])}" if own else None
+
+
+def cause(error: BaseException) -> str:
+    """Why something failed, for people: with the place, where it is in code of the user's own."""
+    return failure_of_users_code(error) or first_line(error)
+
+
+def _steps(error: BaseException) -> list[tuple[FrameType, int]]:
+    return [(step, line) for step, line in walk_tb(error.__traceback__) if _acts(step)]
+
+
+def _told(error: BaseException, place: tuple[FrameType, int]) -> str:
+    code, line = place[0].f_code, place[1]
+    return (
+        f"{type(error).__name__}: {first_line(error)}"
+        f" ({os.path.basename(code.co_filename)}, line {line}, in {code.co_name})"
     )
 
 

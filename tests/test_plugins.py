@@ -136,6 +136,29 @@ FAILING = {
         SOURCE.replace("nn.Linear(", "__import__('beside').Linear("),
         r"a plug-in has failed: ZeroDivisionError: .* \(beside.py, line 6, in forward\)",
     ),
+    "shapes that do not fit": (
+        SOURCE.replace("features.mean((2, 3))", "features.flatten(1)"),
+        r"^error: model plugin: cannot take images of 1 x 8 x 8 \(a plug-in has failed:"
+        r" RuntimeError: mat1 and mat2 .* \(mine.py, line \d+, in forward\)\); resize the images",
+    ),
+    "no more than one image": (
+        SOURCE.replace("features.mean((2, 3))", "features.mean((2, 3)).view(1, -1)"),
+        r"model plugin: takes one image but not 2 at once \(a plug-in .* in forward\)\); leave",
+    ),
+    "the program ends in forward": (
+        SOURCE.replace(FIRST, "raise SystemExit('enough')\n        features ="),
+        r"a plug-in has failed: SystemExit: enough \(mine.py, line \d+, in forward\)",
+    ),
+    "an end of iteration": (
+        SOURCE.replace(FIRST, "next(iter([]))\n        features ="),
+        r"a plug-in has failed: StopIteration: StopIteration \(mine.py, line \d+, in forward\)",
+    ),
+    "nothing learns": (
+        SOURCE.replace("self.head =", "self.requires_grad_(False); self.head =").replace(
+            "classes)", "classes).requires_grad_(False)"
+        ),
+        "train_teacher: no parameter learns: .* requires_grad is false for all; let some",
+    ),
     "constructor": (
         SOURCE.replace("super().__init__()", "super().__init__(); raise NameError('who')"),
         r"a plug-in has failed: NameError: who \(mine.py, line \d+, in __init__\)",

@@ -81,7 +81,7 @@ def report_error(error: BaseException) -> int:
         return error.exit_code
     if type(error).__name__ == "Abort":
         return INTERRUPTED
-    if isinstance(error, SystemExit):
+    if isinstance(error, SystemExit) and failure_elsewhere(error) is None:
         return error.code if isinstance(error.code, int) else 1
     news = is_news(error)
     if isinstance(error, BrokenPipeError):  # whoever read standard output has seen enough

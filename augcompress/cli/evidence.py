@@ -246,9 +246,9 @@ def verdicts_of(run: Path, renderer: Renderer) -> list[Verdict] | None:
     """Are a run's files those that were measured, and, once its pipeline is finished, is every
     limit reached?  None where no stage is done."""
     from augcompress.gate import check_run
-    from augcompress.storage import RECORD_FILE
+    from augcompress.storage import stage_records
 
-    done = {path.parent.name for path in run.glob(f"[!.]*/{RECORD_FILE}")}
+    done = set(stage_records(run))
     return check_run(run, limits_to_judge(run, done, renderer)) if done else None
 
 

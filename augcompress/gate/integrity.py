@@ -8,12 +8,12 @@ from pathlib import Path, PurePosixPath
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Verdict
 from augcompress.storage import (
-    RECORD_FILE,
     StageRecord,
     changes,
     digest_file,
     read_record,
     shipping_stage,
+    stage_records,
 )
 
 CHECKSUMS_FILE = "SHA256SUMS"
@@ -64,11 +64,11 @@ def _shipping(run: Path, records: Records) -> str | None:
 def _read(run: Path) -> tuple[Records, list[str]]:
     """The stages' records, and a sentence for each that is damaged."""
     records, damaged = {}, []
-    for path in sorted(run.glob(f"[!.]*/{RECORD_FILE}")):
+    for stage, path in stage_records(run).items():
         try:
-            records[path.parent.name] = read_record(path.parent)
+            records[stage] = read_record(path.parent)
         except (OSError, ValueError):
-            damaged.append(f"{path.parent.name}/{RECORD_FILE} is damaged")
+            damaged.append(f"{stage}/{path.name} is damaged")
     return records, damaged
 
 

@@ -1,9 +1,9 @@
-"""Edits of a graph's ends: tensors renamed, nodes put before and behind, the batch set free."""
+"""Edits of a graph's ends: tensors renamed, nodes put before and behind, what is unused removed."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -149,33 +149,6 @@ def put_behind(
     graph.output.append(onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     for place, step in enumerate(steps):
         graph.node.append(step(chain[place], chain[place + 1]))
-
-
-def free_batch(graph: GraphProto, shapes: Mapping[str, Sequence[int | str]]) -> None:
-    """Let reshapes to a fixed shape take whatever first dimension is left, in place: what does not
-    depend on the images keeps the one that it had.
-
-    `shapes`: those that tensors have with the fixed batch, by name.
-    """
-    arrays = {one.name: one for one in graph.initializer}
-    arrays |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
-    for node in graph.node:
-        if node.op_type == "Reshape" and node.input[1] in arrays:
-            asked = numpy_helper.to_array(arrays[node.input[1]])
-            if (freed := _any_first(asked, shapes.get(node.output[0], ()), node)) is not None:
-                node.input[1] = constant(graph, f"{node.input[1]}_any_batch", freed)
-                del node.attribute[:]
-
-
-def _any_first(asked: np.ndarray, had: Sequence[int | str], node: NodeProto) -> np.ndarray | None:
-    """The shape of a reshape with whatever first dimension is left for it; None: it stays."""
-    means_zero = any(one.name == "allowzero" and one.i for one in node.attribute)
-    if not asked.size or asked[0] < 1 or (means_zero and 0 in asked):
-        return None
-    known = len(had) == len(asked) and all(isinstance(dim, int) for dim in had)
-    rest = np.array(had[1:], dtype=np.int64) if known else asked[1:]
-    first = 0 if -1 in rest else -1  # 0: as it is
-    return np.array([first, *rest], dtype=np.int64)
 
 
 def drop_unused(graph: GraphProto) -> None:

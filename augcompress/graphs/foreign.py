@@ -10,10 +10,10 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from augcompress.errors import AugcompressError, first_line
+from augcompress.graphs.batches import free_batch
 from augcompress.graphs.edits import (
     BATCH_NAME,
     drop_unused,
-    free_batch,
     graph_copy,
     is_quantized,
     name_free_dimensions,
@@ -128,7 +128,8 @@ def _free(graph: ModelProto, reading: Reading) -> None:
     del graph.graph.value_info[:]
     if reading.batch is not None:
         inferred = onnx.shape_inference.infer_shapes(graph).graph.value_info
-        free_batch(graph.graph, {one.name: shape_of(one) for one in inferred})
+        shapes = {one.name: shape_of(one) for one in inferred}
+        free_batch(graph.graph, reading.batch, shapes)
 
 
 def _keep_output(graph: ModelProto, output: Scores) -> None:

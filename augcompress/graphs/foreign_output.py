@@ -89,7 +89,7 @@ def running(graph: ModelProto, reading: Reading, where: str) -> Run:
     """
     name = graph.graph.input[0].name
     try:
-        session: onnxruntime.InferenceSession = open_session(graph.SerializeToString())
+        session: onnxruntime.InferenceSession = open_session(graph.SerializeToString(), name=where)
     except AugcompressError as error:
         raise optimized_error(graph, where) or error from error
 

@@ -42,9 +42,10 @@ def save_ort(source: str | Path, path: str | Path) -> None:
 
 
 def open_session(
-    file: str | Path | bytes, threads: int = 1, *, optimize: bool = True
+    file: str | Path | bytes, threads: int = 1, *, optimize: bool = True, name: str = ""
 ) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU, of a file (`.onnx` or `.ort`) or of its bytes.
+    """An ONNX Runtime session on the CPU, of a file (`.onnx` or `.ort`) or of its bytes; errors
+    call it `name`.
 
     Raises AugcompressError when the runtime cannot load it.
     """
@@ -53,7 +54,7 @@ def open_session(
     options = session_options(threads)
     if not optimize:
         options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
-    return _open(file, options)
+    return _open(file, options, name)
 
 
 def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
@@ -68,7 +69,7 @@ def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
 
 
 def _open(
-    file: str | Path | bytes, options: onnxruntime.SessionOptions
+    file: str | Path | bytes, options: onnxruntime.SessionOptions, name: str = ""
 ) -> onnxruntime.InferenceSession:
     from onnxruntime import InferenceSession
 
@@ -78,7 +79,8 @@ def _open(
         return InferenceSession(source, options, providers=providers)
     except runtime_errors() as error:
         raise AugcompressError(
-            f"{_name(file)}: ONNX Runtime cannot load it: {first_line(error)}; export it again"
+            f"{name or _name(file)}: ONNX Runtime cannot load it: {first_line(error)};"
+            " export it again"
         ) from error
 
 

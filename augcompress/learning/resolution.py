@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from augcompress.batch import Batch
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, cause
 from augcompress.networks import resized
 from augcompress.spec import Resolution
 
@@ -47,5 +47,5 @@ def _try_size(network: Callable[[Batch], object], batch: Batch, where: str) -> N
         height, width = batch.images().shape[2:]
         raise AugcompressError(
             f"{where}: the network cannot take images of {height} x {width}"
-            f" ({str(error).splitlines()[0]}); take a larger share, or train at one size"
+            f" ({cause(error)}); take a larger share, or train at one size"
         ) from error

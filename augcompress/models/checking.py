@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from augcompress.errors import AugcompressError, first_line
+from augcompress.errors import AugcompressError, cause
 from augcompress.models.base import ModelFacts
 from augcompress.modules import in_evaluation
 
@@ -34,7 +34,7 @@ def check_logits(network: nn.Module, facts: ModelFacts, where: str) -> None:
     both = torch.cat([grey, noise])
     with in_evaluation(network), torch.random.fork_rng(devices=[]):
         _require_running_statistics(network, where)
-        alone, beside = (_logits(network, images, facts, where) for images in (grey, both))
+        alone, beside = [_logits(network, images, facts, where) for images in (grey, both)]
         if _far(alone, beside[:1]):
             again = [_logits(network, grey, facts, where) for _ in range(REPEATS)]
             why = (
@@ -58,13 +58,13 @@ def _logits(network: nn.Module, images: Tensor, facts: ModelFacts, where: str) -
     except _NOT_TAKEN as error:
         if len(images) > 1:
             raise AugcompressError(
-                f"{where}: takes one image but not {len(images)} at once ({first_line(error)});"
+                f"{where}: takes one image but not {len(images)} at once ({cause(error)});"
                 " leave the first dimension free, as x.flatten(1) does"
             ) from error
         height, width = facts.input.size
         raise AugcompressError(
             f"{where}: cannot take images of {facts.input.channels} x {height} x {width}"
-            f" ({first_line(error)}); resize the images or choose another model"
+            f" ({cause(error)}); resize the images or choose another model"
         ) from error
     require_logits(logits, len(images), where, facts.classes)
     return logits
@@ -73,7 +73,9 @@ def _logits(network: nn.Module, images: Tensor, facts: ModelFacts, where: str) -
 def require_logits(logits: object, count: int, where: str, classes: int | None = None) -> None:
     """Raises AugcompressError unless they are logits `(count,classes)`."""
     found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-    fits = isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == count
+    if isinstance(logits, Tensor) and not logits.is_floating_point():
+        found = str(logits.dtype)
+    fits = isinstance(found, tuple) and len(found) == 2 and found[0] == count
     if not fits or (classes is not None and found != (count, classes)):
         images = "one image" if count == 1 else f"{count} images"
         raise AugcompressError(
@@ -126,5 +128,5 @@ def check_batch_of_one(network: nn.Module, example: Tensor, where: str) -> None:
     except ValueError as error:
         raise AugcompressError(
             f"{where}: a batch of one image leaves batch norm a single value per channel"
-            f" ({first_line(error)}); raise it, or take batch_norm: frozen"
+            f" ({cause(error)}); raise it, or take batch_norm: frozen"
         ) from error

@@ -26,7 +26,7 @@ from augcompress.evidence import (
     load_arrays,
     read_layers,
 )
-from augcompress.storage import RECORD_FILE, planned_stages, read_record, read_run
+from augcompress.storage import planned_stages, read_record, read_run, stage_records
 from augcompress.untrusted import load_json, parse_json
 
 EXAMPLES_FILE = "examples.npz"
@@ -185,7 +185,7 @@ def without_folders(text: str) -> str:
 def _results(folder: Path) -> list[StageResult]:
     if not folder.is_dir():
         raise AugcompressError(f"{folder}: there is no such folder; see: augcompress runs list")
-    if any(folder.glob(f"*/{RECORD_FILE}")):
+    if stage_records(folder):
         return read_run(folder).stages
     if (folder / "spec.json").is_file():
         return []

@@ -25,6 +25,12 @@ from augcompress.storage.runs import (
     shipping_stage,
     stage_order,
 )
-from augcompress.storage.stage_record import StageRecord, changes, check_unchanged, read_record
+from augcompress.storage.stage_record import (
+    StageRecord,
+    changes,
+    check_unchanged,
+    read_record,
+    stage_records,
+)
 from augcompress.storage.store import StoreEntry
 from augcompress.storage.stored_arrays import StoredArrays

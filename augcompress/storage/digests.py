@@ -12,6 +12,7 @@ from typing import Any
 
 from augcompress.errors import AugcompressError
 from augcompress.storage.cache import remembered
+from augcompress.untrusted import require_regular
 
 LARGE_BYTES = 64 * 2**20
 """Digests of files that have more than this together are remembered from run to run, for as long
@@ -25,12 +26,12 @@ _known: dict[State, str] = {}
 
 
 def digest_file(path: str | Path) -> str:
-    """SHA-256 of a file's bytes.
+    """SHA-256 of a regular file's bytes.
 
-    Raises AugcompressError when it cannot be read.
+    Raises AugcompressError when it is none, or cannot be read.
     """
     try:
-        state = _state(path)
+        state = _state(require_regular(path))
         if state not in _known:
             with open(path, "rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -38,8 +39,9 @@ def digest_file(path: str | Path) -> str:
                 return found
             _known[state] = found
         return _known[state]
-    except OSError as error:
-        raise AugcompressError(f"{path}: {error.strerror}; give a readable file") from error
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or error
+        raise AugcompressError(f"{path}: {problem}; give a readable file") from error
 
 
 def digests_of(files: Mapping[str, Path]) -> dict[str, str]:

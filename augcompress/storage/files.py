@@ -84,6 +84,8 @@ def write_aside(path: str | Path) -> Iterator[Path]:
     What a killed process has left of an earlier try goes.
     """
     path = Path(path)
+    if path.is_dir():
+        raise AugcompressError(f"{path}: is a folder, where a file is to be; move it away")
     aside = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     make_folder(path.parent)
     for left in leftovers(path):

@@ -28,7 +28,7 @@ from augcompress.storage.files import (
     remove_files,
     storage_errors,
 )
-from augcompress.storage.stage_record import DECODING, read_record, unchanged_files
+from augcompress.storage.stage_record import DECODING, read_record, stage_records, unchanged_files
 from augcompress.storage.store import Store
 from augcompress.untrusted import load_json
 
@@ -198,7 +198,7 @@ def _top1(folder: Path) -> Measurement | None:
 
 def _records(folder: Path) -> list[Path]:
     """The stages' records in a run directory, in the order in which they were written."""
-    found = [path for path in folder.glob(f"*/{RECORD_FILE}") if path.parent.name[0] != "."]
+    found = stage_records(folder).values()
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path))
 
 
@@ -260,12 +260,15 @@ def _unreferenced(
     if store.root.is_symlink():
         return {}
     dying = Counter(_inode(file) for files in doomed.values() for file in files)
-    kept, found = _entries_in_use(root, doomed), {}
+    kept, found, held = _entries_in_use(root, doomed), {}, set[str]()
     for folder in _folders(store.root):
         name = _ENTRY.fullmatch(folder.name)
         if name is None or folder.is_symlink() or folder.name in kept:
             continue
-        if not _is_linked(folder, dying) and _try_lock(store, name[1], locks):
+        if _is_linked(folder, dying):
+            continue
+        if name[1] in held or _try_lock(store, name[1], locks):
+            held.add(name[1])
             found[folder] = _written_by_us(folder)
     return found
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from augcompress.component import Section, first_problem
 from augcompress.errors import AugcompressError
-from augcompress.evidence import StageName
+from augcompress.evidence import ORDER, StageName
 from augcompress.storage.digests import digests_of
 from augcompress.storage.files import RECORD_FILE, files_of
 from augcompress.untrusted import load_json
@@ -48,6 +48,12 @@ class StageRecord(Section):
     sha256: dict[InsideName, Digest] = Field(default_factory=dict)
     """Digest of each file."""
 
+    @model_validator(mode="after")
+    def every_file_has_a_digest(self) -> StageRecord:
+        if self.files.keys() != self.sha256.keys() or self.artifact not in (None, *self.files):
+            raise ValueError("files, sha256 and artifact do not name the same files")
+        return self
+
     @property
     def entry_name(self) -> str:
         """The folder of the store that it belongs to."""
@@ -65,6 +71,13 @@ def read_record(folder: Path) -> StageRecord:
         raise ValueError(first_problem(error, RECORD_FILE)) from error
 
 
+def stage_records(run: Path) -> dict[str, Path]:
+    """Where the records of a run's stages are, by stage, be they damaged.  Other folders are the
+    user's."""
+    found = {path.parent.name: path for path in run.glob(f"*/{RECORD_FILE}")}
+    return {stage: found[stage] for stage in ORDER if stage in found}
+
+
 def changes(folder: Path, record: StageRecord) -> dict[str, str]:
     """What became of a stage's files, in a few words by name; nothing of those that are as they
     were written."""
@@ -76,7 +89,7 @@ def changes(folder: Path, record: StageRecord) -> dict[str, str]:
             told[name] = f"has {now} bytes and was written with {size}"
     same = {name: found[name] for name in record.files if name not in told}
     for name, digest in digests_of(same).items():
-        if record.sha256.get(name, digest) != digest:
+        if record.sha256[name] != digest:
             told[name] = "has changed since it was written"
     return told
 

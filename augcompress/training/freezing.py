@@ -49,7 +49,8 @@ def parameter_groups(
 
     `decay="weights"` spares what has one dimension, norms and biases; `all` nothing.  Names that
     match a glob in `no_decay` are spared too.  Of the `backbone`'s layers, what belongs to the
-    `head` is learned at its rate.  Raises AugcompressError for a glob without a match.
+    `head` is learned at its rate.  Raises AugcompressError for a glob without a match, and where
+    nothing learns.
     """
     below = _own(backbone, head)
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
@@ -65,6 +66,11 @@ def parameter_groups(
             f"{where and f'{where}.'}training.no_decay: {sorted(unmatched)[0]!r} matches no"
             " parameter; take the name from the network's model.safetensors, or a glob such as"
             " *.bias"
+        )
+    if not groups:
+        raise AugcompressError(
+            f"{where or 'training'}: no parameter learns: the network has none, or requires_grad is"
+            " false for all; let some learn, or set training: null for a teacher as it is"
         )
     return [
         {

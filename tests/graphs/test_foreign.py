@@ -332,14 +332,15 @@ def two_inputs():
 
 
 def fixed_inside():
-    """A class token for one image: no reshape, and no freedom."""
+    """One image, taken out of its batch: no freedom."""
     nodes = [
-        helper.make_node("Flatten", ["x"], ["flat"]),
-        helper.make_node("Concat", ["flat", "token"], ["both"], axis=1),
-        helper.make_node("MatMul", ["both", "w"], ["s"]),
+        helper.make_node("Squeeze", ["x", "first"], ["alone"]),
+        helper.make_node("Unsqueeze", ["alone", "first"], ["again"]),
+        helper.make_node("Flatten", ["again"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["s"]),
     ]
-    token, weights = np.ones((1, 1), np.float32), np.ones((13, 3), np.float32)
-    return hand_made(nodes, [value("x", (1, 3, 2, 2))], [value("s", None)], token=token, w=weights)
+    first, weights = np.array([0]), np.ones((12, 3), np.float32)
+    return hand_made(nodes, [value("x", (1, 3, 2, 2))], [value("s", None)], first=first, w=weights)
 
 
 REFUSED = {
@@ -541,6 +542,15 @@ def biased(*made, batch=1, channels=3, **stored):
     return hand_made(nodes, takes, [value("y", (batch, channels))], b=bias, **stored)
 
 
+def beside(token):
+    """A token put beside the rows of each image, and the largest value of both."""
+    return [
+        node("Concat", f"{token} c", "both", axis=-2),
+        node("ReduceMax", "both", "b4", axes=[2, 3]),
+    ]
+
+
+TOKEN = np.array([3, -4, 0.5, 6, -7, 8], np.float32).reshape(1, 3, 1, 2)
 SHAPE = helper.make_tensor("s", TensorProto.INT64, [4], [1, 3, 1, 1])
 FIXED = {
     "a stored bias": biased(node("Reshape", "b s", "b4"), s=np.array([1, 3, 1, 1])),
@@ -570,6 +580,27 @@ FIXED = {
         node("Sub", "c2 c", "b4"),
         s=np.array([3, -1]),
         u=np.array([-1, 3, 2, 2]),
+    ),
+    "a token beside each image": biased(*beside("token"), token=TOKEN),
+    "a token made of another": biased(node("Neg", "t", "token"), *beside("token"), t=TOKEN),
+    "a token from a Constant": biased(
+        node("Constant", "", "token", value=numpy_helper.from_array(TOKEN)), *beside("token")
+    ),
+    "a token for each of four images": biased(
+        *beside("token"), batch=4, token=np.repeat(TOKEN, 4, 0)
+    ),
+    "a token, expanded to four": biased(
+        node("Expand", "t s", "token"), *beside("token"), batch=4, t=TOKEN, s=np.array([4, 3, 1, 2])
+    ),
+    "images resized at once": biased(
+        helper.make_node("Resize", ["x", "", "", "s"], ["wide"], mode="linear"),
+        node("ReduceMax", "wide", "b4", axes=[2, 3]),
+        s=np.array([1, 3, 4, 6]),
+    ),
+    "resized to a size": biased(
+        helper.make_node("Resize", ["c", "", "", "s"], ["wide"], mode="nearest"),
+        node("ReduceMax", "wide", "b4", axes=[2, 3]),
+        s=np.array([1, 3, 4, 6]),
     ),
 }
 

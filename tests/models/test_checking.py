@@ -56,6 +56,16 @@ class FirstOnly(Net):
         return super().forward(images)[:1]
 
 
+class Complex(Net):
+    def forward(self, images):
+        return super().forward(images) + 0j
+
+
+class Whole(Net):
+    def forward(self, images):
+        return super().forward(images).long()
+
+
 class Dropout(Net):
     def forward(self, images):
         return self.fc(F.dropout(self.features(images), training=True).flatten(1))
@@ -108,6 +118,8 @@ def built(network: type[nn.Module]) -> nn.Module:
     [
         (OneAtATime, "takes one image but not 2 at once .* leave the first dimension free"),
         (FirstOnly, r"gives \(1, 4\) for 2 images, not logits \(2, 4\)"),
+        (Complex, r"gives torch.complex64 for one image, not logits \(1, 4\)"),
+        (Whole, r"gives torch.int64 for one image, not logits \(1, 4\)"),
         (Dropout, "in evaluation mode, an image has other logits each time"),
         (Noise, "in evaluation mode, an image has other logits each time"),
         (Centred, ".*other logits when there are others in its batch"),

@@ -102,6 +102,10 @@ def test_digests(tmp_path):
     assert digest_json({"a": 1}) != digest_json({"a": 2})
     with pytest.raises(AugcompressError, match="No such file or directory; give a readable"):
         digest_file(tmp_path / "b")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "a\0b", "."):
+        with pytest.raises(AugcompressError, match=r": .*; give a readable file$"):
+            digest_file(tmp_path / name)
 
 
 def test_committed_entry_holds_its_files_and_no_state(entry):
@@ -167,6 +171,17 @@ def spoil_names(entry: StoreEntry) -> None:
     (entry.path / "stage.json").write_text(json.dumps(record))
 
 
+def spoil_digests(entry: StoreEntry) -> None:
+    record = entry.record().model_dump()
+    del record["sha256"]["measurements.json"]
+    (entry.path / "stage.json").write_text(json.dumps(record))
+
+
+def spoil_list(entry: StoreEntry) -> None:
+    record = {**entry.record().model_dump(), "files": {}, "sha256": {}}
+    (entry.path / "stage.json").write_text(json.dumps(record))
+
+
 def spoil_marker(entry: StoreEntry) -> None:
     (entry.path / "stage.json").unlink()
 
@@ -177,6 +192,8 @@ def spoil_marker(entry: StoreEntry) -> None:
         (spoil_json, "cannot be read"),
         (spoil_nesting, "is deeper than 32 levels"),
         (spoil_names, "is no name of a file in the folder"),
+        (spoil_digests, "files, sha256 and artifact do not name the same files"),
+        (spoil_list, "files, sha256 and artifact do not name the same files"),
         (spoil_version, "has format 99, not 2"),
         (spoil_key, "belongs to another key"),
         (spoil_size, "model.safetensors has 0 bytes and was written with 7"),
@@ -575,6 +592,10 @@ def test_write_text_is_whole_or_not_at_all(tmp_path, monkeypatch):
         run.write_text("spec.json", "{new}")
     assert (run.path / "spec.json").read_text() == "{}"
     assert names(run.path) == ["spec.json"]
+    (run.path / "report.html").mkdir()
+    with pytest.raises(AugcompressError, match=r"report.html: is a folder, where a file is to be"):
+        run.write_text("report.html", "")
+    assert names(run.path) == ["report.html", "spec.json"]
 
 
 def two_stage_run(root: Path, name: str) -> RunDir:
@@ -593,6 +614,8 @@ def test_runs_lists_stages_in_order_with_the_last_top1(tmp_path):
     run = two_stage_run(tmp_path, "digits")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("no run")
+    (run.path / "thoughts").mkdir()
+    (run.path / "thoughts" / "stage.json").write_text("a user's")
     (summary,) = runs(tmp_path)
     assert summary.name == "digits"
     assert summary.stages == ["train_teacher", "distill"]
@@ -619,9 +642,12 @@ def test_clean_removes_unlinked_entries_and_abandoned_work(tmp_path, entry):
     abandoned = entry.store.entry("prune", OTHER)
     with pytest.raises(KeyError, match="stop"):
         fail_writing(abandoned, KeyError("stop"))
-    assert clean(tmp_path, dry_run=True) == size + len("half")
+    swapped = abandoned.path.with_name(f".old-{abandoned.name}")
+    swapped.mkdir()
+    (swapped / "model.onnx").write_text("old")
+    assert clean(tmp_path, dry_run=True) == size + len("half") + len("old")
     assert entry.done
-    assert clean(tmp_path) == size + len("half")
+    assert clean(tmp_path) == size + len("half") + len("old")
     assert names(entry.store.root) == []
 
 
