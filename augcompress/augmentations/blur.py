@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -17,6 +17,7 @@ from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.pixel_draws import blockwise
 from augcompress.augmentations.slices import bring_inside
 
+_LARGE = 1 << 16  # values of an image
 _FEWEST_TAPS = 5  # on a CPU, convolving with three takes longer than with five
 
 
@@ -34,6 +35,11 @@ def extended(images: Tensor, axis: int, radius: int) -> Tensor:
 def blur(images: Tensor, kernels: Tensor) -> Tensor:
     """Images `(N,C,H,W)` convolved along both axes, each with its own kernel: `kernels` `(N,K)`, K
     odd, rows sum to 1."""
+    if images.is_cpu and images.dtype == torch.float32 and images[0].numel() >= _LARGE:
+        result = torch.empty_like(images)
+        for image, weights, new in zip(images.split(1), kernels.tolist(), result, strict=True):
+            new.copy_(shifted_sum(shifted_sum(image, weights, 2), weights, 3)[0])
+        return result.clamp_(0, 1)
     count, channels = images.shape[:2]
     missing = max(0, _FEWEST_TAPS - kernels.shape[1]) // 2
     taps = functional.pad(kernels, (missing, missing)).to(images.dtype)
@@ -44,6 +50,17 @@ def blur(images: Tensor, kernels: Tensor) -> Tensor:
     wide = extended(rows.view(images.shape), 3, radius).flatten(0, 1)[None]
     columns = functional.conv2d(wide, taps[:, :, None], groups=count * channels)
     return columns.view(images.shape).clamp_(0, 1)
+
+
+def shifted_sum(images: Tensor, weights: Sequence[float], axis: int) -> Tensor:
+    """The images convolved along an axis, 2 or 3, with one kernel: its taps one after the other, as
+    `conv2d` adds them, which on large images takes two to four times as long."""
+    length, wide = images.shape[axis], extended(images, axis, len(weights) // 2)
+    (first, weight), *others = ((place, each) for place, each in enumerate(weights) if each)
+    result = wide.narrow(axis, first, length) * weight
+    for place, weight in others:
+        result.add_(wide.narrow(axis, place, length), alpha=weight)
+    return result
 
 
 def gaussian_kernels(sigma: Tensor, kernel_size: int) -> Tensor:

@@ -15,11 +15,6 @@ from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.pixel_draws import blockwise
 
 
-def grey(images: Tensor) -> Tensor:
-    """The images without colour, in as many channels."""
-    return luma(images).expand_as(images).contiguous()
-
-
 def permuted(images: Tensor, order: Tensor) -> Tensor:
     """Channel `order[n, c]` of image n in place c; `order` `(N,C)`."""
     count, channels = order.shape
@@ -55,7 +50,7 @@ class Grayscale(PixelAugmentation):
     """Share of the samples that lose their colour."""
 
     def change(self, images: Tensor, draws: Draws) -> Tensor:
-        return blockwise(grey, images)
+        return blockwise(luma, images).expand_as(images).contiguous()
 
 
 class ChannelShuffle(PixelAugmentation):

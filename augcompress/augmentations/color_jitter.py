@@ -26,7 +26,9 @@ def luma(images: Tensor) -> Tensor:
     """Grey `(N,1,H,W)` of RGB images (ITU-R BT.601 weights); of others, the mean over channels."""
     if images.shape[1] != 3:
         return images.mean(1, keepdim=True)
-    return (images * images.new_tensor([0.2989, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
+    red, green, blue = images.split(1, dim=1)
+    weights = images.new_tensor([0.2989, 0.587, 0.114])
+    return (red * weights[0]).add_(green * weights[1]).add_(blue * weights[2])
 
 
 def blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
@@ -56,22 +58,24 @@ def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
 def hue_of(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Hue in sixths of the circle, chroma and value (HSV) of RGB images, each `(N,H,W)`."""
     red, green, blue = images.unbind(1)
-    value, chroma = images.amax(1), images.amax(1) - images.amin(1)
-    divisor = chroma + (chroma == 0)
-    from_red, from_green = (green - blue) / divisor, 2 + (blue - red) / divisor
-    from_blue = 4 + (red - green) / divisor
-    is_red = (value == red).to(value.dtype)  # 1 or 0: `where` is several times slower on such masks
-    is_green = (value == green).to(value.dtype) * (1 - is_red)
-    hue = from_red * is_red + from_green * is_green + from_blue * (1 - is_red - is_green)
+    value = images.amax(1)
+    chroma = value - images.amin(1)
+    divisor = chroma.clone().eq_(0).add_(chroma)
+    is_red = red.clone().eq_(value)  # 1 or 0: `where` is several times slower on such masks
+    is_green = green.clone().eq_(value).mul_(1 - is_red)
+    hue = (green - blue).div_(divisor).mul_(is_red)
+    hue.add_((blue - red).div_(divisor).add_(2).mul_(is_green))
+    is_blue = (1 - is_red).sub_(is_green)
+    hue.add_((red - green).div_(divisor).add_(4).mul_(is_blue))
     return hue, chroma, value
 
 
 def colours_of(hue: Tensor, chroma: Tensor, value: Tensor) -> Tensor:
     """RGB `(N,3,H,W)` from what `hue_of` gives; the hue in sixths may be any number."""
     place = hue.new_tensor([5, 3, 1]).view(3, 1, 1) + hue[:, None]  # (N, 3, H, W)
-    place = place.remainder(6)
+    place.sub_((place / 6).floor_(), alpha=6)  # next to a whole circle it may stay: share is 0
     share = torch.minimum(place, 4 - place).clamp_(0, 1)
-    return (value[:, None] - chroma[:, None] * share).clamp_(0, 1)
+    return share.mul_(chroma[:, None]).neg_().add_(value[:, None]).clamp_(0, 1)
 
 
 def adjust_hue(images: Tensor, turn: Tensor) -> Tensor:

@@ -50,6 +50,18 @@ class Indexable(Protocol):
     def __getitem__(self, where: Any) -> Tensor: ...
 
 
+class Rows:
+    """Some of the images `(N,C,H,W)`, those at `rows` `(M,)`, read where they are."""
+
+    def __init__(self, images: Tensor, rows: Tensor) -> None:
+        self.images, self.rows = images, rows
+
+    def __getitem__(self, where: Any) -> Tensor:
+        if isinstance(where, slice):
+            return self.images.index_select(0, self.rows[where])
+        return self.images[(self.rows[where[0]], *where[1:])]
+
+
 @dataclass(frozen=True)
 class Boxes:
     """A box for each sample, from `start` up to but not at `stop`, both `(N,2)` = (row, column),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -27,15 +28,15 @@ def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
     `counter` is int64 `(4, ...)`, each word in 0..2^32-1; so is the result.  On the CPU NumPy
     computes it: a call of it costs half of one of torch's.
     """
+    keys = _key_schedule(key)
     if counter.device.type == "cpu":
-        words = rounds(counter.numpy().view(np.uint64), np.array(_key_schedule(key), np.uint64))
-        return torch.from_numpy(np.stack(words).view(np.int64))
-    return torch.stack(rounds(counter, torch.tensor(_key_schedule(key), device=counter.device)))
+        return torch.from_numpy(rounds_in_numpy(counter.numpy().view(np.uint64), keys))
+    return torch.stack(rounds(counter, torch.from_numpy(keys.view(np.int64)).to(counter.device)))
 
 
-def rounds(counter: Any, keys: Any) -> list[Any]:
-    """The four words after all rounds, for arrays of torch (int64) and of NumPy (uint64) alike:
-    products wrap around at 64 bits, and those bits are right in both."""
+def rounds(counter: Tensor, keys: Tensor) -> list[Tensor]:
+    """The four words after all rounds: products wrap around at 64 bits, and those bits are right
+    although int64 has a sign."""
     first, second, third, fourth = counter
     for one, two in keys:
         low, high = first * _MULTIPLIERS[0], third * _MULTIPLIERS[1]
@@ -44,11 +45,32 @@ def rounds(counter: Any, keys: Any) -> list[Any]:
     return [first, second, third, fourth]
 
 
-def _key_schedule(key: tuple[int, int]) -> list[list[int]]:
-    return [
+def rounds_in_numpy(counter: Any, keys: Any) -> Any:
+    """The same of a uint64 array, whose shifts bring in no sign; int64.  No memory is asked for on
+    the way."""
+    words = counter.copy()
+    first, second, third, fourth = (words[place, ...] for place in range(4))
+    low, high = np.empty_like(first), np.empty_like(first)
+    left, right, half, word = np.array([*_MULTIPLIERS, 32, _WORD], np.uint64)
+    for one, two in keys:
+        np.multiply(first, left, out=low)
+        np.multiply(third, right, out=high)
+        np.bitwise_xor(np.right_shift(high, half, out=first), second, out=first)
+        np.bitwise_xor(np.right_shift(low, half, out=third), fourth, out=third)
+        np.bitwise_xor(first, one, out=first)
+        np.bitwise_xor(third, two, out=third)
+        np.bitwise_and(high, word, out=second)
+        np.bitwise_and(low, word, out=fourth)
+    return words.view(np.int64)
+
+
+@lru_cache(maxsize=16)
+def _key_schedule(key: tuple[int, int]) -> Any:
+    schedule = [
         [(word + step * weyl) & _WORD for word, weyl in zip(key, _WEYL, strict=True)]
         for step in range(_ROUNDS)
     ]
+    return np.array(schedule, np.uint64)
 
 
 def operation_word(position: int, view: int | Tensor = 0) -> int | Tensor:
@@ -121,7 +143,9 @@ class Draws:
         missing = count - self._ready.shape[1]
         if missing > 0:
             blocks = max(-(-missing // 4), _BLOCKS_AT_ONCE)
-            self._ready = torch.cat((self._ready, self._generate(blocks)), dim=1)
+            more = self._generate(blocks)
+            ready = self._ready.shape[1]
+            self._ready = torch.cat((self._ready, more), dim=1) if ready else more
         taken, self._ready = self._ready[:, :count], self._ready[:, count:]
         return taken
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -11,9 +12,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from augcompress.augmentations.base import Augmentation, AugmentationFacts, Loss
-from augcompress.augmentations.covering import Boxes, places
+from augcompress.augmentations.covering import Boxes, Rows, places
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.geometry import size_of
+from augcompress.augmentations.pixel_draws import blockwise
 from augcompress.augmentations.rows import change_rows
 from augcompress.batch import Batch, Progress
 
@@ -45,8 +47,11 @@ class MixingAugmentation(Augmentation):
     mixes: ClassVar[bool] = True
 
     @abstractmethod
-    def blend(self, images: Tensor, other: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """The mixed images `(N,C,H,W)`, and the share `(N,)` of each sample's own label."""
+    def blend(
+        self, images: Tensor, everyone: Tensor, partner: Tensor, draws: Draws
+    ) -> tuple[Tensor, Tensor]:
+        """The mixed images `(N,C,H,W)`, and the share `(N,)` of each sample's own label; `partner`
+        `(N,)` are places among the images of `everyone`."""
 
     def build(self, facts: AugmentationFacts) -> nn.Module:
         return MixingWorker(self)
@@ -72,7 +77,7 @@ class MixingWorker(nn.Module):
         def change(own: Tensor, rows: Tensor | None) -> Tensor:
             nonlocal shares
             drawn, with_whom = (draws, partner) if rows is None else (draws.of(rows), partner[rows])
-            mixed, share = self.settings.blend(own, images.index_select(0, with_whom), drawn)
+            mixed, share = self.settings.blend(own, images, with_whom, drawn)
             drawn.tell(share=share, partner=batch.index[with_whom])
             shares = share if rows is None else shares.index_copy(0, rows, share)
             return mixed
@@ -98,9 +103,15 @@ class Mixup(MixingAugmentation):
     alpha: float = Field(0.2, gt=0)
     """Both parameters of the Beta distribution: small keeps λ near 0 and 1, 1 makes it even."""
 
-    def blend(self, images: Tensor, other: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    def blend(
+        self, images: Tensor, everyone: Tensor, partner: Tensor, draws: Draws
+    ) -> tuple[Tensor, Tensor]:
         share = draws.beta(self.alpha)
-        return mix(images, other, share).clamp_(0, 1), share
+        return blockwise(partial(_blended, everyone), images, partner, share), share
+
+
+def _blended(everyone: Tensor, images: Tensor, partner: Tensor, share: Tensor) -> Tensor:
+    return mix(images, everyone.index_select(0, partner), share).clamp_(0, 1)
 
 
 class CutMix(MixingAugmentation):
@@ -120,7 +131,9 @@ class CutMix(MixingAugmentation):
     """Both parameters of the Beta distribution of λ, the share of the sample's own that is aimed
     at: 1 draws it evenly, small keeps it near 0 and 1."""
 
-    def blend(self, images: Tensor, other: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    def blend(
+        self, images: Tensor, everyone: Tensor, partner: Tensor, draws: Draws
+    ) -> tuple[Tensor, Tensor]:
         size = size_of(images)
         boxes = patches(draws.beta(self.alpha), places(draws.uniform(2), size), size)
-        return boxes.overwritten(images, other), boxes.rest()
+        return boxes.overwritten(images, Rows(everyone, partner)), boxes.rest()

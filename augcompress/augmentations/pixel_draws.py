@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -37,7 +38,9 @@ def pixel_words(keys: Tensor, count: int) -> Tensor:
     return _keyed(_scrambled_places(count, keys.device), keys[:, :1], keys[:, 1:])
 
 
+@lru_cache(maxsize=8)
 def _scrambled_places(count: int, device: torch.device) -> Tensor:
+    """The same object for the same words, so not to be written to."""
     return scramble(torch.arange(count, dtype=torch.int32, device=device))
 
 
@@ -91,4 +94,9 @@ def blockwise(change: Callable[..., Tensor], images: Tensor, *others: Tensor) ->
     if block >= len(images):
         return change(images, *others)
     parts = zip(*(tensor.split(block) for tensor in (images, *others)), strict=True)
-    return torch.cat([change(*part) for part in parts])
+    first = change(*next(parts))
+    result = first.new_empty((len(images), *first.shape[1:]))
+    result[:block] = first
+    for place, part in enumerate(parts, start=1):  # at once, while it is in the cache
+        result[block * place : block * (place + 1)] = change(*part)
+    return result

@@ -67,6 +67,9 @@ def copy_inside(image: Tensor, rows: Span, columns: Span, result: Tensor) -> Non
 
 def fill_outside(result: Tensor, rows: Span, columns: Span, outside: Outside) -> None:
     """Write what lies outside the image into the rest of the result `(...,C,H,W)`."""
+    height, width = result.shape[-2:]
+    if (rows.start, rows.stop, columns.start, columns.stop) == (0, height, 0, width):
+        return
     inner = slice(rows.start, rows.stop)
     beside = outside[..., inner, :] if isinstance(outside, Tensor) else outside
     _fill_sides(result[..., inner, :], -1, columns, beside)

@@ -22,7 +22,8 @@ def posterize(images: Tensor, bits: Tensor) -> Tensor:
     """The first `bits` `(N,)`, whole numbers from 0 to 8, of every value: rounded down to a
     multiple of 2^-bits, 1 to the highest below 1.  Eight bits keep a value to 1/256."""
     levels = (1 << bits.long()).to(images.dtype).view(-1, 1, 1, 1)
-    return torch.minimum((images * levels).floor_(), levels - 1).div_(levels)
+    result = (images * levels).floor_()
+    return torch.minimum(result, levels - 1, out=result).mul_(1 / levels)  # exact: powers of two
 
 
 def solarize(images: Tensor, threshold: Tensor) -> Tensor:

@@ -22,7 +22,12 @@ from augcompress.augmentations.channels import (
     dropped,
     permuted,
 )
-from augcompress.augmentations.color_jitter import ColorSpaceJitter, adjust_hsv, adjust_yuv
+from augcompress.augmentations.color_jitter import (
+    ColorSpaceJitter,
+    adjust_hsv,
+    adjust_yuv,
+    colours_of,
+)
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.pca_jitter import PcaJitter, channel_covariance, principal_steps
 from augcompress.augmentations.recording import RecordedDraws
@@ -38,6 +43,17 @@ def told(setting, name: str, channels: int = 3) -> Tensor:
     draws = RecordedDraws(0, 0, 0, torch.arange(12_000))
     setting.change(torch.full((12_000, channels, 1, 1), 0.5), draws)
     return draws.told[name]
+
+
+def test_colours_are_the_same_all_round_the_circle_and_right_beside_whole_ones():
+    whole = torch.arange(-3, 4) * 6.0
+    beside = [whole.nextafter(torch.tensor(end)) for end in (-100.0, 100.0)]
+    hue = torch.cat([*beside, whole, torch.linspace(-18, 18, 10_001)])[None, None]
+    place = hue.new_tensor([5, 3, 1]).view(3, 1, 1) + hue[:, None]
+    share = torch.minimum(place.remainder(6), 4 - place.remainder(6)).clamp(0, 1)
+    value, chroma = torch.tensor(0.8), torch.tensor(0.7)
+    found = colours_of(hue, chroma.expand_as(hue), value.expand_as(hue))
+    assert torch.equal(found, value - chroma * share)
 
 
 def is_even(values: Tensor, low: float, high: float) -> bool:

@@ -105,3 +105,19 @@ def test_chosen_keeps_to_its_probability():
     assert stats.binomtest(chosen, len(EVERYBODY), 0.3).pvalue > SMALLEST_P
     assert Draws(0, 0, 0, EVERYBODY).chosen(1.0).all()
     assert not Draws(0, 0, 0, EVERYBODY).chosen(0.0).any()
+
+
+def test_draws_of_some_samples_are_those_of_a_batch_of_them():
+    rows, index = torch.tensor([5, 0, 3]), torch.arange(100, 106)
+    words, emphasis = torch.arange(6) << 16, torch.linspace(0, 1.5, 6)
+    whole, alone = Draws(7, 2, words, index), Draws(7, 2, words[rows], index[rows])
+    whole.emphasis, alone.emphasis = emphasis, emphasis[rows]
+    for draws in (whole, alone):
+        draws.chosen(0.5)
+        draws.uniform(3)
+    part = whole.of(rows)
+    assert len(part) == 3
+    for count in (2, 40):
+        assert torch.equal(part.words(count), alone.words(count))
+    assert torch.equal(part.chosen(0.5), alone.chosen(0.5))
+    assert torch.equal(whole.of(rows).words(5), Draws(7, 2, words, index).words(9)[rows][:, 4:])

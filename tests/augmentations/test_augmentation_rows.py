@@ -10,6 +10,7 @@ from augcompress.augmentations import (
     AnyAugmentation,
     PixelWorker,
     Recorder,
+    blur,
     build_pipeline,
     covering,
     policy_operations,
@@ -34,6 +35,7 @@ LARGE = [
     [{"kind": "trivial_augment", "interpolation": "bilinear", "fill": "reflect"}],
     [{"kind": "augmix", "severity": 10}],
     [{"kind": "random_erasing"}, {"kind": "cutout"}, {"kind": "cutmix"}],
+    [{"kind": "gaussian_blur"}, {"kind": "box_blur", "radius": [0, 3]}],
 ]
 
 
@@ -109,6 +111,7 @@ def test_large_images_get_the_same_pixels(settings, scaled, make_batch, make_fac
     monkeypatch.setattr(resampling, "SLICED", 10**9)
     monkeypatch.setattr(covering, "SLICED", 10**9)
     monkeypatch.setattr(policy_operations, "_LARGE", 10**9)
+    monkeypatch.setattr(blur, "_LARGE", 10**9)
     monkeypatch.setattr(resampling, "upright", lambda matrices: torch.tensor(False))
     expected = pipeline(batch.scaled(), seed=1, progress=NOW)
     assert torch.equal(found.images(), expected.images())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -40,6 +40,38 @@ class Case:
     kornia: Transforms | None = None
     """For images of a side: modules on a float batch."""
 
+    def seldom(self, probability: float) -> Case:
+        """Every operation with this probability, each image by itself; mixing of a whole batch and
+        kornia's policies have no such thing."""
+
+        def sometimes(make: Transforms) -> Transforms:
+            return lambda side: [_seldom(each, probability) for each in make(side)]
+
+        def kornias(side: int) -> list[Any]:
+            modules = self.kornia(side) if self.kornia is not None else []
+            for module in modules:
+                module.p = probability
+            return modules
+
+        return replace(
+            self,
+            ours=[{**settings, "probability": probability} for settings in self.ours],
+            torchvision=None if self.torchvision is None else sometimes(self.torchvision),
+            late=sometimes(self.late),
+            batched=None,
+            kornia=None if self.name in POLICIES or self.batched is not None else kornias,
+        )
+
+
+def _seldom(transform: Any, probability: float) -> Any:
+    if not hasattr(transform, "p"):
+        return v2.RandomApply([transform], probability)
+    transform.p = probability
+    return transform
+
+
+POLICIES = ("rand_augment", "trivial_augment", "auto_augment", "augmix")
+
 
 def one(name: str, settings: dict[str, Any], *makers: Any, **more: Any) -> Case:
     """A case of one operation."""
@@ -73,6 +105,23 @@ STACK = Case(
         K.RandomErasing((0.02, 0.4), (0.3, 3.3), p=0.5),
     ],
 )
+STANDARD = Case(
+    "resized crop + flip + colour + erasing",
+    [
+        {"kind": "resized_crop"},
+        {"kind": "horizontal_flip"},
+        {"kind": "color_jitter"},
+        {"kind": "random_erasing", "value": 0.0},
+    ],
+    lambda s: [v2.RandomResizedCrop(s), v2.RandomHorizontalFlip(), v2.ColorJitter(*COLOUR)],
+    STACK.late,
+    kornia=lambda s: [
+        K.RandomResizedCrop((s, s), p=1.0),
+        K.RandomHorizontalFlip(0.5),
+        K.ColorJitter(*COLOUR, p=1.0),
+        K.RandomErasing((0.02, 0.4), (0.3, 3.3), p=0.5),
+    ],
+)
 SIMPLE = Case(
     "crop + flip",
     STACK.ours[:2],
@@ -88,6 +137,7 @@ def policy(name: str, settings: dict[str, Any], theirs: Callable[[], Any], korni
 
 WHOLE = [
     STACK,
+    STANDARD,
     SIMPLE,
     policy("rand_augment", {}, v2.RandAugment, lambda s: [K.auto.RandAugment(n=2, m=9)]),
     policy("trivial_augment", {}, v2.TrivialAugmentWide, lambda s: [K.auto.TrivialAugment()]),
@@ -158,10 +208,12 @@ FLOAT = v2.ToDtype(torch.float32, scale=True)
 Contender = Callable[[], Tensor]
 
 
-def contenders(case: Case, images: Tensor) -> dict[str, Contender]:
+def contenders(case: Case, images: Tensor, *, others: bool = True) -> dict[str, Contender]:
     """From the same uint8 images `(N,3,H,W)` to an augmented float batch, by name."""
     side = images.shape[-1]
     found = {"augcompress": _ours(case, images)}
+    if not others:
+        return found
     if case.torchvision is not None:
         early, late = case.torchvision(side), case.late(side)
         pil = [Image.fromarray(each.permute(1, 2, 0).numpy()) for each in images]
