@@ -38,7 +38,7 @@ def mixed(images: Tensor, plan: Plan, weights: Tensor, share: Tensor, moving: Mo
         of_chain = rows.repeat_interleave(width)
         own = plan.of(of_chain * width + torch.arange(width, device=rows.device).repeat(len(rows)))
         chains = apply_plan(images.index_select(0, of_chain), own, moving.of(of_chain))
-        pieces.append(weighted(images[rows], chains, weights[rows], share[rows]))
+        pieces.append(weighted(images.index_select(0, rows), chains, weights[rows], share[rows]))
     return torch.cat(pieces)
 
 

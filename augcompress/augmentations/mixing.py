@@ -86,7 +86,7 @@ class MixingWorker(nn.Module):
         if targets is None:
             return mixed
         shares = torch.where(chosen, shares, 1.0)
-        return replace(mixed, targets=mix(targets, targets[partner], shares))
+        return replace(mixed, targets=mix(targets, targets.index_select(0, partner), shares))
 
 
 class Mixup(MixingAugmentation):

@@ -16,6 +16,7 @@ from augcompress.augmentations.color_jitter import (
 )
 from augcompress.augmentations.geometry import Outside, size_of
 from augcompress.augmentations.resampling import resample
+from augcompress.augmentations.slices import put_rows
 from augcompress.augmentations.tone import (
     adjust_sharpness,
     autocontrast,
@@ -82,7 +83,9 @@ class Moving:
         """For some of the samples: drawn noise is each sample's own."""
         if not isinstance(self.outside, Tensor):
             return self
-        return Moving(self.interpolation, self.outside[rows])
+        if isinstance(rows, slice):
+            return Moving(self.interpolation, self.outside[rows])
+        return Moving(self.interpolation, self.outside.index_select(0, rows))
 
     def __call__(self, images: Tensor, matrices: Tensor) -> Tensor:
         """`(N,C,H,W)` sheared, shifted or rotated, in one resampling."""
@@ -138,7 +141,7 @@ def apply_plan(images: Tensor, plan: Plan, moving: Moving) -> Tensor:
             chosen = moving.of(rows)(chosen, matrices)
         else:
             chosen = _CHANGES[family](chosen, magnitude)
-        result.index_copy_(0, rows, chosen)
+        put_rows(result, rows, chosen)
     return result
 
 

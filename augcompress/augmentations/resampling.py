@@ -10,7 +10,7 @@ from torch import Tensor
 
 from augcompress.augmentations.geometry import Outside, size_of, source_coordinates
 from augcompress.augmentations.pixel_draws import blockwise
-from augcompress.augmentations.slices import SLICED, bordered, bring_inside, copy_slices
+from augcompress.augmentations.slices import SLICED, bordered, bring_inside, copy_slices, put_rows
 from augcompress.augmentations.stretching import stretch, stretched, upright
 
 _NUDGE = 1e-4  # pixels: places halfway between two go one way, on every device
@@ -35,8 +35,9 @@ def resample(
         return _by_blocks(read, images, outside, matrices)
     if others:
         rows = torch.tensor(others)
-        own = outside[rows] if isinstance(outside, Tensor) else outside
-        result.index_copy_(0, rows, _by_blocks(read, images[rows], own, matrices[rows]))
+        own = outside.index_select(0, rows) if isinstance(outside, Tensor) else outside
+        some = images.index_select(0, rows)
+        put_rows(result, rows, _by_blocks(read, some, own, matrices[rows]))
     return result
 
 

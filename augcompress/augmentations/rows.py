@@ -11,6 +11,7 @@ from torch import Tensor
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.geometry import Filling, identity_matrices, outside_of
 from augcompress.augmentations.resampling import resample
+from augcompress.augmentations.slices import put_rows
 from augcompress.batch import Batch
 
 
@@ -34,7 +35,8 @@ def change_rows(
     changed = change(images.index_select(0, rows), rows)
     if not batch.disposable:
         images = images.clone()
-    return replace(batch, inputs=images.index_copy_(0, rows, changed.to(images)), disposable=True)
+    put_rows(images, rows, changed.to(images.dtype))
+    return replace(batch, inputs=images, disposable=True)
 
 
 def move_rows(

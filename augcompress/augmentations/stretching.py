@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,10 +25,26 @@ class Axis:
     share: Tensor
     """`(N,L)`: of the way from near to far."""
 
-    def ends(self) -> tuple[list[int], list[int]]:
-        """The first and the last place that each sample needs."""
-        both = torch.cat((self.near, self.far), dim=1)
-        return both.amin(1).tolist(), both.amax(1).tolist()
+    def parts(self) -> Iterator[Reading]:
+        """Each sample's own."""
+        both = torch.stack((self.near, self.far))  # (2, N, L)
+        first, last = both.amin((0, 2)), both.amax((0, 2))
+        near, far = (both - first[:, None]).unbind()
+        share = self.share[..., None]
+        return map(Reading, first.tolist(), last.tolist(), near, far, share)
+
+
+class Reading(NamedTuple):
+    """What one sample needs of an axis."""
+
+    first: int
+    """The lowest place that is read."""
+    last: int
+    near: Tensor
+    """`(L,)`, counted from `first`; so is `far`."""
+    far: Tensor
+    share: Tensor
+    """`(L,1)`"""
 
 
 def upright(matrices: Tensor) -> Tensor:
@@ -88,24 +105,22 @@ def _stretch_each(
     images: Tensor, places: Sequence[int], axes: tuple[Axis, Axis], outside: Outside, result: Tensor
 ) -> None:
     border = _BORDER if isinstance(outside, tuple) else 0
-    size = size_of(images)
-    windows = zip(*axes[0].ends(), *axes[1].ends(), strict=True)
-    for number, (place, (top, bottom, left, right)) in enumerate(zip(places, windows, strict=True)):
+    height, width = (side + border for side in size_of(images))
+    for place, rows, columns in zip(places, *(axis.parts() for axis in axes), strict=True):
         image, apart = images[place], border
-        inside = min(top, left) >= border and bottom < size[0] + border and right < size[1] + border
-        if not inside:
+        if min(rows.first, columns.first) < border or rows.last >= height or columns.last >= width:
             image, apart = bordered(image[None], border, outside)[0], 0
-        seen = image[:, top - apart : bottom + 1 - apart, left - apart : right + 1 - apart]
+        seen = image[
+            :,
+            rows.first - apart : rows.last + 1 - apart,
+            columns.first - apart : columns.last + 1 - apart,
+        ]
         turned = seen.transpose(1, 2).contiguous()  # whole rows are picked faster than columns
-        wide = _blend(turned, axes[1], number, left).transpose(1, 2).contiguous()
-        _blend(wide, axes[0], number, top, result[place])
+        wide = _blend(turned, columns).transpose(1, 2).contiguous()
+        _blend(wide, rows, result[place])
 
 
-def _blend(
-    image: Tensor, axis: Axis, number: int, first: int, result: Tensor | None = None
-) -> Tensor:
-    """Rows `(C,L,W)` of the image `(C,H,W)`, whose first one is `first`, blended as the axis says
-    of a sample; written into the result if there is one."""
-    near, far = axis.near[number] - first, axis.far[number] - first
-    picked = torch.index_select(image, 1, near, out=result)
-    return picked.lerp_(image.index_select(1, far), axis.share[number][:, None])
+def _blend(image: Tensor, part: Reading, result: Tensor | None = None) -> Tensor:
+    """Rows `(C,L,W)` of the image `(C,H,W)`, blended; written into the result if there is one."""
+    picked = torch.index_select(image, 1, part.near, out=result)
+    return picked.lerp_(image.index_select(1, part.far), part.share)

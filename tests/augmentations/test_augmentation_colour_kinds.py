@@ -46,7 +46,7 @@ def told(setting, name: str, channels: int = 3) -> Tensor:
 
 
 def test_colours_are_the_same_all_round_the_circle_and_right_beside_whole_ones():
-    whole = torch.arange(-3, 4) * 6.0
+    whole = (6.0 * torch.arange(-3, 4)[:, None] - torch.tensor([5, 3, 1])).flatten()
     beside = [whole.nextafter(torch.tensor(end)) for end in (-100.0, 100.0)]
     hue = torch.cat([*beside, whole, torch.linspace(-18, 18, 10_001)])[None, None]
     place = hue.new_tensor([5, 3, 1]).view(3, 1, 1) + hue[:, None]

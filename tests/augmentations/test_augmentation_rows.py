@@ -19,6 +19,7 @@ from augcompress.augmentations import (
 from augcompress.augmentations.color_jitter import adjust_contrast
 from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.pipeline import SingleWorker
+from augcompress.augmentations.slices import spans
 from augcompress.batch import Batch, Progress
 
 NOW = Progress(epoch=3)
@@ -143,3 +144,10 @@ def test_an_image_alone_is_summed_as_in_a_batch_on_any_number_of_threads(make_ba
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(found[0], each) for each in found[1:])
+
+
+@pytest.mark.parametrize("shift, seen", [(74, True), (75, False), (-76, False), (149, False)])
+def test_a_mirror_image_shows_no_more_than_there_is(shift, seen):
+    moved = spans([1, 0, shift, 0, 1, 0], (20, 150), "reflect")
+    assert (moved is not None) == seen
+    assert spans([1, 0, shift, 0, 1, 0], (20, 150), "nearest") is not None

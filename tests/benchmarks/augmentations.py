@@ -1,10 +1,11 @@
 """What augmentations cost for an image, against torchvision and kornia, on one thread.
 
-    python -m tests.benchmarks.augmentations [--rounds 5] [--out DIR] [--write] [--against TREE]
+    python -m tests.benchmarks.augmentations [--rounds 6] [--out DIR] [--write] [--against TREE]
 
-Each round is a new process that times all contenders in turns on the same images; an interval is
-Student's t over the logarithms of the rounds' ratios.  Resumable: each round is a line of
-DIR/augmentations.jsonl.  Nothing else may run meanwhile.  kornia is left out where it is not
+Each round is a new process that times all contenders in turns on the same images, in CPU time of
+the one thread, which other processes disturb less than time on the wall; an interval is Student's t
+over the logarithms of the rounds' ratios.  Resumable: each round is a line of
+DIR/augmentations.jsonl.  Nothing else should run meanwhile.  kornia is left out where it is not
 installed (`pip install kornia`).  Budget on 2 cores: 8 minutes.
 
 `--against` names a checkout of another commit: its augmentations are timed in turns with these, a
@@ -46,7 +47,7 @@ TURNS = 2
 """Least number of times that they take turns, there and back."""
 THEIRS = ("PIL", "tensor", "batch")
 Times = dict[str, float]
-"""Microseconds an image, by contender."""
+"""CPU microseconds an image, by contender."""
 Round = dict[str, Times]
 """By case, side and probability: `affine 32 1`."""
 
@@ -59,16 +60,16 @@ def images_of(side: int, count: int) -> torch.Tensor:
 
 
 def timed(runners: dict[str, Contender], count: int) -> Times:
-    """Medians over the turns, in an order that goes there and back."""
+    """Medians of CPU time over the turns, in an order that goes there and back."""
     for run in runners.values():
         run()
     taken: dict[str, list[float]] = {name: [] for name in runners}
-    began, turns = time.perf_counter(), 0
-    while turns < TURNS or time.perf_counter() - began < SECONDS:
+    began, turns = time.process_time(), 0
+    while turns < TURNS or time.process_time() - began < SECONDS:
         for name in [*runners, *reversed(runners)]:
-            start = time.perf_counter()
+            start = time.process_time()
             runners[name]()
-            taken[name].append(time.perf_counter() - start)
+            taken[name].append(time.process_time() - start)
         turns += 1
     return {name: 1e6 * float(np.median(each)) / count for name, each in taken.items()}
 
@@ -244,7 +245,7 @@ def _version(name: str) -> str:
 def main() -> None:
     """Run, print, publish."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="2 or more")
+    parser.add_argument("--rounds", type=int, default=6, help="2 or more")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     parser.add_argument("--against", type=Path, help="a checkout of another commit")
