@@ -25,16 +25,16 @@ class Axis:
     share: Tensor
     """`(N,L)`: of the way from near to far."""
 
-    def parts(self) -> Iterator[Reading]:
+    def parts(self) -> Iterator[Stretch]:
         """Each sample's own."""
         both = torch.stack((self.near, self.far))  # (2, N, L)
         first, last = both.amin((0, 2)), both.amax((0, 2))
         near, far = (both - first[:, None]).unbind()
         share = self.share[..., None]
-        return map(Reading, first.tolist(), last.tolist(), near, far, share)
+        return map(Stretch, first.tolist(), last.tolist(), near, far, share)
 
 
-class Reading(NamedTuple):
+class Stretch(NamedTuple):
     """What one sample needs of an axis."""
 
     first: int
@@ -120,7 +120,7 @@ def _stretch_each(
         _blend(wide, rows, result[place])
 
 
-def _blend(image: Tensor, part: Reading, result: Tensor | None = None) -> Tensor:
+def _blend(image: Tensor, part: Stretch, result: Tensor | None = None) -> Tensor:
     """Rows `(C,L,W)` of the image `(C,H,W)`, blended; written into the result if there is one."""
     picked = torch.index_select(image, 1, part.near, out=result)
     return picked.lerp_(image.index_select(1, part.far), part.share)
