@@ -29,7 +29,7 @@ from tests.benchmarks.decoding import photographs
 from tests.benchmarks.memory import linked
 from tests.benchmarks.recipes import publish
 
-ROUNDS = 6
+ROUNDS = 5
 SMALL = 20_000
 OPEN = """
 import sys, time
