@@ -111,6 +111,13 @@ def test_result_fits_80_columns_with_one_line_a_stage(capsys):
     assert "top-1 accuracy with its 95 % interval" in text
 
 
+@pytest.mark.parametrize("columns", ["0", "1", "-3", "many", "1000000"])
+def test_a_width_that_no_terminal_has_is_none(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    Renderer().result(RESULT, VERDICTS)
+    assert "MACs: multiply-adds for one image." in " ".join(capsys.readouterr().out.split())
+
+
 def test_widest_score_still_takes_one_line(capsys):
     widest = StageResult(
         name="train_teacher",

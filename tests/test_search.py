@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import re
@@ -432,6 +433,19 @@ def test_bug_is_no_failed_trial(place, monkeypatch):
     monkeypatch.setattr(TrialRunner, "carry_out", broken)
     with pytest.raises(RuntimeError, match=r"^a bug$"):
         searched(recipe(place, vary={"mixup": MIXUP}))
+
+
+def test_a_full_disk_ends_the_study_and_it_goes_on(place, monkeypatch):
+    path = recipe(place, vary={"mixup": MIXUP})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("augcompress.running.runner.write_measurements", full)
+        with pytest.raises(AugcompressError, match=r"\.work-augment-\w+: disk full; free some"):
+            searched(path)
+    assert [trial.status for trial in searched(path).trials] == ["done"] * 2
 
 
 @pytest.mark.parametrize(

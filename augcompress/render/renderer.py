@@ -40,8 +40,15 @@ LEGEND = (
 )
 
 
+LEAST_WIDTH = 20
+"""Columns that a terminal has at least, whatever it says of itself."""
+
+
 def _stdout() -> Console:
-    return Console(highlight=False, markup=False, emoji=False)
+    console = Console(highlight=False, markup=False, emoji=False)
+    if console.width < LEAST_WIDTH:
+        console.width = LEAST_WIDTH
+    return console
 
 
 @dataclass

@@ -24,7 +24,7 @@ from augcompress.search.study import StageUse, Trial
 from augcompress.search.variants import Variant
 from augcompress.spec import GridSearch
 from augcompress.stages import run, run_stage
-from augcompress.storage import RunDir, digest_json, read_record
+from augcompress.storage import RunDir, digest_json, is_disk_full, read_record
 from augcompress.system import Reporter
 
 SHARED = ("fingerprint", "data")
@@ -76,7 +76,7 @@ class TrialRunner:
     def attempt(self, trial: Trial, variant: Variant, section: GridSearch) -> Trial:
         """The trial as it ended: done, or failed for a reason of its own, memory included.
 
-        Raises UsageError, which would meet every trial.
+        Raises UsageError, and AugcompressError on a full disk, which would meet every trial.
         """
         try:
             stages, found = self.carry_out(trial, variant, section)
@@ -84,7 +84,7 @@ class TrialRunner:
             raise
         except (AugcompressError, MemoryError, RuntimeError) as error:
             reason = _reason(error)
-            if reason is None:
+            if reason is None or is_disk_full(error.__cause__ or error):
                 raise
             self.reporter.message(f"{trial.name} failed: {reason}")
             return trial.model_copy(update={"status": "failed", "error": reason})

@@ -6,6 +6,7 @@ from augcompress.storage.files import (
     RECORD_FILE,
     STATE_FOLDER,
     files_of,
+    is_disk_full,
     link_or_copy,
     make_folder,
     remove_path,

@@ -132,8 +132,10 @@ def _is_held(aside: Path) -> bool:
 def make_folder(path: Path) -> None:
     """Make a folder and those above it.
 
-    Raises AugcompressError when that is impossible.
+    Raises AugcompressError when that is impossible, or libraries could not write there.
     """
+    if any("\ud800" <= character <= "\udfff" for character in str(path)):  # undecoded bytes
+        raise AugcompressError(f"{path}: is not UTF-8; rename it or use another --run-dir")
     try:
         with storage_errors(path):
             path.mkdir(parents=True, exist_ok=True)

@@ -4,11 +4,12 @@
     python tests/kills/long.py disks --count 10 [--seed 0] [--only NAME ...]
     python tests/kills/long.py ranks --count 20 [--seed 0]
 
-`stages`: every stage, `run` and `search` in turns, killed one to three times each (a quarter of the
-signals is SIGTERM, the rest `kill -9`) at a random time or before a random operation on a file.
-`disks`: `run` and `search`, each on so many disks of random sizes that are too small (Linux, with
-the right to mount: root, or `unshare -Urm python ...`).  `ranks`: `run --devices 2`, of which rank
-0, rank 1, the launcher are killed, or the launcher is sent SIGTERM.
+`stages`: every stage, `run`, `search` and a training on image files in turns, killed one to three
+times each (a quarter of the signals is SIGTERM, the rest `kill -9`) at a random time or before a
+random operation on a file.  `disks`: `run`, `search` and that training, each on so many disks of
+random sizes that are too small (Linux, with the right to mount: root, or `unshare -Urm python
+...`).  `ranks`: `run --devices 2`, of which rank 0, rank 1 or the launcher is killed, or the
+launcher is sent SIGTERM.
 
 What is left is looked at each time: no file is there by halves, `runs list`, `runs show`, `check`
 and `report` say what they find in one line, and the same command ends in the files of an
@@ -33,7 +34,7 @@ import killing
 import ranks
 import scenes
 
-LONG = ("run", "search")
+LONG = ("run", "search", "pictures")
 COUNTS = {"stages": 100, "disks": 10, "ranks": 20}
 
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from end_to_end import TIMINGS, TINY, training
 from forked import Ended, command
+from PIL import Image
 
 from augcompress.storage import changes, files_of, read_record
 
 STAGES = (
     "augment", "pretrain", "train-teacher", "distill", "prune", "quantize", "export", "evaluate",
 )  # fmt: skip
-RECIPE, STUDY, RUN = "tiny.yaml", "study.yaml", "runs/tiny"
+RECIPE, STUDY, PICTURES, RUN = "tiny.yaml", "study.yaml", "pictures.yaml", "runs/tiny"
 ASKED = (("runs", "list"), ("runs", "show", RUN), ("check", RUN, "-r", RECIPE), ("report", RUN))
 """Commands that look at what a run has left, be it killed."""
 TOLD_ANEW = {"seconds", "images_per_s", "sha256", "files", "notes", "done_now"}
@@ -61,11 +64,23 @@ def study() -> dict[str, Any]:
     return {**found, "name": "tiny", "search": {"until": "distill", "vary": vary, "seeds": [0, 3]}}
 
 
+def pictures(folder: Path) -> dict[str, Any]:
+    """A teacher of images in files, which are decoded once and kept in the store."""
+    draw = np.random.default_rng(0)
+    for number in range(60):
+        file = folder / "images" / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(file)
+    data = {"kind": "image_folder", "root": "images", "size": 8}
+    teacher = copy.deepcopy(TINY["train_teacher"])
+    return {"version": 1, "name": "tiny", "data": data, "train_teacher": teacher}
+
+
 def scenes(place: Path) -> Iterator[Scene]:
     """Every scene; in `place`, each is carried out once without being disturbed."""
     start = place / "start" / "work"
     start.mkdir(parents=True)
-    for name, settings in ((RECIPE, recipe()), (STUDY, study())):
+    for name, settings in ((RECIPE, recipe()), (STUDY, study()), (PICTURES, pictures(start))):
         (start / name).write_text(json.dumps(settings, indent=1))
     before = start
     for stage in STAGES:
@@ -73,6 +88,7 @@ def scenes(place: Path) -> Iterator[Scene]:
         yield found
         before = place / stage / "work"
     yield carried_out("run", ("run", "-r", RECIPE), start, place / "run")
+    yield carried_out("pictures", ("train-teacher", "-r", PICTURES), start, place / "pictures")
     yield carried_out("search", ("search", "-r", STUDY), start, place / "search")
 
 
@@ -107,7 +123,8 @@ def outcome(folder: Path) -> dict[str, str]:
     for name, path in files_of(folder / "runs").items():
         if path.name in WITH_TIMINGS or name.startswith(".store/"):
             continue
-        found[name] = hashlib.sha256(timeless(path)).hexdigest()
+        content = timeless(path).replace(os.fsencode(folder), b"")  # recipes name where data are
+        found[name] = hashlib.sha256(content).hexdigest()
     hidden = (path.name for path in (folder / "runs").glob(".store/*"))
     return found | {f".store/{name}": "" for name in hidden if not name.startswith(".lock-")}
 
@@ -158,7 +175,7 @@ def _changes(folder: Path) -> dict[str, str]:
 def _is_stage(path: Path) -> bool:
     """Is it the folder of a stage: in a run, or as an entry of the store?"""
     name = path.name.rpartition("-")[0] if path.parent.name == ".store" else path.name
-    return path.is_dir() and name in {stage.replace("-", "_") for stage in STAGES}
+    return path.is_dir() and name in {"decoding", *(stage.replace("-", "_") for stage in STAGES)}
 
 
 def _is_entry(path: Path) -> bool:

@@ -365,6 +365,13 @@ def test_read_only_folder_is_said_by_the_system(tmp_path, entry):
         fill(entry)
 
 
+def test_a_folder_whose_name_is_not_utf8_is_refused_before_the_work(tmp_path):
+    run = RunDir(tmp_path / "caf\udce9" / "digits")
+    with pytest.raises(AugcompressError, match=r"caf\udce9/.store: is not UTF-8; rename it or use"):
+        fill(run.store.entry("distill", KEY))
+    assert names(tmp_path) == []
+
+
 def test_file_in_the_folders_place_is_said(tmp_path):
     (tmp_path / ".store").write_text("a file")
     with pytest.raises(AugcompressError, match="cannot be made a folder"):
