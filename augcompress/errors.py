@@ -60,6 +60,14 @@ def require(module: str, *, extra: str):
         ) from error
 
 
+def is_interruption(error: BaseException) -> bool:
+    """Was the process asked to stop, be it that a library has made another error of it?"""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, KeyboardInterrupt):
+        seen = seen.__cause__
+    return seen is not None
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message; its type where there is none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -155,3 +163,8 @@ def visible_text(text: str) -> str:
     turns of the writing direction), and those that no encoding has, are written as their codes.
     Line ends and tabs stay."""
     return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def visible_line(text: str) -> str:
+    """The same on one line: line ends and tabs are written as their codes, too."""
+    return visible_text(text).translate({ord(c): ascii(c)[1:-1] for c in "\t\n"})

@@ -26,6 +26,7 @@ from end_to_end import (
 from torch import Tensor, nn
 
 from augcompress.batch import Batch
+from augcompress.errors import AugcompressError
 from augcompress.training import Engine, Learner, Score, Training, fit, loop
 from augcompress.training.logs import TIMINGS
 
@@ -131,9 +132,29 @@ def test_second_process_is_refused_and_sigterm_is_resumable(moment, before, undi
     assert artifacts(before / RUN)[moment] == artifacts(undisturbed / RUN)[moment]
 
 
-def test_interrupt_from_the_keyboard_ends_with_130(place, monkeypatch):
+def while_imported(*_):
+    """Interrupted where Python makes another error of it, as in a library's import."""
+
+    class Knob:
+        def __set_name__(self, owner, name):
+            raise KeyboardInterrupt
+
+    class Knobs:
+        knob = Knob()
+
+
+def told_otherwise(*_):
+    try:
+        while_imported()
+    except Exception as error:
+        raise AugcompressError("model: cannot be built") from error
+
+
+@pytest.mark.parametrize("moment", ["in a step", while_imported, told_otherwise])
+def test_interrupt_from_the_keyboard_ends_with_130(moment, place, monkeypatch):
     write_recipe(place)
-    monkeypatch.setattr(loop._Run, "one_step", interrupted_at(3))
+    moment = interrupted_at(3) if moment == "in a step" else moment
+    monkeypatch.setattr(loop._Run, "one_step", moment)
     answer = invoke("train-teacher", "-r", "tiny.yaml")
     assert (answer.code, answer.error) == (
         130,

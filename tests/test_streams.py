@@ -11,6 +11,7 @@ import pytest
 from end_to_end import invoke, write_recipe
 
 from augcompress.cli import report_error
+from augcompress.datasets import printable
 from augcompress.errors import visible_text
 from augcompress.evidence import Measurement, RunResult, StageResult, markdown_text
 from augcompress.render import Renderer
@@ -62,6 +63,13 @@ def test_labels_reach_no_terminal_raw(capsys):
         renderer.reporter().message(STEERING)
     told = "".join(capsys.readouterr())
     assert not {c for c in told if not c.isprintable()} - {"\n"}
+
+
+def test_a_label_is_one_line(capsys):
+    Renderer().table("t", ["label"], [["a\nb"], ["c\td"]])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines[-2:]] == [r"a\nb", r"c\td"]
+    assert printable("a\nb \udce9 \x1b") == r"a\nb ? \x1b"  # as in the notes on data
 
 
 @pytest.mark.parametrize("name", ["a" * 5000, "x/" * 3000])

@@ -22,6 +22,7 @@ from augcompress.errors import (
     AugcompressError,
     failure_elsewhere,
     first_line,
+    is_interruption,
     is_no_memory,
     visible_text,
 )
@@ -52,7 +53,7 @@ def main() -> None:
         sys.stdout.flush()
     except BaseException as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever fails says why
-        code = report_error(error)
+        code = report_error(KeyboardInterrupt() if is_interruption(error) else error)
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         silence(sys.stdout)

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, visible_line
 
 
 def as_text(value: Any) -> str:
@@ -16,8 +16,8 @@ def as_text(value: Any) -> str:
 
 
 def printable(name: str) -> str:
-    """The name for people: what is not UTF-8 is replaced."""
-    return name.encode(errors="replace").decode()
+    """The name for people, on one line: what is not UTF-8 is replaced."""
+    return visible_line(name.encode(errors="replace").decode())
 
 
 def check_class_names(names: Sequence[Any]) -> None:
@@ -30,7 +30,7 @@ def check_class_names(names: Sequence[Any]) -> None:
     for name in names:
         if not isinstance(name, str) or not name.strip():
             raise AugcompressError(f"data: a class is called {name!r}; name it with text")
-        if name != printable(name):
+        if name != name.encode(errors="replace").decode():
             raise AugcompressError(f"data: class {name!a} is not UTF-8; rename it")
         plain = unicodedata.normalize("NFC", name.strip())
         if plain in seen:

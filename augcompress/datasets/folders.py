@@ -96,16 +96,23 @@ def _check_undivided(root: Path) -> None:
 
 
 def _grouping_note(root: Path) -> list[str]:
-    """Says so where all classes hold the same folders, which may be the classes that are meant."""
+    """Says so where all classes hold the same folders, or no image but in folders: these may be the
+    classes that are meant."""
     folders = folders_in(root, WHERE)
-    below = {tuple(folders_in(root / name, WHERE)) for name in folders}
-    same = below.pop() if len(below) == 1 else ()
-    if len(same) < 2:
+    below = {name: tuple(folders_in(root / name, WHERE)) for name in folders}
+    inner = sorted({each for names in below.values() for each in names})
+    same = len({*below.values()}) == 1
+    if len(inner) < 2 or not (same or all(_holds_folders_alone(root / name) for name in folders)):
         return []
     return [
-        f"data: the classes {_first(folders)} hold the same folders, {_first(same)}; if those are"
-        f" the classes, give a folder that holds them, or call the folders above train and test"
+        f"data: the classes {_first(folders)} hold {'the same ' if same else ''}folders,"
+        f" {_first(inner)}; if those are the classes, give a folder that holds them, or call the"
+        " folders above train and test"
     ]
+
+
+def _holds_folders_alone(folder: Path) -> bool:
+    return bool(folders_in(folder, WHERE)) and not images_in(folder, WHERE)
 
 
 def _first(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from augcompress.errors import visible_text
+from augcompress.errors import visible_line, visible_text
 from augcompress.evidence.records import Measurement
 
 TitledTable = tuple[str, Sequence[str], list[list[Any]]]
@@ -168,4 +168,4 @@ def cell_text(cell: Any) -> str:
     """A table's cell: `–` for None, four digits of a float, anything else as it is."""
     if cell is None:
         return "–"
-    return decimal_text(cell) if isinstance(cell, float) else visible_text(str(cell))
+    return decimal_text(cell) if isinstance(cell, float) else visible_line(str(cell))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from augcompress.component import key_of
-from augcompress.errors import AugcompressError, UsageError, is_no_memory
+from augcompress.errors import AugcompressError, UsageError, is_interruption, is_no_memory
 from augcompress.evidence import StageResult
 from augcompress.running import Context
 from augcompress.search.measured import (
@@ -84,7 +84,7 @@ class TrialRunner:
             raise
         except (AugcompressError, MemoryError, RuntimeError) as error:
             reason = _reason(error)
-            if reason is None or is_disk_full(error.__cause__ or error):
+            if reason is None or is_interruption(error) or is_disk_full(error.__cause__ or error):
                 raise
             self.reporter.message(f"{trial.name} failed: {reason}")
             return trial.model_copy(update={"status": "failed", "error": reason})

@@ -14,7 +14,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from augcompress.errors import BUG, INTERRUPTED, AugcompressError, failure_elsewhere
+from augcompress.errors import (
+    BUG,
+    INTERRUPTED,
+    AugcompressError,
+    failure_elsewhere,
+    is_interruption,
+)
 
 T = TypeVar("T")
 
@@ -174,7 +180,7 @@ ALONE = Processes()
 
 def exit_code_of(error: BaseException) -> int:
     """The exit code of a process that ends with this error."""
-    if isinstance(error, KeyboardInterrupt):
+    if is_interruption(error):
         return INTERRUPTED
     return getattr(failure_elsewhere(error) or error, "exit_code", BUG)
 

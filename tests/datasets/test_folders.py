@@ -151,6 +151,19 @@ def test_classes_that_hold_the_same_folders_are_said(tmp_path):
     assert "batch1, batch2 hold the same folders, cat, dog; if those" in data.notes[0]
 
 
+@pytest.mark.parametrize("own_image", [False, True])
+def test_classes_without_an_image_but_in_folders_are_said(own_image, tmp_path):
+    root = write_folder(tmp_path / "s", {"animals": 9}, classes=("cat", "dog"))
+    write_folder(root, {"plants": 9}, classes=("rose",))
+    if own_image:
+        save_image(root / "plants" / "0.png", 0)
+    said = (
+        "data: the classes animals, plants hold folders, cat, dog, rose; if those are the classes"
+    )
+    assert said in "\n".join(read(root).notes) or own_image
+    assert said not in "\n".join(read(root).notes) or not own_image
+
+
 def test_what_lies_beside_parts_and_classes_is_counted(tmp_path):
     root = write_folder(tmp_path / "s", {"train": 9, "test": 3})
     write_folder(root, {"extra/deep": 2}, classes=("x", "y"))
