@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,12 +77,18 @@ def _open(
 
     source = file if isinstance(file, bytes) else str(file)
     providers = ["CPUExecutionProvider"]
+    with _loading(file):  # without its second try with the same provider, which prints
+        return InferenceSession(source, options, providers=providers, enable_fallback=False)
+
+
+@contextmanager
+def _loading(file: str | Path | bytes) -> Iterator[None]:
+    """What the runtime cannot load, or tell of as it is no UTF-8, becomes an AugcompressError."""
     try:
-        return InferenceSession(source, options, providers=providers)
-    except runtime_errors() as error:
+        yield
+    except runtime_errors(UnicodeDecodeError) as error:
         raise AugcompressError(
-            f"{name or _name(file)}: ONNX Runtime cannot load it: {first_line(error)};"
-            " export it again"
+            f"{_name(file)}: ONNX Runtime cannot load it: {first_line(error)}; export it again"
         ) from error
 
 
@@ -90,14 +98,20 @@ def load_onnx(file: str | Path | bytes, threads: int = 1, *, optimize: bool = Tr
     Raises AugcompressError when the runtime cannot load it.
     """
     session = open_session(file, threads, optimize=optimize)
-    takes_one = len(session.get_inputs()) == 1 and len(session.get_inputs()[0].shape) >= 2
-    if not takes_one or not session.get_outputs():
-        raise AugcompressError(f"{_name(file)}: does not take images alone; give another file")
+    with _loading(file):
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        if len(inputs) != 1 or len(inputs[0].shape) < 2 or not outputs:
+            raise AugcompressError(f"{_name(file)}: does not take images alone; give another file")
+        return _loaded(session, _name(file))
+
+
+def _loaded(session: onnxruntime.InferenceSession, name: str) -> LoadedModel:
     takes, gives = session.get_inputs()[0], session.get_outputs()[0]
     batch, _, *size = takes.shape
+    images_name = takes.name
     return LoadedModel(
-        name=_name(file),
-        call=lambda images: session.run(None, {takes.name: images})[0],
+        name=name,
+        call=lambda images: session.run(None, {images_name: images})[0],
         input="uint8" if takes.type == "tensor(uint8)" else "float32",
         output="probabilities" if gives.name == "probabilities" else "logits",
         batch=batch if isinstance(batch, int) else None,
