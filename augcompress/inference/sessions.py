@@ -77,18 +77,19 @@ def _open(
 
     source = file if isinstance(file, bytes) else str(file)
     providers = ["CPUExecutionProvider"]
-    with _loading(file):  # without its second try with the same provider, which prints
+    with _loading(name or _name(file)):
+        # without its second try with the same provider, which prints
         return InferenceSession(source, options, providers=providers, enable_fallback=False)
 
 
 @contextmanager
-def _loading(file: str | Path | bytes) -> Iterator[None]:
+def _loading(name: str) -> Iterator[None]:
     """What the runtime cannot load, or tell of as it is no UTF-8, becomes an AugcompressError."""
     try:
         yield
     except runtime_errors(UnicodeDecodeError) as error:
         raise AugcompressError(
-            f"{_name(file)}: ONNX Runtime cannot load it: {first_line(error)}; export it again"
+            f"{name}: ONNX Runtime cannot load it: {first_line(error)}; export it again"
         ) from error
 
 
@@ -98,7 +99,7 @@ def load_onnx(file: str | Path | bytes, threads: int = 1, *, optimize: bool = Tr
     Raises AugcompressError when the runtime cannot load it.
     """
     session = open_session(file, threads, optimize=optimize)
-    with _loading(file):
+    with _loading(_name(file)):
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1 or len(inputs[0].shape) < 2 or not outputs:
             raise AugcompressError(f"{_name(file)}: does not take images alone; give another file")

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,8 +92,10 @@ def write_aside(path: str | Path) -> Iterator[Path]:
     for left in leftovers(path):
         left.unlink(missing_ok=True)
     try:
-        with _held(aside):
+        with _held(aside) as mode:
             yield aside
+            if mode is not None:
+                aside.chmod(mode)  # some libraries make a file anew that only its owner may read
             sync(aside)
             os.replace(aside, path)
     finally:
@@ -107,15 +110,16 @@ def leftovers(path: Path) -> list[Path]:
 
 
 @contextmanager
-def _held(aside: Path) -> Iterator[None]:
-    """Hold a lock on a new file: it dies with this process, and tells who finds the file."""
+def _held(aside: Path) -> Iterator[int | None]:
+    """Hold a lock on a new file: it dies with this process, and tells who finds the file.  Yields
+    the rights that new files have."""
     if fcntl is None:
-        yield
+        yield None
         return
     with aside.open("xb") as file:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield stat.S_IMODE(os.fstat(file.fileno()).st_mode)
 
 
 def _is_held(aside: Path) -> bool:

@@ -411,6 +411,13 @@ def test_what_is_no_classifier_of_images_is_refused(graph, how, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_that_cannot_be_loaded_is_named():
+    graph = linear()
+    graph.graph.node[0].op_type = "Nope"
+    with pytest.raises(AugcompressError, match=r"^mine\.onnx: ONNX Runtime cannot load it: "):
+        adopt(graph, where="mine.onnx")
+
+
 def test_free_sizes_are_tried_as_told(images):
     graph = adopt(linear(("n", 3, "h", "w")), size=(2, 2))
     assert [d.dim_param for d in graph.graph.input[0].type.tensor_type.shape.dim[2:]] == ["h", "w"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -34,10 +35,11 @@ def mount(*arguments: str) -> None:
 
 
 def filled(scene: Scene, place: Path, size: int) -> tuple[bool, list[str]]:
-    """Carry out a scene on a disk of `size` bytes, then with room enough: was it full, and what
-    was wrong?"""
-    with disk(place, size):
+    """Carry out a scene on a disk with `size` free bytes, then with room enough: was it full, and
+    what was wrong?"""
+    with disk(place, AMPLE):
         folder = copied(scene.before, place / "files")
+        mount("-o", f"remount,size={shutil.disk_usage(place).used + size}", str(place))
         ended = command(folder, *scene.arguments)
         if ended.code == 0:
             return False, []

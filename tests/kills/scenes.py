@@ -25,7 +25,7 @@ STAGES = (
 RECIPE, STUDY, PICTURES, RUN = "tiny.yaml", "study.yaml", "pictures.yaml", "runs/tiny"
 ASKED = (("runs", "list"), ("runs", "show", RUN), ("check", RUN, "-r", RECIPE), ("report", RUN))
 """Commands that look at what a run has left, be it killed."""
-TOLD_ANEW = {"seconds", "images_per_s", "sha256", "files", "notes", "done_now"}
+TOLD_ANEW = {"seconds", "images_per_s", "sha256", "files", "notes", "done_now", "spec"}
 """Fields of records that tell of times, or follow from what does."""
 WITH_TIMINGS = ("MODEL_CARD.md", "SHA256SUMS", "report.html")
 

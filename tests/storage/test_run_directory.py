@@ -13,7 +13,9 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from augcompress.errors import AugcompressError
 from augcompress.evidence.records import Measurement, write_measurements
@@ -84,6 +86,15 @@ def fail_aside(path: Path) -> None:
     with write_aside(path) as aside:
         aside.write_text("new")
         raise KeyError("stop")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights of POSIX")
+def test_a_checkpoint_may_be_read_by_whom_other_files_may(tmp_path):
+    (tmp_path / "other").touch()
+    with write_aside(tmp_path / "model.safetensors") as aside:
+        save_file({"w": np.zeros(3, dtype=np.float32)}, aside)  # makes the file anew, mode 600
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
 
 
 def test_write_aside_keeps_the_old_file_after_an_error(tmp_path):
