@@ -113,8 +113,15 @@ class Answer:
         return {stage["name"]: stage["status"] for stage in json.loads(self.out)["stages"]}
 
 
-def invoke(*arguments: str | Path) -> Answer:
-    """The command `augcompress` in this process."""
+TRAIN = {"run", "pretrain", "train-teacher", "distill", "prune", "quantize", "export"}
+"""Commands that stop at a network which has learned nothing."""
+
+
+def invoke(*arguments: str | Path, chance: bool = True) -> Answer:
+    """The command `augcompress` in this process.  With `chance`, an epoch on a few images will do:
+    networks that only guess are allowed."""
+    if chance and arguments and arguments[0] in TRAIN and "--help" not in arguments:
+        arguments = (*arguments, "--allow-chance")
     out, err = io.StringIO(), io.StringIO()
     handler = signal.getsignal(signal.SIGTERM)
     argv = ["augcompress", *map(str, arguments)]

@@ -14,6 +14,7 @@ import pytest
 from end_to_end import STAGES, artifacts, done, files, invoke, write_recipe
 from PIL import Image
 
+from augcompress import __version__
 from augcompress.datasets import DataFacts, Digits
 from augcompress.evidence.predictions import Predictions
 
@@ -241,3 +242,20 @@ def test_prediction_of_what_is_no_image_or_no_model(mine, pictures):
 def test_cuda_where_there_is_none(mine):
     answer = invoke("run", "-r", "tiny.yaml", "--device", "cuda")
     assert (answer.code, "torch finds no CUDA device here" in answer.error) == (2, True)
+
+
+def test_options_that_are_short_for_settings(place):
+    write_recipe(place)
+    short = ("--seed", "3", "--epochs", "3", "--name", "other")
+    done("train-teacher", "-r", "tiny.yaml", *short, "--set", "seed=4")
+    told = json.loads(Path("runs/other/spec.json").read_text())
+    assert told["seed"] == 4
+    lengths = [told[name]["training"]["epochs"] for name in ("train_teacher", "distill", "prune")]
+    assert lengths == [3, 3, 1]
+    refused = invoke("search", "-r", "digits-study.yaml", "--epochs", "3")
+    assert (refused.code, "--epochs: has no meaning for search" in refused.error) == (2, True)
+
+
+def test_the_version_is_shown():
+    answer = invoke("--version")
+    assert (answer.code, answer.out) == (0, f"{__version__}\n")

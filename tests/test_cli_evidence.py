@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -38,10 +39,14 @@ def test_check_writes_junit_and_appends_a_summary(mine):
 
 
 def test_check_of_a_measure_that_was_not_taken_says_what_is_near(mine):
-    limit = "limits=[{measure: top_1, at_least: 0.5}]"
+    limit = "limits=[{measure: top5, split: validation, label: x, at_least: 0.5}]"
     answer = invoke("check", RUN, "-r", "tiny.yaml", "--set", limit)
     assert answer.code == 3
-    assert "top1" in answer.out
+    assert "top5" in answer.out
+    answer = invoke(
+        "check", RUN, "-r", "tiny.yaml", "--set", "limits=[{measure: acc, at_least: 1}]"
+    )
+    assert (answer.code, answer.error) == (2, "error: limits.0.measure: acc is called top1 here")
 
 
 def test_check_finds_a_file_that_was_changed_after_it_was_measured(mine):
@@ -65,12 +70,26 @@ def test_check_takes_the_timing_of_the_target_device(mine):
     assert answer.code == 3
 
 
-def test_check_warns_when_the_recipe_is_not_the_one_that_was_run(mine):
+def test_check_fails_where_the_recipe_is_not_the_one_that_was_run(mine):
     changed = ("--set", KEPT, "--set", "distill.training.epochs=9")
-    answer = done("check", RUN, "-r", "tiny.yaml", *changed)
-    assert "distill" in answer.err
-    assert "tiny.yaml" in answer.err
-    assert "distill" not in done("check", RUN, "-r", "tiny.yaml", "--set", KEPT).err
+    answer = invoke("check", RUN, "-r", "tiny.yaml", *changed)
+    assert answer.code == 3
+    assert "other settings in distill; run it again, or --allow-other-settings" in answer.error
+    done("check", RUN, "-r", "tiny.yaml", *changed, "--allow-other-settings")
+    done("check", RUN, "-r", "tiny.yaml", "--set", KEPT, "--set", "evaluate.split=validation")
+    (RUN / "spec.json").unlink()
+    assert invoke("check", RUN, "-r", "tiny.yaml", "--set", KEPT).code == 3
+
+
+def test_check_fails_where_a_stage_of_the_recipe_is_missing(mine):
+    shutil.rmtree(RUN / "export")
+    on_validation = "limits=[{measure: top1, at_least: 0.001}]"
+    answer = invoke("check", RUN, "-r", "tiny.yaml", "--set", on_validation)
+    assert answer.code == 3
+    assert "every stage of the recipe is done (export not done; run:" in answer.error
+    until = ("--set", "pipeline=[train_teacher, distill, prune, quantize]")
+    allowed = invoke("check", RUN, "-r", "tiny.yaml", *until, "--set", on_validation)
+    assert "other settings in pipeline" in allowed.error
 
 
 def test_report_of_a_run_with_its_limits(mine):

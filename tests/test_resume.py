@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import os
 import signal
 import threading
 from pathlib import Path
@@ -27,6 +29,8 @@ from torch import Tensor, nn
 
 from augcompress.batch import Batch
 from augcompress.errors import AugcompressError
+from augcompress.storage import store as store_of_stages
+from augcompress.storage.store import Store
 from augcompress.training import Engine, Learner, Score, Training, fit, loop
 from augcompress.training.logs import TIMINGS
 
@@ -274,3 +278,22 @@ def test_damaged_entry_is_done_again(mine):
     assert answer.stages["quantize"] == "cached"
     assert "model.safetensors has 4 bytes and was written with " in answer.err
     assert artifacts(mine / RUN) == before
+
+
+def test_the_time_of_a_stage_is_that_of_all_its_parts(tmp_path, monkeypatch):
+    now = itertools.count(1000, 100)
+    monkeypatch.setattr(store_of_stages.time, "time", lambda: float(next(now)))
+    entry = Store(tmp_path).entry("distill", "a" * 64)
+    for spent, seconds in ((0.0, 30), (30.0, 12), (42.0, 0)):
+        with contextlib.suppress(KeyboardInterrupt), entry.writing() as work:
+            assert entry.spent == spent
+            started = 1000 + 100 * (spent > 0) + 100 * (spent > 30)
+            state = work / "state" / "fit.pt"
+            state.parent.mkdir(exist_ok=True)
+            state.write_bytes(b"")
+            os.utime(state, (started + seconds,) * 2)
+            os.utime(state.parent, (started,) * 2)
+            raise KeyboardInterrupt
+    with entry.writing(fresh=True):
+        assert entry.spent == 0.0
+    assert not entry.work.exists()

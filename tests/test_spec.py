@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,33 @@ def test_pipeline_that_cannot_be(pipeline, message):
 def test_limit_that_says_nothing(limit, message):
     with pytest.raises(UsageError, match=message):
         validate(recipe(limits=[limit]))
+
+
+@pytest.mark.parametrize(
+    ("measure", "pipeline", "message"),
+    [
+        ("accuracy", None, r"^limits\.1\.measure: accuracy is called top1 here$"),
+        ("topp1", None, r"^limits\.1\.measure: unknown measure 'topp1'; did you mean top1\?$"),
+        ("zzz", None, r"unknown measure 'zzz'; known: top1, top5, .*, max_abs_difference$"),
+        (
+            "int8_kernels",
+            ["train_teacher", "export"],
+            "int8_kernels is measured by quantize, which the pipeline does not",
+        ),
+        (
+            "speedup",
+            ["train_teacher"],
+            "speedup is measured by export, which the pipeline does not",
+        ),
+    ],
+)
+def test_limit_on_what_is_never_measured(measure, pipeline, message):
+    limits = [{"measure": "top1", "at_least": 0.5}, {"measure": measure, "at_least": 1}]
+    with pytest.raises(UsageError, match=message):
+        validate(recipe(limits=limits, pipeline=pipeline))
+    if measure in ("topp1", "zzz"):
+        steps = [{"kind": "plugin", "target": "own.steps:Mine"}]
+        validate(recipe(limits=limits, prune={"steps": steps}))
 
 
 def test_missing_fields_are_named():
@@ -215,6 +243,49 @@ def test_override_makes_sections_that_are_not_there(tmp_path):
     assert spec.evaluate.split == "validation"
     assert spec.limits[0].at_least == 0
     assert text == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("override", "place", "value"),
+    [
+        ("distill.objectives.0.temperature=8", "temperature", 8),
+        ("distill.objectives.0.weight=0.5", "weight", 0.5),
+    ],
+)
+def test_override_of_a_list_that_the_recipe_leaves_as_usual(tmp_path, override, place, value):
+    spec, _ = load(write_recipe(tmp_path), [override])
+    usual = validate(recipe()).distill.objectives
+    assert getattr(spec.distill.objectives[0], place) == value
+    assert spec.distill.objectives[1] == usual[1]
+    with pytest.raises(UsageError, match=r"distill\.objectives\.2: the list has 2 items, from 0"):
+        load(write_recipe(tmp_path), ["distill.objectives.2.weight=1"])
+    with pytest.raises(UsageError, match=r"^limits: input should be a valid list; it is"):
+        load(write_recipe(tmp_path), ["limits.0.at_least=1"])
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("distill.temperature=8", "distill.objectives.0.temperature"),
+        ("distill.lr=0.1", "distill.training.optimizer.lr"),
+        ("distill.training.lr=0.1", "distill.training.optimizer.lr"),
+        ("prune.macs=0.5", "prune.steps.0.macs"),
+    ],
+)
+def test_a_key_at_the_wrong_place_is_found_at_the_right_one(tmp_path, override, meant):
+    value = override.partition("=")[2]
+    told = rf"unknown key; did you mean {re.escape(meant)}\?  --set {re.escape(meant)}={value}$"
+    with pytest.raises(UsageError, match=told):
+        load(write_recipe(tmp_path), [override])
+
+
+def test_a_key_of_several_sections_names_them(tmp_path):
+    with pytest.raises(
+        UsageError, match=r"^epochs: unknown key; did you mean train_teacher\.train"
+    ) as caught:
+        load(write_recipe(tmp_path), ["epochs=3"])
+    assert "distill.training.epochs" in str(caught.value)
+    assert "pretrain.training.epochs" not in str(caught.value)
 
 
 def test_paths_start_at_the_recipe_and_expand(tmp_path, monkeypatch):

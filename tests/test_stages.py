@@ -450,3 +450,17 @@ def test_student_of_labels_alone_needs_no_teacher(place):
     write_recipe(place)
     done("distill", "-r", "tiny.yaml", "--set", "distill.objectives=[{kind: labels}]")
     assert not (place / RUN / "train_teacher").exists()
+
+
+def test_a_network_that_only_guesses_stops_the_chain(place):
+    write_recipe(place, lambda recipe: recipe["train_teacher"]["training"].update(epochs=1))
+    stopped = invoke("run", "-r", "tiny.yaml", "--set", "limits=[]", chance=False)
+    assert stopped.code == 3
+    assert stopped.error.startswith("error: train_teacher: top-1 of ")
+    assert "is no better than guessing: the largest class alone is" in stopped.error
+    assert "--allow-chance" in stopped.error
+    assert (RUN / "train_teacher" / "stage.json").is_file()
+    assert not (RUN / "distill").exists()
+    assert invoke("train-teacher", "-r", "tiny.yaml", chance=False).code == 3  # cached, and as bad
+    done("train-teacher", "-r", "tiny.yaml")
+    done("distill", "-r", "tiny.yaml", "--set", "distill.training.epochs=1")

@@ -32,12 +32,13 @@ def measure_augmentations(options: Options) -> None:
     from augcompress.storage import RunDir
 
     permit_plugins(options.allow_plugins)
-    refuse(options, "augment --measure", "source", "teacher", "force")
-    overrides = options.overrides or []
+    refuse(options, "augment --measure", "source", "teacher", "force", "epochs", "allow_chance")
+    overrides = options.every_override
     spec, _ = load(options.recipe, overrides, smoke=options.smoke)
     run = options.run_dir or Path("runs") / spec.name
     study = run.with_name(f"{run.name}-measure")
     data = None if options.dry_run else Context(spec, RunDir(study), options.recipe).data
     images, side = (len(data.train), max(data.size)) if data else (None, None)
     overrides = [*overrides, *measuring_settings(spec, images, side)]
-    run_study(replace(options, overrides=overrides, run_dir=study), "augment --measure")
+    told = replace(options, overrides=overrides, seed=None, name=None, run_dir=study)
+    run_study(told, "augment --measure")

@@ -70,6 +70,8 @@ def compare_command(
     renderer = Renderer(json=as_json)
     opened = cache(lambda: context_of(models, recipe, overrides or [], renderer))
     answer = partial(answers_now, opened)
+    for line in (line for given in models for line in comparing.stand_ins(given)):
+        renderer.message(f"compare: {line}")
     contenders = [comparing.open_contender(given, split, answer) for given in models]
     found = comparing.compare_models(contenders, margin=margin, level=level, all_pairs=all_pairs)
     apart = comparing.differing(contenders[0], contenders[1])
@@ -120,15 +122,15 @@ def validate_all(raw: dict[str, Any], base: str) -> Spec:
 
 
 def changed_sections(run: Path, spec: Spec, renderer: Renderer) -> list[str]:
-    """The sections of a recipe that a run was not made with; none where that cannot be read, which
-    is said."""
+    """The sections of a recipe that a run was not made with; `spec.json` where that cannot be read,
+    which is said."""
     from augcompress.spec import differing_sections, find_spec
 
     try:
-        return differing_sections(find_spec(run), spec) if is_run(run) else []
+        return differing_sections(find_spec(run), spec) if is_run(run) else ["spec.json"]
     except AugcompressError as error:
         renderer.message(f"note: {error}")
-        return []
+        return ["spec.json"]
 
 
 def is_run(folder: Path) -> bool:
@@ -153,26 +155,29 @@ def check_command(
     summary: Annotated[
         Path | None, typer.Option(help="Append Markdown here: $GITHUB_STEP_SUMMARY.")
     ] = None,
+    allow_other_settings: Annotated[
+        bool,
+        typer.Option("--allow-other-settings", help="Judge a run that other settings made, too."),
+    ] = False,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the exit code.")] = False,
 ) -> None:
     """The gate of a CI job: are the files those that were measured, and is every limit kept?"""
     from augcompress import gate
-    from augcompress.raw import is_made_with, limits_of, read_raw
+    from augcompress.raw import is_made_with, limits_of, read_raw, read_resolved
     from augcompress.render import Renderer, headlines
-    from augcompress.storage import read_run, storage_errors, write_aside
+    from augcompress.storage import planned_stages, read_run, storage_errors, write_aside
 
     raw, _, base = read_raw(recipe, overrides or [])
     spec = None if is_made_with(run, raw) else validate_all(raw, base)
     limits = limits_of(raw) if spec is None else spec.limits
-    verdicts = gate.check_run(run, limits, timing_file=timing, reference_run=reference)
+    judged = gate.check_run(run, limits, timing_file=timing, reference_run=reference)
     renderer = Renderer(json=as_json, quiet=quiet)
+    differ = changed_sections(run, spec, renderer) if spec is not None else []
+    asked = planned_stages(read_resolved(run)) if spec is None else spec.stages()
+    other = None if allow_other_settings else differ
+    verdicts = [*gate.completeness(run, asked, other), *judged]
     renderer.verdicts(verdicts)
-    if spec is not None and (differ := changed_sections(run, spec, renderer)):
-        renderer.message(
-            f"note: {run} was made with other settings in {', '.join(differ)} than {recipe} has"
-            " now; run it again, or give check the same --set"
-        )
     if junit is not None:
         with storage_errors(junit.parent), write_aside(junit) as aside:
             aside.write_text(gate.junit(verdicts, run.name), encoding="utf-8")
@@ -194,7 +199,7 @@ def check_command(
 def search_command(options: Options) -> None:
     """Variants of a recipe, as its `search` section says: one table, with intervals."""
     permit_plugins(options.allow_plugins)
-    refuse(options, "search", "source", "force")
+    refuse(options, "search", "source", "force", "epochs", "seed", "allow_chance")
     run_study(options, "search")
 
 
@@ -205,7 +210,7 @@ def run_study(options: Options, command: str) -> None:
     from augcompress.search import plan_search, run_search, study_notes, study_tables, trials_table
 
     renderer = Renderer(json=options.as_json, quiet=options.quiet, verbose=options.verbose)
-    overrides, folder = options.overrides or [], options.run_dir
+    overrides, folder = options.every_override, options.run_dir
     if options.dry_run:
         plan = plan_search(options.recipe, overrides, run_dir=folder, smoke=options.smoke)
         renderer.study(plan.to_json(), [trials_table(plan)], [])

@@ -41,6 +41,12 @@ class Options:
         list[str] | None,
         typer.Option("--set", metavar="A.B=VALUE", help="Override a field; repeatable."),
     ] = None
+    seed: Annotated[int | None, typer.Option(min=0, help="The same as --set seed=N.")] = None
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Epochs of the longest training; the others in proportion."),
+    ] = None
+    name: Annotated[str | None, typer.Option(help="The same as --set name=NAME.")] = None
     run_dir: Annotated[
         Path | None, typer.Option(help="Where results go.  [default: runs/<recipe's name>]")
     ] = None
@@ -70,6 +76,9 @@ class Options:
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Every stage on a sliver of the data, in a minute.")
     ] = False
+    allow_chance: Annotated[
+        bool, typer.Option("--allow-chance", help="Go on with a network that only guesses.")
+    ] = False
     force: Annotated[bool, typer.Option("--force", help="Redo what is already done.")] = False
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Validate, say what would be done, stop.")
@@ -84,6 +93,13 @@ class Options:
     allow_plugins: Annotated[
         bool, typer.Option("--allow-plugins", help="Run code from the recipe's plug-ins.")
     ] = False
+
+    @property
+    def every_override(self) -> list[str]:
+        """What `--set` says, and the options that are short for it."""
+        given = {"seed": self.seed, "name": self.name}
+        short = [f"{field}={value}" for field, value in given.items() if value is not None]
+        return [*short, *(self.overrides or [])]
 
 
 @cache
@@ -143,13 +159,15 @@ def open_context(
     permit_plugins(options.allow_plugins)
     from augcompress.raw import read_raw
     from augcompress.running import Context
-    from augcompress.spec import shrink_to_smoke, validate
+    from augcompress.spec import scale_epochs, shrink_to_smoke, validate
     from augcompress.storage import RunDir
     from augcompress.training import ALONE, use_available_cpus
 
     if processes is None:
         use_available_cpus()
-    raw, text, base = read_raw(options.recipe, options.overrides or [])
+    raw, text, base = read_raw(options.recipe, options.every_override)
+    if options.epochs is not None:
+        scale_epochs(raw, options.epochs)
     if options.smoke:
         shrink_to_smoke(raw)
     spec = validate(raw, base)
@@ -165,6 +183,7 @@ def open_context(
         teacher=options.teacher,
         processes=processes or ALONE,
         smoke=options.smoke,
+        allow_chance=options.allow_chance or options.smoke,
     )
     return context, text, raw
 

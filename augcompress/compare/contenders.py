@@ -8,7 +8,7 @@ from pathlib import Path
 
 from augcompress.errors import AugcompressError
 from augcompress.evidence import PREDICTIONS_FILE, Predictions, are_same_images
-from augcompress.storage import RECORD_FILE, read_run, read_stage, shipping_stage
+from augcompress.storage import RECORD_FILE, read_run, read_stage, shipping_stage, unfinished
 
 Answer = Callable[[Path, str], Predictions]
 """What runs a model file on a split."""
@@ -55,6 +55,23 @@ def answers_of(path: Path, split: str, answer: Answer) -> Predictions:
     if artifact is None:
         raise AugcompressError(f"{folder}: this stage makes no model; name another")
     return answer(Path(artifact), split)
+
+
+def stand_ins(given: str) -> list[str]:
+    """For each run among the names which of its artefacts stands for it, and what is missing of an
+    unfinished one: `runs/a: export/model.onnx stands for the run`.
+
+    Raises AugcompressError when a run has no model.
+    """
+    folders = [Path(part).expanduser() for part in given.split(",") if part]
+    runs = [one for one in folders if one.is_dir() and not (one / RECORD_FILE).is_file()]
+    return [_stand_in(run) for run in runs]
+
+
+def _stand_in(run: Path) -> str:
+    artifact, absent = Path(read_stage(shipping_folder(run)).artifact or ""), unfinished(run)
+    missing = f"; unfinished: {', '.join(absent)} not done" if absent else ""
+    return f"{run}: {artifact.parent.name}/{artifact.name} stands for the run{missing}"
 
 
 def shipping_folder(run: Path) -> Path:

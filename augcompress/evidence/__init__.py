@@ -1,11 +1,13 @@
 """What was measured and what it says: records, predictions, differences, limits.  No torch."""
 
-from augcompress.evidence.accuracy import agreement, proportion, robustness, top_k
+from augcompress.evidence.accuracy import robustness, top_k
 from augcompress.evidence.differences import (
     Comparison,
     Differing,
     ModelPair,
+    agreement,
     are_same_images,
+    proportion,
     top1_difference,
 )
 from augcompress.evidence.formatting import (
@@ -29,6 +31,7 @@ from augcompress.evidence.formatting import (
     value_text,
 )
 from augcompress.evidence.limits import Limit
+from augcompress.evidence.names import OF_SHIPPED_FILES, MeasureName, unknown_measure
 from augcompress.evidence.predictions import PREDICTIONS_FILE, Predictions, load_arrays, save_arrays
 from augcompress.evidence.records import (
     FORMAT_VERSION,
@@ -48,4 +51,4 @@ from augcompress.evidence.records import (
     write_layers,
     write_measurements,
 )
-from augcompress.evidence.worth import gained_nothing
+from augcompress.evidence.worth import gained_nothing, only_guesses

@@ -1,4 +1,4 @@
-"""How often a classifier is right, also under disturbances, and how often two agree."""
+"""How often a classifier is right, also under disturbances."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from augcompress.evidence.differences import top1_difference
+from augcompress.evidence.differences import proportion, top1_difference
 from augcompress.evidence.predictions import Predictions
 from augcompress.evidence.records import Measurement
-from augcompress.evidence.statistics import LEVEL, hits, wilson
+from augcompress.evidence.statistics import LEVEL, hits
 
 
 def top_k(
@@ -20,56 +20,18 @@ def top_k(
     subject: str | None = None,
     level: float = LEVEL,
 ) -> Measurement:
-    """Share of samples whose label is among the k most probable classes, with Wilson's interval.
+    """Share of samples whose label is among the k most probable classes, with Wilson's interval;
+    of top1 the conditions hold the `largest_class`, what naming that one for all would reach.
 
     `probabilities` is `(samples, classes)` (logits do as well), `labels` `(samples,)` int.
     """
-    right = hits(np.asarray(probabilities), np.asarray(labels), k)
-    return proportion(f"top{k}", right, split=split, subject=subject, level=level)
-
-
-def agreement(
-    outputs: np.ndarray,
-    others: np.ndarray,
-    split: str | None = None,
-    subject: str | None = None,
-    baseline: str | None = None,
-    level: float = LEVEL,
-) -> Measurement:
-    """Share of samples on which two models choose the same class, with Wilson's interval.
-
-    Both are `(samples, classes)`, probabilities or logits, of the same samples in the same order.
-    """
-    same = np.asarray(outputs).argmax(axis=1) == np.asarray(others).argmax(axis=1)
-    named = {"split": split, "subject": subject, "baseline": baseline}
-    return proportion("agreement", same, level=level, **named)
-
-
-def proportion(
-    name: str,
-    successes: np.ndarray,
-    *,
-    split: str | None = None,
-    subject: str | None = None,
-    baseline: str | None = None,
-    level: float = LEVEL,
-) -> Measurement:
-    """A share of `(samples,)` booleans as a measurement; higher is better."""
-    count, n = int(successes.sum()), len(successes)
-    low, high = wilson(count, n, level)
-    return Measurement(
-        name=name,
-        value=count / n if n else 0.0,
-        better="higher",
-        n=n,
-        low=low,
-        high=high,
-        level=level,
-        method="wilson",
-        split=split,
-        subject=subject,
-        baseline=baseline,
-    )
+    labels = np.asarray(labels)
+    right = hits(np.asarray(probabilities), labels, k)
+    found = proportion(f"top{k}", right, split=split, subject=subject, level=level)
+    if k > 1 or not len(labels):
+        return found
+    largest = float(np.bincount(labels).max() / len(labels))
+    return found.model_copy(update={"conditions": {"largest_class": largest}})
 
 
 def robustness(

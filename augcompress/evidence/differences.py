@@ -7,7 +7,7 @@ import numpy as np
 from augcompress.component import Section
 from augcompress.evidence.predictions import Predictions
 from augcompress.evidence.records import Measurement
-from augcompress.evidence.statistics import LEVEL, discordant, tango
+from augcompress.evidence.statistics import LEVEL, discordant, tango, wilson
 
 
 def are_same_images(ours: Predictions, theirs: Predictions) -> bool:
@@ -51,6 +51,50 @@ def top1_difference(
         subject=subject,
         baseline=baseline,
         conditions={"only_subject_right": gained, "only_baseline_right": lost},
+    )
+
+
+def agreement(
+    outputs: np.ndarray,
+    others: np.ndarray,
+    split: str | None = None,
+    subject: str | None = None,
+    baseline: str | None = None,
+    level: float = LEVEL,
+) -> Measurement:
+    """Share of samples on which two models choose the same class, with Wilson's interval.
+
+    Both are `(samples, classes)`, probabilities or logits, of the same samples in the same order.
+    """
+    same = np.asarray(outputs).argmax(axis=1) == np.asarray(others).argmax(axis=1)
+    named = {"split": split, "subject": subject, "baseline": baseline}
+    return proportion("agreement", same, level=level, **named)
+
+
+def proportion(
+    name: str,
+    successes: np.ndarray,
+    *,
+    split: str | None = None,
+    subject: str | None = None,
+    baseline: str | None = None,
+    level: float = LEVEL,
+) -> Measurement:
+    """A share of `(samples,)` booleans as a measurement; higher is better."""
+    count, n = int(successes.sum()), len(successes)
+    low, high = wilson(count, n, level)
+    return Measurement(
+        name=name,
+        value=count / n if n else 0.0,
+        better="higher",
+        n=n,
+        low=low,
+        high=high,
+        level=level,
+        method="wilson",
+        split=split,
+        subject=subject,
+        baseline=baseline,
     )
 
 

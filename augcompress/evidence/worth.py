@@ -1,11 +1,24 @@
-"""Whether quantising a file was worth it."""
+"""Whether a network learned anything, and whether quantising a file was worth it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from augcompress.evidence.formatting import bytes_text, value_text
+from augcompress.evidence.formatting import amount_text, bytes_text, value_text
 from augcompress.evidence.records import Measurement
+
+
+def only_guesses(top1: Measurement) -> str:
+    """A sentence where a top-1 is not shown to be above the share of the largest class; empty where
+    it is, or where that share is not known or everything."""
+    share = top1.conditions.get("largest_class")
+    if not isinstance(share, float) or share == 1 or top1.low is None or top1.low > share:
+        return ""
+    split = f" on {top1.split}" if top1.split else ""
+    return (
+        f"top-1 of {value_text(top1)}{split} is no better than guessing: the largest class alone is"
+        f" {amount_text(round(share, 3), '%')} of the images"
+    )
 
 
 def gained_nothing(rows: Iterable[Measurement]) -> str:

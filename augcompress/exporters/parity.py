@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from augcompress.errors import LimitError
-from augcompress.evidence import Measurement
+from augcompress.evidence import Measurement, agreement, amount_text, value_text
 from augcompress.inference import BATCH, ImageNames, Images, LoadedModel, load_onnx
 from augcompress.modules import in_evaluation
 
@@ -24,7 +25,7 @@ the integer kernels round once where the unoptimised graph rounds twice."""
 KERNEL_NOISE = 0.1
 """Largest root mean square difference between the two, relative to the outputs' deviation."""
 NAMED_IMAGES = 3
-"""How many of the worst images a message names."""
+"""How many of the worst images a message names, and of the most frequent confusions."""
 _LEAST = 1e-30  # probability whose logarithm stands for that of 0
 
 Reference = Callable[[Tensor], Tensor]
@@ -89,7 +90,7 @@ def check_float(
     worst = float(np.abs(want - got).max())
     return [
         Measurement(name="max_abs_difference", value=worst, unit="", better="lower", n=len(images)),
-        same_choice(want, got),
+        agreement(want, got),
     ]
 
 
@@ -97,23 +98,28 @@ def check_quantized(
     model: LoadedModel,
     reference: Reference,
     images: Images,
-    agreement: float = 0.97,
+    least: float = 0.95,
     *,
     batch: int | None = None,
     names: ImageNames = None,
+    classes: Sequence[str] = (),
+    field: str = "agreement",
 ) -> list[Measurement]:
     """A quantised file must choose its reference's class on a share of real images.
 
-    Raises LimitError naming the worst images when it does not.
+    Raises LimitError where it is shown that the share is below `least`, which is the whole of its
+    interval: the message names the worst images, the classes that are most often taken for each
+    other and `field`, the recipe's for `least`.
     """
     want, got = expected(model, reference, images), model(images)
     _check_batches(model, images, got, 3 * KERNEL_NOISE * _deviation(got), batch)
-    found = same_choice(want, got)
-    if found.value < agreement:
+    found = agreement(want, got)
+    if found.high is not None and found.high < least:
         raise LimitError(
-            f"{model.name}: chooses the network's class on {found.value:.4f} of {len(images)}"
-            f" images, below {agreement} (furthest off: {_worst(_lost(want, got), names)});"
-            " exclude layers, calibrate on more images or lower agreement"
+            f"{field}: {model.name} chooses its float network's class on {value_text(found)} of the"
+            f" images, below {amount_text(least, '%')}; give quantize.steps more samples, set"
+            " calibration: percentile, exclude layers, or lower the limit (most often"
+            f" {_confusions(want, got, classes)}; furthest off: {_worst(_lost(want, got), names)})"
         )
     return [found]
 
@@ -126,7 +132,7 @@ def check_kernels(
     Raises LimitError naming the worst images when it does not.
     """
     optimized, unoptimized = model(images), plain(images)
-    same = same_choice(unoptimized, optimized).value
+    same = agreement(unoptimized, optimized).value
     noise = float(np.sqrt(np.mean((unoptimized - optimized) ** 2))) / _deviation(unoptimized)
     allowed_flips = max(1, (1 - KERNEL_AGREEMENT) * len(images)) / len(images)
     if not (1 - same <= allowed_flips and noise <= KERNEL_NOISE):
@@ -197,7 +203,9 @@ def _check_batches(
         _require_close(model, outputs[:size], rows, allowed, "larger batch")
 
 
-def same_choice(want: np.ndarray, got: np.ndarray) -> Measurement:
-    """Share of images on which both choose the same class."""
-    same = float((want.argmax(axis=1) == got.argmax(axis=1)).mean())
-    return Measurement(name="agreement", value=same, better="higher", n=len(want))
+def _confusions(want: np.ndarray, got: np.ndarray, classes: Sequence[str]) -> str:
+    """`Coat instead of Shirt 12 times`: the most frequent pairs of other choices."""
+    pairs = zip(want.argmax(axis=1).tolist(), got.argmax(axis=1).tolist(), strict=True)
+    named = list(classes) or [f"class {number}" for number in range(want.shape[1])]
+    counted = Counter(pair for pair in pairs if pair[0] != pair[1]).most_common(NAMED_IMAGES)
+    return ", ".join(f"{named[b]} instead of {named[a]} {n} times" for (a, b), n in counted)

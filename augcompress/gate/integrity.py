@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Verdict
 from augcompress.storage import (
+    RECORD_FILE,
     StageRecord,
     changes,
     digest_file,
@@ -43,6 +44,22 @@ def integrity(run: Path) -> list[Verdict]:
     return verdicts
 
 
+def completeness(run: Path, stages: Sequence[str], differ: Sequence[str] | None) -> list[Verdict]:
+    """Is every stage of a recipe done, and with the recipe's settings?
+
+    `differ` are the sections in which the run was made with other settings; None: not asked.
+    """
+    absent = [name for name in stages if not (run / name / RECORD_FILE).is_file()]
+    words = "every stage of the recipe is done"
+    note = f"{', '.join(absent)} not done; run: augcompress run" if absent else ""
+    verdicts = [_answer(words, note, "unfinished", "done")]
+    if differ is not None:
+        words = "the run was made with the recipe's settings"
+        note = f"other settings in {', '.join(differ)}; run it again, or --allow-other-settings"
+        verdicts.append(_answer(words, note if differ else "", "others", "the recipe's"))
+    return verdicts
+
+
 def shipped_file(run: Path) -> Path:
     """The file that ships: what `export` wrote, else the artefact of the last stage.
 
@@ -73,14 +90,20 @@ def _read(run: Path) -> tuple[Records, list[str]]:
 
 
 def _verdict(words: str, problems: Sequence[str]) -> Verdict:
+    note = f"{'; '.join(problems)}; repeat the stage with --force" if problems else ""
+    return _answer(words, note, "changed", "unchanged")
+
+
+def _answer(words: str, note: str, wrong: str, right: str) -> Verdict:
+    """To a question of yes or no; a `note` says what is wrong."""
     return Verdict(
         limit=words,
-        reached=not problems,
+        reached=not note,
         kind="integrity",
         unit="",
-        note="; ".join(problems) + ("; repeat the stage with --force" if problems else ""),
-        found="changed" if problems else "unchanged",
-        asked="unchanged",
+        note=note,
+        found=wrong if note else right,
+        asked=right,
     )
 
 

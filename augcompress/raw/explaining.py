@@ -42,6 +42,49 @@ def problem_lines(problems: Sequence[Any], raw: dict[str, Any], root: type[BaseM
     return list(dict.fromkeys(lines))
 
 
+def _meant(place: Place, given: Any, raw: dict[str, Any], root: type[BaseModel]) -> str:
+    """What an unknown key may stand for: the same key further inside, else one like it."""
+    owner = _chosen(_models_at(place[:-1], raw, root), _value_at(place[:-1], raw))
+    name = str(place[-1])
+    if owner is None:
+        return ""
+    every = _inside(name, owner, place[:-1], raw, root)
+    found = sorted(every, key=lambda one: ("training" not in one, len(one)))[:3]
+    if not found:
+        return nearest(name, owner.model_fields)
+    paths = [".".join(map(str, one)) for one in found]
+    return f"; did you mean {' or '.join(paths)}?  --set {paths[0]}={_shown(given)}"
+
+
+def _inside(
+    name: str,
+    owner: type[BaseModel],
+    place: Place,
+    raw: dict[str, Any],
+    root: type[BaseModel],
+    depth: int = 3,
+) -> Iterator[Place]:
+    """Where a key of that name is, in the sections and lists inside one that the recipe has."""
+    for field, info in owner.model_fields.items():
+        here: Place = (*place, field)
+        value = _value_at(here, raw)
+        if value is None and info.get_default(call_default_factory=True) is None:
+            continue  # there is no such section
+        listed = value if isinstance(value, list) else default_list(here, raw, root)
+        for inner in [(*here, number) for number in range(len(listed))] or [here]:
+            told = _value_at(inner, raw) or _at(listed, inner[-1])
+            model = _chosen(_models_at(here, raw, root), told)
+            if model is None or depth == 0:
+                continue
+            if name in model.model_fields:
+                yield (*inner, name)
+            yield from _inside(name, model, inner, raw, root, depth - 1)
+
+
+def _at(listed: list[Any], number: Any) -> Any:
+    return listed[number] if isinstance(number, int) and number < len(listed) else None
+
+
 def _is_of_shape(problem: Any) -> bool:
     """Is a value of another kind or length than wanted?  Where its inside was looked at, it is not,
     or not for that reason."""
@@ -54,8 +97,7 @@ def _line(place: Place, problems: list[Any], raw: dict[str, Any], root: type[Bas
     first, given = problems[0], _value_at(place, raw)
     kind, context = first["type"], first.get("ctx", {})
     if kind == "extra_forbidden":
-        owner = _chosen(_models_at(place[:-1], raw, root), _value_at(place[:-1], raw))
-        return f"{where}: unknown key{nearest(str(place[-1]), owner.model_fields if owner else ())}"
+        return f"{where}: unknown key{_meant(place, given, raw, root)}"
     if kind == "missing":
         return f"{where}: is missing; add it"
     if kind == "value_error":
@@ -135,6 +177,20 @@ def nearest(name: str, known: Iterable[str], *, listed: bool = False) -> str:
     if known and (listed or not close):
         told += f" known: {', '.join(known)}" if close else f"; known: {', '.join(known)}"
     return told
+
+
+def default_list(place: Place, raw: Any, root: type[BaseModel]) -> list[dict[str, Any]]:
+    """The components that a recipe has at a place where it names none, as it would write them;
+    empty where there are none."""
+    owner = _chosen(_models_at(place[:-1], raw, root), _value_at(place[:-1], raw))
+    field = owner.model_fields.get(str(place[-1])) if owner is not None else None
+    usual = field.get_default(call_default_factory=True) if field is not None else None
+    listed = usual if isinstance(usual, tuple | list) else ()
+    return [
+        {"kind": _kind(type(one)), **one.model_dump(mode="json", exclude_unset=True)}
+        for one in listed
+        if isinstance(one, BaseModel)
+    ]
 
 
 def _models_at(place: Place, raw: Any, root: type[BaseModel]) -> list[type[BaseModel]]:

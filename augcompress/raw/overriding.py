@@ -42,6 +42,6 @@ def set_value(raw: dict[str, Any], path: str, value: Any, by: str = "--set") -> 
         if depth == len(parts) - 1:
             place[key] = value
         else:
-            place = place.setdefault(key, {}) if isinstance(place, dict) else place[key]
-            if place is None or (place == {} and parts[depth + 1].isdigit()):
-                raise UsageError(f"{by} {where}: the recipe has no such list; set it as a whole")
+            if isinstance(place, dict) and place.get(key) is None:
+                place[key] = {}  # a section, or items of the usual list: see `with_usual_lists`
+            place = place[key]

@@ -13,6 +13,7 @@ from augcompress.evidence import (
     decimal_text,
     difference_text,
     gained_nothing,
+    only_guesses,
     percent,
     score_text,
     three_digits,
@@ -116,11 +117,13 @@ def _unfinished(run: Run) -> Summary:
 def _lead(run: Run, top1: Measurement) -> str:
     """The first line: what the file does, after what should keep it from being shipped."""
     right = f"The shipped file labels {value_text(top1)} of the test images correctly."
-    warning = gained_nothing(run.shipped)
+    warning = only_guesses(top1) or gained_nothing(run.shipped)
     return f"{warning[0].upper()}{warning[1:]}. {right}" if warning else right
 
 
 def _title(run: Run, top1: Measurement) -> str:
+    if only_guesses(top1):
+        return f"{run.name}: no better than guessing"
     text = f"{run.name}: {percent(top1.value)} % right"
     size, speed = run.measured("size_bytes"), _speedup(run, "teacher")
     if size is not None:

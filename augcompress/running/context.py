@@ -48,6 +48,8 @@ class Context:
     """Who trains along."""
     smoke: bool = False
     """`--smoke`: a sliver of the data, for training and for measuring."""
+    allow_chance: bool = False
+    """`--allow-chance`: go on with a network that is no better than guessing."""
     fitted: Path | None = None
     """Folder of what `augment` fitted for the stage that is carried out."""
 

@@ -71,7 +71,8 @@ class Runner:
             output = self.stages[name].body(self.context, begun.inputs, begun.folder)
             rank_zero_only(self.context, lambda: self.commit(begun, output))
         return broadcast(
-            self.context, lambda: self.result(name, begun.entry, "done", elapsed(begun.started))
+            self.context,
+            lambda: self.result(name, begun.entry, "done", begun.entry.record().seconds),
         )
 
     def begin(self, name: StageName, processes: int, held: ExitStack) -> StageResult | Task:
@@ -95,7 +96,8 @@ class Runner:
         training = getattr(getattr(self.context.spec, task.name), "training", None)
         together = [f"{task.processes} processes"] if task.processes > 1 and training else []
         noted = replace(output, notes=[*output.notes, *together])
-        commit(task.entry, task.name, noted, task.folder, elapsed(task.started), task.redone)
+        seconds = task.entry.spent + elapsed(task.started)
+        commit(task.entry, task.name, noted, task.folder, seconds, task.redone)
 
     def result(self, name: str, entry: StoreEntry, status: Any, seconds: float) -> StageResult:
         """Link the entry into the run directory and read what it measured."""

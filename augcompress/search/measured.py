@@ -5,44 +5,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from augcompress.component import Plugin
 from augcompress.errors import UsageError
-from augcompress.evidence import Measurement, StageName, StageResult, own_measurements
-from augcompress.measures import MeasureName
-from augcompress.raw import nearest
+from augcompress.evidence import (
+    OF_SHIPPED_FILES,
+    Measurement,
+    StageName,
+    StageResult,
+    own_measurements,
+    unknown_measure,
+)
 from augcompress.search.study import Trial
 from augcompress.spec import GridSearch, Spec
 from augcompress.stages import STAGES
 
 Found = tuple[str, Measurement]
 
-OF_STEPS = (
-    "macs_kept",
-    "sparsity",
-    "int8_weights",
-    "int8_kernels",
-    "int8_time",
-    "max_abs_difference",
-)
-"""Names of what the steps of `prune` and `quantize` and the checks of a file measure."""
 OF_PAIRS = {"speedup": "latency_ms", "top1_difference": "top1"}
 """Measures that compare two models, and what to compare variants on instead."""
-OF_SHIPPED_FILES = (
-    "compressed_bytes",
-    "latency_ms",
-    "latency_p95_ms",
-    "throughput",
-    "load_ms",
-    "peak_memory_bytes",
-    "int8_time",
-)
 OF_FILES = ("size_bytes", "agreement", "max_abs_difference")
 
 
 def check_measure(section: GridSearch, spec: Spec) -> None:
     """Raises UsageError for a measure that a variant cannot have: one that nothing is known of, and
     no plug-in among its steps may bring it; or one that compares two models."""
-    name, known = section.measure, [*MeasureName, *OF_STEPS]
+    name = section.measure
     if name in OF_PAIRS:
         raise UsageError(
             f"search.measure: {name} compares two models; take {OF_PAIRS[name]}, a study compares"
@@ -53,8 +39,8 @@ def check_measure(section: GridSearch, spec: Spec) -> None:
             f"search.measure: {name} is fitted on validation and measured on test; take"
             f" {name.removesuffix('_scaled')}, or cross-validate with folds"
         )
-    if name not in known and not _has_plugin(spec):
-        raise UsageError(f"search.measure: unknown measure {name!r}{nearest(name, known)}")
+    if (wrong := unknown_measure(name)) and not spec.has_plugin_steps():
+        raise UsageError(f"search.measure: {wrong}")
 
 
 def final_stage(section: GridSearch, stages: Sequence[StageName]) -> StageName:
@@ -109,8 +95,3 @@ def _needs_export(
     packed = any(STAGES[name].makes == "graph" for name in before)
     of_file = section.measure in OF_FILES and not packed
     return later or on_test or of_file or section.measure in OF_SHIPPED_FILES
-
-
-def _has_plugin(spec: Spec) -> bool:
-    sections = [one for one in (spec.prune, spec.quantize) if one is not None]
-    return any(isinstance(step, Plugin) for one in sections for step in one.steps)

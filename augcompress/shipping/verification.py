@@ -69,23 +69,28 @@ def check_parity(
     """
     sample = split_sample(context, "validation", PARITY_IMAGES)
     exporter.check(file, sample.images, sample.index)
+    targets = context.spec.export.targets
+    place = targets.index(exporter) if exporter in targets else 0
+    told = {"classes": context.data.classes, "field": f"export.targets.{place}.agreement"}
     rows, *_ = [
-        parity(exporter, one, origin.reference, sample, quantized=quantized)
+        parity(exporter, one, origin.reference, sample, **(told if quantized else {}))
         for one in (file, *exporter.copies(file))
     ]
     return [with_role(row, role) for row in rows]
 
 
 def parity(
-    exporter: Exporter, file: Path, reference: Reference, sample: SplitSample, *, quantized: bool
+    exporter: Exporter, file: Path, reference: Reference, sample: SplitSample, **quantized: Any
 ) -> list[Measurement]:
-    """One file against its reference.
+    """One file against its reference; of a quantised one its `classes` and the `field` of the
+    recipe that says how often both must agree.
 
     Raises LimitError when they differ by more than the exporter's settings allow.
     """
     model = replace(exporter.open(file), name=file.name)
     facts: dict[str, Any] = {"batch": exporter.batch, "names": sample.index}
     if quantized:
+        facts |= quantized
         rows = check_quantized(model, reference, sample.images, exporter.agreement, **facts)
     else:
         rows = check_float(model, reference, sample.images, exporter.tolerance, **facts)

@@ -1,7 +1,7 @@
 """The recipe, validated: one Pydantic tree whose sections are named like the commands."""
 
 from augcompress.evidence import ORDER, StageName
-from augcompress.spec.loading import find_spec, load, shrink_to_smoke, validate
+from augcompress.spec.loading import find_spec, load, scale_epochs, shrink_to_smoke, validate
 from augcompress.spec.meanings import meanings, recipe_schema
 from augcompress.spec.reference import explain_room
 from augcompress.spec.search import Factor, GridSearch, Search

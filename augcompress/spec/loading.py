@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +42,36 @@ def find_spec(run: Path, overrides: Iterable[str] = ()) -> Spec:
 def shrink_to_smoke(raw: dict[str, Any]) -> None:
     """One epoch everywhere, in place; the run has a name of its own."""
     raw["name"] = f"{raw.get('name')}-smoke"
+    for inside, training, usual in trainings(raw):
+        inside["training"] = of_another_length(training, 1, usual)
+        if isinstance(training.get("batch_size", 32), int):
+            fewer = min(training.get("batch_size", 32), 32)
+            inside["training"] |= {"batch_size": fewer, "accumulation": 1}
+    if isinstance(raw.get("quantize"), dict):
+        raw["quantize"]["max_drop"] = None
+
+
+def scale_epochs(raw: dict[str, Any], epochs: int) -> None:
+    """So many epochs for the longest training, in place; the others, and all schedules, in
+    proportion."""
+    found = list(trainings(raw))
+    lengths = [training.get("epochs", usual) for _, training, usual in found]
+    known = [one for one in lengths if isinstance(one, int) and one > 0]
+    for (inside, training, usual), length in zip(found, lengths, strict=True):
+        if length in known:  # validation says what is wrong with others
+            own = max(1, round(length * epochs / max(known)))
+            inside["training"] = of_another_length(training, own, usual)
+
+
+def trainings(raw: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any], int]]:
+    """The sections that train something, their `training`, and its epochs where it names none."""
     for section in ("pretrain", "train_teacher", "distill", "prune", "quantize"):
         inside = raw.get(section)
         usually: Any = None if section == "quantize" else {}
         if isinstance(inside, dict) and inside.get("training", usually) is not None:
             training = inside.setdefault("training", {})
-            if not isinstance(training, dict):
-                continue  # validation says what is wrong with it
-            usual = 100 if section == "pretrain" else 10
-            inside["training"] = of_another_length(training, 1, usual)
-            if isinstance(training.get("batch_size", 32), int):
-                fewer = min(training.get("batch_size", 32), 32)
-                inside["training"] |= {"batch_size": fewer, "accumulation": 1}
-    if isinstance(raw.get("quantize"), dict):
-        raw["quantize"]["max_drop"] = None
+            if isinstance(training, dict):  # validation says what is wrong with others
+                yield inside, training, 100 if section == "pretrain" else 10
 
 
 def validate(raw: dict[str, Any], base: str | None = None) -> Spec:

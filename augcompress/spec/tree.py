@@ -7,11 +7,11 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from augcompress.augmentations import AnyAugmentation
-from augcompress.component import Section, key_of
+from augcompress.component import Plugin, Section, key_of
 from augcompress.compressions import misplaced, wrong_place
 from augcompress.datasets import Dataset
 from augcompress.errors import AugcompressError
-from augcompress.evidence import ORDER, Limit, StageName
+from augcompress.evidence import OF_SHIPPED_FILES, ORDER, Limit, StageName, unknown_measure
 from augcompress.spec.search import Search
 from augcompress.spec.sections import (
     AugmentSection,
@@ -146,6 +146,29 @@ class Spec(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def limits_are_of_what_is_measured(self) -> Spec:
+        """A limit on what no stage of the recipe measures could never be reached."""
+        for place, limit in enumerate(self.limits):
+            if wrong := self._never_measured(limit.measure):
+                raise ValueError(f"limits.{place}.measure: {wrong}")
+        return self
+
+    def _never_measured(self, name: str) -> str:
+        """Why the pipeline never takes a measure; empty: it does, or a plug-in may."""
+        if wrong := unknown_measure(name):
+            return "" if self.has_plugin_steps() else wrong
+        of_int8 = name in ("int8_weights", "int8_kernels")
+        stage = "quantize" if of_int8 else "export" if name in OF_SHIPPED_FILES else None
+        if stage is None or stage in self.stages():
+            return ""
+        return f"{name} is measured by {stage}, which the pipeline does not have; add it"
+
+    def has_plugin_steps(self) -> bool:
+        """May a step of `prune` or `quantize` measure what nobody else does?"""
+        sections = [one for one in (self.prune, self.quantize) if one is not None]
+        return any(isinstance(step, Plugin) for one in sections for step in one.steps)
+
     def stages(self) -> tuple[StageName, ...]:
         """The stages of `run`, in order."""
         if self.pipeline is not None:
@@ -181,8 +204,9 @@ class Spec(Section):
 
 
 def differing_sections(ours: Spec, theirs: Spec) -> list[str]:
-    """Sections of two recipes that lead to different results."""
-    names = ("seed", "pipeline", "data", "foreign", *ORDER)
+    """Sections of two recipes that lead to different results of their pipelines."""
+    used = {"augment", *ours.stages(), *theirs.stages()}
+    names = ("seed", "pipeline", "data", "foreign", *(name for name in ORDER if name in used))
     return [n for n in names if key_of(getattr(ours, n)) != key_of(getattr(theirs, n))]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from augcompress.errors import UsageError
-from augcompress.evidence import RunResult
+from augcompress.errors import LimitError, UsageError
+from augcompress.evidence import RunResult, StageResult, only_guesses, own_measurements
 from augcompress.running import Context, Runner, Stage, check_source_is_used
 from augcompress.spec import ORDER, StageName
 from augcompress.stages import (
@@ -39,7 +39,9 @@ def run(context: Context, until: StageName | None = None) -> RunResult:
     stale = [s for s in ORDER if s not in stages and s != "evaluate"]
     for line in context.processes.rank_zero_only(lambda: context.run.remove_stale(stale)) or ():
         context.reporter.message(f"note: {line}")
-    return RunResult(run_dir=str(context.run.path), stages=[runner.perform(n) for n in wanted])
+    return RunResult(
+        run_dir=str(context.run.path), stages=[checked(context, runner.perform(n)) for n in wanted]
+    )
 
 
 def first_with_source(stages: tuple[StageName, ...]) -> str:
@@ -54,7 +56,23 @@ def run_stage(context: Context, name: StageName) -> RunResult:
     runner = Runner(context, STAGES, name)
     check_source_is_used(runner)
     context.processes.rank_zero_only(context.keep_spec)
-    return RunResult(run_dir=str(context.run.path), stages=[runner.perform(name)])
+    result = checked(context, runner.perform(name))
+    return RunResult(run_dir=str(context.run.path), stages=[result])
+
+
+def checked(context: Context, result: StageResult) -> StageResult:
+    """The result of a stage whose network has learned something.
+
+    Raises LimitError where it only guesses, unless that is allowed.
+    """
+    scores = own_measurements(result.measurements, "top1")
+    told = only_guesses(scores[0]) if scores and STAGES[result.name].makes is not None else ""
+    if told and not context.allow_chance:
+        raise LimitError(
+            f"{result.name}: {told}; look at labels, class order, learning rate and epochs, or go"
+            " on with --allow-chance"
+        )
+    return result
 
 
 def planned(context: Context) -> list[dict[str, str]]:

@@ -25,6 +25,7 @@ from augcompress.storage.runs import (
     runs,
     shipping_stage,
     stage_order,
+    unfinished,
 )
 from augcompress.storage.stage_record import (
     StageRecord,

@@ -92,6 +92,15 @@ def planned_stages(spec: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in ORDER if name != "evaluate" and spec.get(name) is not None)
 
 
+def unfinished(run: Path) -> list[str]:
+    """The stages of the run's recipe that are not done, in order; none where nobody knows them."""
+    try:
+        planned = planned_stages(load_json(run / "spec.json"))
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [name for name in planned if not (run / name / RECORD_FILE).is_file()]
+
+
 def stage_order(run: Path) -> tuple[str, ...]:
     """Stages in the order of the run's pipeline, what ships last.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,8 @@ from augcompress.storage.files import (
 )
 from augcompress.storage.stage_record import StageRecord, changes, read_record
 
+PARTS_FILE = "parts.json"
+"""In `work`: seconds of the parts before this one, and when this one began."""
 ENTRY_VERSION = 2
 """Version of `stage.json` and of the entries' layout; another version is a miss."""
 
@@ -72,6 +75,8 @@ class StoreEntry:
         self.path = store.root / self.name
         self.work = store.root / f".work-{self.name}"
         """Survives a kill: a killed stage resumes from `work/state`."""
+        self.spent = 0.0
+        """Seconds that went into the state that `writing` found."""
 
     @property
     def done(self) -> bool:
@@ -113,10 +118,14 @@ class StoreEntry:
         lock = self.store.lock(self.name, busy=busy, wait_s=wait_s)
         with lock, storage_errors(self.work, free=self._clean):
             make_folder(self.work)
-            self._clean()
             if fresh:
                 remove_path(self.work / STATE_FOLDER)
+            self.spent = self._seconds_of_state()
+            self._clean()
+            with write_aside(self.work / PARTS_FILE) as aside:
+                aside.write_text(json.dumps([self.spent, time.time()]))
             yield self.work
+            remove_path(self.work / PARTS_FILE)
             with contextlib.suppress(OSError):
                 self.work.rmdir()  # nothing was written
 
@@ -124,6 +133,7 @@ class StoreEntry:
         """Make `work` the entry, inside `writing`; an entry finished meanwhile is kept instead,
         unless this one shall `replace` it."""
         remove_path(self.work / STATE_FOLDER)
+        remove_path(self.work / PARTS_FILE)
         files = files_of(self.work)
         for path in files.values():
             sync(path)
@@ -159,6 +169,15 @@ class StoreEntry:
             return "belongs to another key"
         damaged = changes(self.path, record)
         return next((f"{name} {what}" for name, what in damaged.items()), None)
+
+    def _seconds_of_state(self) -> float:
+        """What all parts of an interrupted stage took, each until it last wrote its state."""
+        written = [path.stat().st_mtime for path in (self.work / STATE_FOLDER).rglob("*")]
+        try:
+            before, started = json.loads((self.work / PARTS_FILE).read_text())
+            return before + max(0.0, max(written) - started) if written else 0.0
+        except (OSError, ValueError, TypeError):
+            return 0.0
 
     def _clean(self) -> None:
         """Remove everything in `work` but the resume state."""

@@ -146,6 +146,16 @@ def test_last_model_of_the_recipes_own_order_stands_for_the_run(place):
     assert shipping_folder(RUN).name == "distill"
 
 
+def test_what_stands_for_a_run_is_said_first_and_aloud(mine):
+    answer = done("compare", RUN, RUN / "train_teacher")
+    assert answer.err.startswith(f"compare: {RUN}: export/model.onnx stands for the run\n")
+    shutil.rmtree(RUN / "export")
+    shutil.rmtree(RUN / "quantize")
+    answer = done("compare", RUN, RUN / "train_teacher", "--split", "validation", "--json")
+    told = "prune/model.safetensors stands for the run; unfinished: quantize, export not done"
+    assert answer.err.splitlines()[0] == f"compare: {RUN}: {told}"
+
+
 def test_images_of_another_data_set_are_not_written(mine):
     write_recipe(mine, lambda r: r["data"].update(validation=0.3, validation_from="test"))
     given = ("compare", str(RUN), str(RUN / "train_teacher"), "-r", "tiny.yaml")

@@ -1,8 +1,8 @@
-"""When quantising was not worth it."""
+"""When a network learned nothing, and when quantising was not worth it."""
 
 import pytest
 
-from augcompress.evidence import Measurement, gained_nothing
+from augcompress.evidence import Measurement, gained_nothing, only_guesses
 
 
 def rows(ours, theirs, speed, half=0.02, **conditions):
@@ -42,3 +42,17 @@ def test_it_is_said_where_the_file_is_neither_smaller_nor_faster(given, said):
 def test_the_sentence_names_both_sizes_and_the_ratio():
     expected = "9.1 kB against 8.8 kB, and 0.52 times as fast (0.5–0.54, n=10) as its float file"
     assert expected in gained_nothing(rows(9100, 8800, 0.52))
+
+
+@pytest.mark.parametrize(
+    ("low", "largest", "guesses"),
+    [(0.4, 0.3, False), (0.3, 0.3, True), (0.2, 0.3, True), (0.9, 1.0, False), (0.2, None, False)],
+)
+def test_guessing_is_told_from_learning(low, largest, guesses):
+    conditions = {} if largest is None else {"largest_class": largest}
+    facts = {"low": low, "high": 0.95, "n": 50, "split": "validation", "conditions": conditions}
+    told = only_guesses(Measurement(name="top1", value=0.9, better="higher", **facts))
+    assert bool(told) is guesses
+    if guesses:
+        assert told.startswith("top-1 of 90.0 % (")
+        assert "on validation is no better than guessing: the largest class alone is 30 %" in told

@@ -1,5 +1,7 @@
 """Parity beyond the plain case: fixed batches, the runtime's own format, graphs as references."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -127,8 +129,27 @@ def test_the_worst_images_are_named(graph, network, images, tmp_path):
         check_float(load_onnx(path), network_reference(network), images, names=names)
     path = biased(graph, tmp_path / "broken.onnx", 40)
     numbers = np.arange(len(images)) + 9000
-    with pytest.raises(LimitError, match=r"\(furthest off: [\d.]+ on image 9\d\d\d, [\d.]+ on ima"):
+    with pytest.raises(
+        LimitError, match=r"furthest off: [\d.]+ on image 9\d\d\d, [\d.]+ on image 9"
+    ):
         check_quantized(load_onnx(path), network_reference(network), images, names=numbers)
+
+
+def test_a_share_is_below_where_its_whole_interval_is(graph, network, images, tmp_path):
+    path, reference = biased(graph, tmp_path / "model.onnx", 2.0), network_reference(network)
+    (found,) = check_quantized(load_onnx(path), reference, images, 0.01)
+    assert found.low < found.value < found.high < 1
+    check_quantized(load_onnx(path), reference, images, found.high - 1e-6)
+    names = ["zero", "one", "two", "three", *"456789"]
+    told = {"classes": names, "field": "export.targets.1.agreement"}
+    with pytest.raises(LimitError) as caught:
+        check_quantized(load_onnx(path), reference, images, found.high + 1e-6, **told)
+    wrong = reference(images).argmax(1).numpy() != load_onnx(path)(images).argmax(1)
+    assert str(caught.value).startswith("export.targets.1.agreement: ")
+    assert "model.onnx chooses its float network's class on" in str(caught.value)
+    assert f"n={len(images)}" in str(caught.value)
+    assert re.search(r"most often three instead of (\w+) (\d+) times", str(caught.value))
+    assert sum(map(int, re.findall(r"(\d+) times", str(caught.value)))) <= wrong.sum()
 
 
 def test_a_graph_may_be_the_reference(graph, packed, network, images, tmp_path):

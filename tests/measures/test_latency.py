@@ -14,8 +14,9 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from augcompress.errors import AugcompressError
+from augcompress.evidence import MeasureName
 from augcompress.evidence.records import Measurement
-from augcompress.measures import BENCH_SCRIPT, MeasureName, bench, footprint, time_file
+from augcompress.measures import BENCH_SCRIPT, bench, footprint, time_file
 from augcompress.measures.bench import (
     Candidate,
     Round,

@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from augcompress.errors import AugcompressError
-from augcompress.evidence import agreement, top_k
+from augcompress.evidence import MeasureName, agreement, top_k
 from augcompress.evidence.statistics import wilson
-from augcompress.measures import MeasureName, macs, nonzero_parameters, parameters, size_bytes
+from augcompress.measures import macs, nonzero_parameters, parameters, size_bytes
 
 PROBABILITIES = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.4, 0.35, 0.25], [0.2, 0.6, 0.2]])
 LABELS = np.array([0, 2, 1, 0])

@@ -7,9 +7,10 @@ import pytest
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from augcompress.errors import AugcompressError
+from augcompress.evidence import MeasureName
 from augcompress.evidence.predictions import Predictions
 from augcompress.evidence.statistics import ece, fit_temperature, nll, rescale, wilson
-from augcompress.measures import MeasureName, calibrated, quality
+from augcompress.measures import calibrated, quality
 
 NAMES = ("Shirt", "Bag", "Boot", "Coat", "Dress", "Sandal")
 

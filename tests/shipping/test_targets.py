@@ -65,7 +65,7 @@ def test_a_second_target_has_its_own_file_parity_and_measurements(toy, mine):
 @pytest.mark.parametrize(
     "source, options, message",
     [
-        ("quantize", {"spoil": 80}, "model.zip: chooses the network's class on 0"),
+        ("quantize", {"spoil": 80}, "model.zip chooses its float network's class on 0 %"),
         ("distill", {"spoil": 80}, "model.zip: differs from the network by 80"),
         ("quantize", {"refuse": True}, "model.zip: refused by its own check"),
     ],
@@ -91,7 +91,7 @@ def test_targets_that_cannot_stand_together_are_refused(mine, targets, message):
 
 
 def test_parity_and_its_split_are_of_validation_images(finished):
-    rows = [row for row in rows_of(finished / RUN) if row.method is None and row.n is not None]
+    rows = [row for row in rows_of(finished / RUN) if row.split == "validation"]
     parity = [row for row in rows if row.name in ("agreement", "max_abs_difference")]
     assert [(row.split, row.n, row.baseline) for row in parity] == [("validation", 144, "float")]
 
@@ -132,7 +132,7 @@ def test_int8_is_compared_with_the_float_network(mine, monkeypatch, stage):
         done("quantize", "-r", "tiny.yaml", *NEW, "--force")
     answer = invoke(stage, "-r", "tiny.yaml", *NEW, "--force")
     assert answer.code == 3
-    assert "model.onnx: chooses the network's class on 0" in answer.error
+    assert "model.onnx chooses its float network's class on 0 %" in answer.error
 
 
 def test_metadata_name_the_recipe_of_the_run(finished, monkeypatch):
