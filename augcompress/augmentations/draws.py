@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,15 +127,9 @@ class Draws:
         """Where the numbers are."""
         return self._index.device
 
-    def of(self, rows: Tensor) -> Self:
-        """The draws of some of the samples, at these places `(M,)`: as if the batch were these."""
-        part = copy.copy(self)
-        part._index, part._ready = (v.index_select(0, rows) for v in (self._index, self._ready))
-        if isinstance(self._operation, Tensor):
-            part._operation = self._operation.index_select(0, rows)
-        if self.emphasis is not None:
-            part.emphasis = self.emphasis.index_select(0, rows)
-        return part
+    def of(self, rows: Tensor) -> Draws:
+        """The draws of some of the samples, at these places `(M,)`."""
+        return DrawsOfSome(self, rows)
 
     def words(self, count: int) -> Tensor:
         """The next `count` words of each sample: int64 `(N, count)` in 0..2^32-1."""
@@ -207,3 +200,38 @@ class Draws:
 
         With `names`, the numbers are places in that list.
         """
+
+    def tell_of(
+        self, rows: Tensor, names: Sequence[str] | None, parameters: Mapping[str, Tensor]
+    ) -> None:
+        """The same of the samples at `rows` `(M,)` alone."""
+
+
+class DrawsOfSome(Draws):
+    """The draws of some samples of a batch, made with those of all and taken out: so a value has
+    the same bits where the last one hangs on its place in a tensor, as with torch's sigmoid."""
+
+    def __init__(self, whole: Draws, rows: Tensor) -> None:
+        self.whole, self.rows = whole, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def device(self) -> torch.device:
+        return self.whole.device
+
+    def of(self, rows: Tensor) -> Draws:
+        return DrawsOfSome(self.whole, self.rows.index_select(0, rows))
+
+    def words(self, count: int) -> Tensor:
+        return self.whole.words(count).index_select(0, self.rows)
+
+    def beta(self, alpha: float) -> Tensor:
+        return self.whole.beta(alpha).index_select(0, self.rows)
+
+    def chosen(self, probability: float) -> Tensor:
+        return self.whole.chosen(probability).index_select(0, self.rows)
+
+    def tell(self, names: Sequence[str] | None = None, **parameters: Tensor) -> None:
+        self.whole.tell_of(self.rows, names, parameters)

@@ -115,6 +115,7 @@ class Pipeline(nn.Module):
         Raises AugcompressError when an operation needs a loss and there is none.
         """
         self._check(loss)
+        batch = not_ours(batch)
         views = view if batch.view is None else batch.view + view
         for positions, step in self._groups(progress, batch.index.device):
             words = [operation_word(position, views) for position in positions]
@@ -123,8 +124,7 @@ class Pipeline(nn.Module):
                 each.emphasis = emphasis
             batch = batch if step.takes_bytes else made_float(batch)
             batch = step(batch, draws, progress=progress, loss=loss)
-        batch = batch.scaled()
-        return replace(batch, disposable=False) if batch.disposable else batch
+        return not_ours(batch.scaled())
 
     def _groups(self, progress: Progress, device: torch.device) -> Iterable[Group]:
         if self.facts is None:
@@ -185,6 +185,11 @@ def grouped(numbered: Numbered, facts: AugmentationFacts) -> list[Group]:
         else:
             groups.append(([position], [worker]))
     return [(positions, _step(workers)) for positions, workers in groups]
+
+
+def not_ours(batch: Batch) -> Batch:
+    """With images that are somebody else's."""
+    return replace(batch, disposable=False) if batch.disposable else batch
 
 
 def made_float(batch: Batch) -> Batch:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,18 +24,11 @@ class RecordedDraws(Draws):
         self.told: dict[str, Tensor] = {}
         self.names: dict[str, Sequence[str]] = {}
         self.asked: list[Tensor] = []
-        self.places: Tensor | None = None  # of a part: where its samples are in the whole batch
-        self.count = len(index)
-
-    def of(self, rows: Tensor) -> Self:
-        part = super().of(rows)  # writes into the same lists
-        part.places = rows if self.places is None else self.places.index_select(0, rows)
-        return part
 
     def words(self, count: int) -> Tensor:
         found = super().words(count)
         if count <= FEW:
-            self.asked.append(self._spread(found))
+            self.asked.append(found)
         return found
 
     def chosen(self, probability: float) -> Tensor:
@@ -46,16 +39,20 @@ class RecordedDraws(Draws):
         return mask
 
     def tell(self, names: Sequence[str] | None = None, **parameters: Tensor) -> None:
-        self.told |= {name: self._spread(value) for name, value in parameters.items()}
+        self.told |= parameters
         if names is not None:
             self.names |= dict.fromkeys(parameters, names)
 
-    def _spread(self, values: Tensor) -> Tensor:
-        """Values of a part's samples with a row for each sample of the batch."""
-        if self.places is None or len(values) != len(self.places):
-            return values
-        spread = values.new_zeros((self.count, *values.shape[1:]))
-        return spread.index_copy_(0, self.places, values)
+    def tell_of(
+        self, rows: Tensor, names: Sequence[str] | None, parameters: Mapping[str, Tensor]
+    ) -> None:
+        def spread(values: Tensor) -> Tensor:
+            if len(values) != len(rows):
+                return values
+            every = values.new_zeros((len(self), *values.shape[1:]))
+            return every.index_copy_(0, rows, values)
+
+        self.tell(names, **{name: spread(values) for name, values in parameters.items()})
 
     def rows(self) -> list[dict[str, Any]]:
         """For each sample: was it `chosen`, and with which parameters; where an operation names

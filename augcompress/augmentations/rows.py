@@ -55,5 +55,5 @@ def move_rows(
     still = identity_matrices(len(matrices), matrices.device, rows=matrices.shape[1])
     moving = (matrices != still).flatten(1).any(1)
     if not matrices.is_cpu or 2 * int(moving.sum()) > len(moving):
-        return batch.with_images(move(batch.images(), None))
+        return replace(batch, inputs=move(batch.images(), None), disposable=True)
     return change_rows(batch, moving, move)

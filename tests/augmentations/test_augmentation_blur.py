@@ -132,3 +132,10 @@ def test_a_kernel_may_be_larger_than_the_image(make_batch, make_facts):
 def test_the_default_kernel_is_a_tenth_of_the_image(size, expected):
     assert tenth_of(size) == expected
     assert tenth_of((224, 224)) == 23  # as SimCLR takes it
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_is_blurred_alone_as_among_others(channels, make_batch):
+    images, kernels = make_batch(9, channels).images(), gaussian_kernels(torch.linspace(0, 2, 9), 5)
+    alone = [blur(*pair) for pair in zip(images.split(1), kernels.split(1), strict=True)]
+    assert torch.equal(torch.cat(alone), blur(images, kernels))

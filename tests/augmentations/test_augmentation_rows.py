@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pydantic import TypeAdapter
@@ -82,7 +84,7 @@ def test_between_steps_a_pipeline_overwrites_its_own_images_and_no_others(make_b
     assert places[0] == places[1] == result.images().data_ptr()
     assert not result.disposable
     assert torch.equal(batch.images(), kept)
-    scaled, before = batch.scaled(), batch.scaled().images().clone()
+    scaled, before = replace(batch.scaled(), disposable=True), batch.scaled().images().clone()
     again = pipeline(scaled, seed=1, progress=NOW)
     assert torch.equal(scaled.images(), before)
     assert torch.equal(again.images(), result.images())
