@@ -70,6 +70,20 @@ def test_check_takes_the_timing_of_the_target_device(mine):
     assert answer.code == 3
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("limits=[{measure: top1, at_lest: 1}]", "limits.0.at_lest: unknown key; did you mean"),
+        ("limits=1", "limits: input should be a valid list; it is 1"),
+        ("distil={}", "distil: unknown key; did you mean distill?"),
+    ],
+)
+def test_check_refuses_a_recipe_that_is_wrong_anywhere(mine, change, said):
+    answer = invoke("check", RUN, "-r", "tiny.yaml", "--set", change)
+    assert answer.code == 2
+    assert said in answer.error
+
+
 def test_check_fails_where_the_recipe_is_not_the_one_that_was_run(mine):
     changed = ("--set", KEPT, "--set", "distill.training.epochs=9")
     answer = invoke("check", RUN, "-r", "tiny.yaml", *changed)

@@ -67,6 +67,24 @@ def test_a_half_finished_runs_limits_are_not_judged_by_its_teacher(mine):
     assert "reached every file is as it was written found unchanged" in opening
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda told: "{", "spec.json: cannot be read"),
+        (lambda told: "[]", "spec.json: holds no settings; give --recipe"),
+        (
+            lambda told: json.dumps({**told, "limits": [{"measure": "top1", "at_lest": 1}]}),
+            "spec.json: limits.0.at_lest: unknown key; did you mean at_least?",
+        ),
+    ],
+)
+def test_limits_that_cannot_be_read_are_said_and_not_judged(mine, change, said):
+    path = RUN / "spec.json"
+    path.write_text(change(json.loads(path.read_text())))
+    told = " ".join(done("report", RUN).err.split())
+    assert f"note: {RUN}/{said}" in told
+
+
 def test_a_finished_runs_limits_are_judged(mine):
     set_limits(RUN)
     opening = summary_of(report())
