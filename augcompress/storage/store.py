@@ -107,7 +107,7 @@ class StoreEntry:
     @contextmanager
     def writing(self, wait_s: float = 0.0, *, fresh: bool = False) -> Iterator[Path]:
         """Yield `work`, locked, holding nothing but the `state` of a killed run, if any, and with
-        `fresh` not even that.
+        `fresh` not even that; and when its parts began.
 
         Raises AugcompressError when another process holds it, the disk is full or not writable.
         """
@@ -180,7 +180,7 @@ class StoreEntry:
             return 0.0
 
     def _clean(self) -> None:
-        """Remove everything in `work` but the resume state."""
+        """Remove everything in `work` but the resume state and when its parts began."""
         for path in list(self.work.glob("*")):
-            if path.name != STATE_FOLDER:
+            if path.name not in (STATE_FOLDER, PARTS_FILE):
                 remove_path(path)

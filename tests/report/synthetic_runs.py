@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from augcompress.evidence.statistics.intervals import wilson
 CLASSES = ("cat", "<b>&", 'quo"te', "Ärmel", "x" * 30)
 STAGES = ("augment", "train_teacher", "distill", "prune", "quantize", "export")
 IMAGES = 200
+WEIGHTS = b"weights"
 VERSIONS = {"python": "3.12.1", "augcompress": "0.1.0", "torch": "2.11.0"}
 
 
@@ -73,10 +75,12 @@ def write_stage(folder: Path, stage: str) -> None:
         "notes": [f"see {folder}/{stage}/file"],
         "environment": VERSIONS,
         "artifact": artifact,
+        "files": {artifact: len(WEIGHTS)} if artifact else {},
+        "sha256": {artifact: hashlib.sha256(WEIGHTS).hexdigest()} if artifact else {},
     }
     (place / "stage.json").write_text(json.dumps(record))
     if artifact:
-        (place / artifact).write_bytes(b"weights")
+        (place / artifact).write_bytes(WEIGHTS)
     rows = [] if stage in ("augment", "export") else [top1(0.9, "validation")]
     if rows and not graph:
         rows += [cost("parameters", 12_000, "parameters"), cost("macs", 2e6, "macs")]

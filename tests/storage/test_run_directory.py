@@ -247,7 +247,7 @@ def test_other_entries_are_free_while_one_is_held(entry, holder):
 def test_waiting_gets_the_lock_when_it_comes_free(entry, holder):
     threading.Timer(0.3, holder.kill).start()
     with entry.writing(wait_s=30) as folder:
-        assert names(folder) == ["state"]
+        assert names(folder) == ["parts.json", "state"]
 
 
 def test_killed_stage_leaves_its_state_and_no_final_name(entry, holder):
@@ -256,7 +256,7 @@ def test_killed_stage_leaves_its_state_and_no_final_name(entry, holder):
     assert not entry.path.exists()
     assert not entry.done
     with entry.writing() as folder:  # the lock died with its process
-        assert names(folder) == ["state"]
+        assert names(folder) == ["parts.json", "state"]
         assert (folder / "state" / "fit.pt").read_text() == "epoch 3"
 
 
@@ -280,7 +280,7 @@ def test_full_disk_is_said_and_leaves_only_the_state(entry, error):
     with pytest.raises(AugcompressError, match=r"disk full; free some space"):
         fail_writing(entry, error)
     assert names(entry.store.root) == [f".work-{entry.name}"]
-    assert names(entry.work) == ["state"]
+    assert names(entry.work) == ["parts.json", "state"]
 
 
 def write_to_full_device(entry: StoreEntry) -> None:
@@ -322,9 +322,9 @@ def test_a_fresh_start_forgets_the_state_of_a_killed_run(entry):
         (work / "state").mkdir()
         (work / "state" / "epoch.pt").write_text("half")
     with entry.writing() as work:
-        assert names(work) == ["state"]
+        assert names(work) == ["parts.json", "state"]
     with entry.writing(fresh=True) as work:
-        assert names(work) == []
+        assert names(work) == ["parts.json"]
 
 
 @pytest.mark.parametrize(
@@ -349,12 +349,12 @@ def test_other_errors_pass_as_they_are(entry):
         fail_writing(entry, KeyError("a bug"))
     with pytest.raises(KeyboardInterrupt, match="ctrl-c"):
         fail_writing_again(entry)
-    assert names(entry.work) == ["model.safetensors", "state"]
+    assert names(entry.work) == ["model.safetensors", "parts.json", "state"]
 
 
 def fail_writing_again(entry: StoreEntry) -> None:
     with entry.writing() as folder:
-        assert names(folder) == ["state"]
+        assert names(folder) == ["parts.json", "state"]
         (folder / "model.safetensors").write_text("half")
         raise KeyboardInterrupt("ctrl-c")
 
@@ -663,6 +663,7 @@ def test_clean_removes_unlinked_entries_and_abandoned_work(tmp_path, entry):
     swapped = abandoned.path.with_name(f".old-{abandoned.name}")
     swapped.mkdir()
     (swapped / "model.onnx").write_text("old")
+    size += (abandoned.work / "parts.json").stat().st_size
     assert clean(tmp_path, dry_run=True) == size + len("half") + len("old")
     assert entry.done
     assert clean(tmp_path) == size + len("half") + len("old")
