@@ -33,6 +33,12 @@ from augcompress.measures.bench import (
 )
 
 
+@pytest.fixture(autouse=True)
+def undisturbed(monkeypatch):
+    """No call of a fake session is interrupted by what this machine does meanwhile."""
+    monkeypatch.setattr(bench, "WALL", itertools.count().__next__)
+
+
 class Clock:
     """Nanoseconds that pass only when somebody works."""
 
