@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded
 
@@ -15,6 +16,9 @@ from augcompress.component import ALLOW_PLUGINS
 from augcompress.system import available_cpus
 
 torch.set_num_threads(1)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MOST_PROCESSES = 8
 

@@ -118,6 +118,7 @@ def judged(found: list[dict[str, Any]], load: str, true: float) -> dict[str, str
         "intervals that contain it, or too noisy": contained(taken, true),
         "smallest and largest": f"{three_digits(min(values))}, {three_digits(max(values))}",
         "time spent waiting for a CPU": share([one["conditions"]["waited"] for one in taken]),
+        "calls next to an interruption": share([one["conditions"]["interrupted"] for one in taken]),
         "median width of the intervals": share(widths),
         "widest of them": share(widths, 1.0),
         "runs that say too noisy": f"{len(taken) - len(quiet)} of {len(taken)}",
