@@ -92,6 +92,7 @@ def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
     from augcompress.gate import check_limits
     from augcompress.raw import TYPED_FILE, typed_text
     from augcompress.render import Renderer
+    from augcompress.stages import take_over
     from augcompress.storage import RECIPE_FILE
 
     layout = layout_of(options)
@@ -114,7 +115,7 @@ def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
         return
     if Path(options.recipe).resolve() != (context.run.path / "spec.json").resolve():
         context.run.check_recipe(text)
-        context.keep_spec()
+        take_over(context)
         context.run.write_text(TYPED_FILE, typed_text(raw, context.run.path))
         context.run.write_text(RECIPE_FILE, text)  # a run repeated by its spec.json keeps both
     result = work(context)

@@ -203,11 +203,13 @@ class Spec(Section):
         return self.augment.sampling if own is None else own
 
 
-def differing_sections(ours: Spec, theirs: Spec) -> list[str]:
-    """Sections of two recipes that lead to different results of their pipelines."""
+def differing_sections(ours: Spec, theirs: Spec, *, paths: bool = False) -> list[str]:
+    """Sections of two recipes that lead to different results of their pipelines; with `paths` also
+    those that name other files, which may hold the same."""
     used = {"augment", *ours.stages(), *theirs.stages()}
     names = ("seed", "pipeline", "data", "foreign", *(name for name in ORDER if name in used))
-    return [n for n in names if key_of(getattr(ours, n)) != key_of(getattr(theirs, n))]
+    told = (lambda section: section) if paths else key_of
+    return [n for n in names if told(getattr(ours, n)) != told(getattr(theirs, n))]
 
 
 def require_section(spec: Spec, stage: StageName) -> Any:

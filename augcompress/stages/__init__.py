@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from augcompress.errors import LimitError, UsageError
+from collections.abc import Sequence
+
+from augcompress.errors import AugcompressError, LimitError, UsageError
 from augcompress.evidence import RunResult, StageResult, only_guesses, own_measurements
 from augcompress.running import Context, Runner, Stage, check_source_is_used
-from augcompress.spec import ORDER, StageName
+from augcompress.spec import ORDER, StageName, differing_sections, find_spec
 from augcompress.stages import (
     augment,
     distill,
@@ -35,10 +37,8 @@ def run(context: Context, until: StageName | None = None) -> RunResult:
     wanted = stages if until is None else stages[: stages.index(until) + 1]
     runner = Runner(context, STAGES, first_with_source(stages))
     check_source_is_used(runner)
-    context.processes.rank_zero_only(context.keep_spec)
     stale = [s for s in ORDER if s not in stages and s != "evaluate"]
-    for line in context.processes.rank_zero_only(lambda: context.run.remove_stale(stale)) or ():
-        context.reporter.message(f"note: {line}")
+    context.processes.rank_zero_only(lambda: take_over(context, stale))
     return RunResult(
         run_dir=str(context.run.path), stages=[checked(context, runner.perform(n)) for n in wanted]
     )
@@ -55,9 +55,34 @@ def run_stage(context: Context, name: StageName) -> RunResult:
     """One stage; what it needs of earlier ones must be there."""
     runner = Runner(context, STAGES, name)
     check_source_is_used(runner)
-    context.processes.rank_zero_only(context.keep_spec)
+    context.processes.rank_zero_only(lambda: take_over(context))
     result = checked(context, runner.perform(name))
     return RunResult(run_dir=str(context.run.path), stages=[result])
+
+
+def take_over(context: Context, stale: Sequence[StageName] = ()) -> None:
+    """Make the run directory this recipe's: what other settings made is unlinked before the work
+    begins, as work that fails must not leave it there under this recipe; the store keeps it."""
+    gone = context.run.remove_stale(dict.fromkeys([*stale, *made_otherwise(context)]))
+    context.keep_spec()
+    for line in gone:
+        context.reporter.message(f"note: {line}")
+
+
+def made_otherwise(context: Context) -> list[StageName]:
+    """The stages in the run directory that the settings it has been made with before led to and
+    this recipe's do not, and all that follow them."""
+    spec, path = context.spec, context.run.path
+    try:
+        before = find_spec(path) if (path / "spec.json").is_file() else spec
+    except AugcompressError:
+        return list(ORDER)  # nobody knows what they were
+    differ = differing_sections(before, spec, paths=True)
+    if {"seed", "data", "foreign", "augment"} & set(differ):
+        return list(ORDER)
+    stages = spec.stages()
+    changed = [number for number, name in enumerate(stages) if name in differ]
+    return list(stages[changed[0] :]) if changed else []
 
 
 def checked(context: Context, result: StageResult) -> StageResult:
