@@ -78,11 +78,14 @@ def made_otherwise(context: Context) -> list[StageName]:
     except AugcompressError:
         return list(ORDER)  # nobody knows what they were
     differ = differing_sections(before, spec, paths=True)
-    if {"seed", "data", "foreign", "augment"} & set(differ):
+    ours, theirs = spec.augment, before.augment
+    drawn_alike = (ours.pipeline, ours.sampling) == (theirs.pipeline, theirs.sampling)
+    if {"seed", "data", "foreign"} & set(differ) or not drawn_alike:
         return list(ORDER)
     stages = spec.stages()
-    changed = [number for number, name in enumerate(stages) if name in differ]
-    return list(stages[changed[0] :]) if changed else []
+    changed = [at for at, name in enumerate(stages) if name in differ and name != "augment"]
+    alone: list[StageName] = ["augment"] if "augment" in differ else []
+    return [*alone, *stages[changed[0] :], "evaluate"] if changed else alone
 
 
 def checked(context: Context, result: StageResult) -> StageResult:
