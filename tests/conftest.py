@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from augcompress.component import ALLOW_PLUGINS
+from augcompress.datasets import splits
 from augcompress.system import available_cpus
 
 torch.set_num_threads(1)
@@ -62,3 +63,17 @@ def mine(finished, tmp_path, monkeypatch):
     shutil.copytree(finished, folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[str]:
+    """The image files that are decoded."""
+    calls: list[str] = []
+    real = splits.load_image
+
+    def counted(file, *args, **kwargs):
+        calls.append(str(file))
+        return real(file, *args, **kwargs)
+
+    monkeypatch.setattr(splits, "load_image", counted)
+    return calls

@@ -10,8 +10,6 @@ import pytest
 from end_to_end import artifacts, done, entries, measured, training, write_recipe
 from PIL import Image
 
-from augcompress.datasets import splits as splits_module
-
 STORE = Path("runs/.store")
 
 
@@ -34,20 +32,11 @@ def on_a_folder(recipe) -> None:
     recipe["distill"]["training"] = training(2)
 
 
-@pytest.fixture
-def decoded(place, monkeypatch) -> list[str]:
-    """The files that were decoded, in a folder with images and a recipe for them."""
+@pytest.fixture(autouse=True)
+def folder(place) -> None:
+    """A folder with images, and a recipe for them."""
     drawn(place / "images")
     write_recipe(place, on_a_folder)
-    calls: list[str] = []
-    real = splits_module.load_image
-
-    def counted(file, *args, **kwargs):
-        calls.append(str(file))
-        return real(file, *args, **kwargs)
-
-    monkeypatch.setattr(splits_module, "load_image", counted)
-    return calls
 
 
 def of_the_data(text: str) -> list[str]:

@@ -13,7 +13,6 @@ import torch
 from datasets_sources import pixels, save_image, write_folder, write_npz, write_parquet
 
 from augcompress.datasets import DataFacts, DatasetSettings, FileSplit, Source, read_unlabelled
-from augcompress.datasets import splits as splits_module
 from augcompress.datasets.arrays import Arrays
 from augcompress.datasets.hugging_face import HuggingFace
 from augcompress.datasets.image_folder import ImageFolder
@@ -31,20 +30,6 @@ def stored(tmp_path) -> StoredArrays:
 
     (tmp_path / ".store").mkdir()
     return StoredArrays(Store(tmp_path / ".store"), never)
-
-
-@pytest.fixture
-def decoded(monkeypatch) -> list[str]:
-    """The images that were decoded."""
-    calls: list[str] = []
-    real = splits_module.load_image
-
-    def counted(file, *args, **kwargs):
-        calls.append(str(file))
-        return real(file, *args, **kwargs)
-
-    monkeypatch.setattr(splits_module, "load_image", counted)
-    return calls
 
 
 def divided(root):

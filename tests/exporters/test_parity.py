@@ -142,7 +142,7 @@ def test_a_share_is_below_where_its_whole_interval_is(graph, network, images, tm
     check_quantized(load_onnx(path), reference, images, found.high - 1e-6)
     names = ["zero", "one", "two", "three", *"456789"]
     told = {"classes": names, "field": "export.targets.1.agreement"}
-    with pytest.raises(LimitError) as caught:
+    with pytest.raises(LimitError, match="below") as caught:
         check_quantized(load_onnx(path), reference, images, found.high + 1e-6, **told)
     wrong = reference(images).argmax(1).numpy() != load_onnx(path)(images).argmax(1)
     assert str(caught.value).startswith("export.targets.1.agreement: ")
