@@ -11,6 +11,7 @@ from rich.console import Console
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement, RunResult, StageResult, Verdict
 from augcompress.render import NullProgress, Renderer
+from augcompress.render.shipped import shipped_rows
 from augcompress.storage.runs import RunSummary
 from augcompress.system import progress
 from augcompress.system.progress import ConsoleProgress
@@ -379,3 +380,14 @@ def test_quiet_reports_nothing(capsys):
     assert isinstance(reporter, NullProgress)
     assert isinstance(reporter, SilentReporter)
     assert capsys.readouterr().err == ""
+
+
+def test_agreement_is_that_on_test_or_says_its_images():
+    agreed = {"unit": "fraction", "baseline": "float", "low": 0.9, "high": 1.0}
+    before = fact("agreement", 1.0, role="shipped", n=144, split="validation", **agreed)
+    stage = RESULT.stages[0].model_copy(update={"measurements": [before, *SHIPPED_FACTS]})
+    rows = dict(shipped_rows([stage]))
+    assert rows["Agreement with float"] == "99.1 % (98.0–99.5, n=500)"
+    only = stage.model_copy(update={"measurements": [before, SHIPPED_FACTS[0]]})
+    told = dict(shipped_rows([only]))["Agreement with float"]
+    assert told == "100 % (90.0–100, n=144) on validation"

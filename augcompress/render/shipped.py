@@ -112,11 +112,14 @@ def _speed_rows(every: Sequence[Measurement]) -> list[tuple[str, str]]:
 
 
 def _parity_rows(every: Sequence[Measurement]) -> list[tuple[str, str]]:
+    """Each on test, where it was measured there; else with the images that it was measured on."""
     rows: dict[str, str] = {}
-    for one in every:
+    for one in sorted(every, key=lambda one: one.split == "validation"):
         if one.name.startswith(_PARITY) and one.role in (None, "shipped"):
             against = f" with {one.baseline}" if one.baseline else ""
-            rows.setdefault(one.name.replace("_", " ").capitalize() + against, value_text(one))
+            split = " on validation" if one.split == "validation" else ""
+            name = one.name.replace("_", " ").capitalize()
+            rows.setdefault(name + against, value_text(one) + split)
     return list(rows.items())
 
 
