@@ -10,6 +10,9 @@ from xml.etree import ElementTree
 import pytest
 from end_to_end import STAGES, TINY, done, invoke, training, write_recipe
 
+from augcompress.datasets import Digits
+from augcompress.training import loop
+
 RUN = Path("runs/tiny")
 KEPT = "limits=[{measure: top1, at_least: 0.001}, {measure: size_bytes, at_most: 1000000}]"
 TIGHTENED = "limits=[{measure: top1, at_least: 0.001}, {measure: size_bytes, at_most: 10}]"
@@ -178,3 +181,17 @@ def test_search_refuses_what_has_no_meaning_for_it(place, option):
     answer = invoke("search", "-r", study(place), *option)
     assert answer.code == 2
     assert option[0] in answer.error
+
+
+def test_check_fails_after_a_run_on_other_data_has_failed(mine, monkeypatch):
+    done("check", RUN, "-r", "tiny.yaml", "--set", KEPT)
+    monkeypatch.setattr(Digits, "fingerprint", lambda self: "0" * 64)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop._Run, "one_step", interrupted)
+    assert invoke("run", "-r", "tiny.yaml").code == 130
+    answer = invoke("check", RUN, "-r", "tiny.yaml", "--set", KEPT)
+    assert answer.code == 3
+    assert "train_teacher, distill, prune, quantize, export not done" in answer.error
