@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -165,8 +165,8 @@ def check_command(
     """The gate of a CI job: are the files those that were measured, and is every limit kept?"""
     from augcompress import gate
     from augcompress.raw import is_made_with, limits_of, read_raw, read_resolved
-    from augcompress.render import Renderer, headlines
-    from augcompress.storage import planned_stages, read_run, storage_errors, write_aside
+    from augcompress.render import Renderer
+    from augcompress.storage import planned_stages
 
     raw, _, base = read_raw(recipe, overrides or [])
     spec = None if is_made_with(run, raw) else validate_all(raw, base)
@@ -178,13 +178,7 @@ def check_command(
     other = None if allow_other_settings else differ
     verdicts = [*gate.completeness(run, asked, other), *judged]
     renderer.verdicts(verdicts)
-    if junit is not None:
-        with storage_errors(junit.parent), write_aside(junit) as aside:
-            aside.write_text(gate.junit(verdicts, run.name), encoding="utf-8")
-    if summary is not None:
-        lines = headlines(read_run(run).stages)
-        with storage_errors(summary.parent), summary.open("a", encoding="utf-8") as file:
-            file.write(gate.summary(verdicts, f"augcompress check {run.name}", lines))
+    write_verdicts(run, verdicts, junit, summary)
     missed = [
         f"{one.limit} ({one.note})" if one.kind == "integrity" else one.limit
         for one in verdicts
@@ -192,6 +186,23 @@ def check_command(
     ]
     if missed:
         raise LimitError(f"check {run}: not kept: {'; '.join(missed)}")
+
+
+def write_verdicts(
+    run: Path, verdicts: Sequence[Verdict], junit: Path | None, summary: Path | None
+) -> None:
+    """Into the files that a CI job reads, where it names some."""
+    from augcompress import gate
+    from augcompress.render import headlines
+    from augcompress.storage import read_run, storage_errors, write_aside
+
+    if junit is not None:
+        with storage_errors(junit.parent), write_aside(junit) as aside:
+            aside.write_text(gate.junit(verdicts, run.name), encoding="utf-8")
+    if summary is not None:
+        lines = headlines(read_run(run).stages)
+        with storage_errors(summary.parent), summary.open("a", encoding="utf-8") as file:
+            file.write(gate.summary(verdicts, f"augcompress check {run.name}", lines))
 
 
 @app.command("search")
