@@ -118,8 +118,25 @@ def test_check_fails_after_a_run_with_other_settings_has_failed(mine, command):
     assert answer.code == 3
     assert "distill, prune, quantize, export not done" in answer.error
     assert invoke("check", RUN, "-r", "tiny.yaml", "--set", KEPT).code == 3
+    assert (RUN / "export/model.onnx").is_file()
+    done("report", RUN)
+    page = (RUN / "report.html").read_text()
+    assert "2 of 6 stages done" in page
+    assert "Nothing ships yet" in page
     assert done("run", "-r", "tiny.yaml", "--json").stages == dict.fromkeys(STAGES, "cached")
     done("check", RUN, "-r", "tiny.yaml", "--set", KEPT)
+
+
+def test_check_fails_where_a_later_stage_was_made_with_other_settings(mine):
+    changed = ("--set", KEPT, "--set", "quantize.steps.0.percentile=99.0")
+    assert done("prune", "-r", "tiny.yaml", *changed, "--json").stages == {"prune": "cached"}
+    answer = invoke("check", RUN, "-r", "tiny.yaml", *changed)
+    assert answer.code == 3
+    assert "quantize, export not done" in answer.error
+    done("quantize", "-r", "tiny.yaml", *changed)
+    done("export", "-r", "tiny.yaml", *changed)
+    done("check", RUN, "-r", "tiny.yaml", *changed)
+    assert not (RUN / "pending.json").exists()
 
 
 def test_report_of_a_run_with_its_limits(mine):

@@ -8,13 +8,13 @@ from pathlib import Path, PurePosixPath
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Verdict
 from augcompress.storage import (
-    RECORD_FILE,
     StageRecord,
     changes,
     digest_file,
     read_record,
     shipping_stage,
     stage_records,
+    undone,
 )
 
 CHECKSUMS_FILE = "SHA256SUMS"
@@ -49,7 +49,7 @@ def completeness(run: Path, stages: Sequence[str], differ: Sequence[str] | None)
 
     `differ` are the sections in which the run was made with other settings; None: not asked.
     """
-    absent = [name for name in stages if not (run / name / RECORD_FILE).is_file()]
+    absent = undone(run, stages)
     words = "every stage of the recipe is done"
     note = f"{', '.join(absent)} not done; run: augcompress run" if absent else ""
     verdicts = [_answer(words, note, "unfinished", "done")]

@@ -26,7 +26,7 @@ from augcompress.evidence import (
     load_arrays,
     read_layers,
 )
-from augcompress.storage import planned_stages, read_record, read_run, stage_records
+from augcompress.storage import pending_stages, planned_stages, read_record, read_run, stage_records
 from augcompress.untrusted import load_json, parse_json
 
 EXAMPLES_FILE = "examples.npz"
@@ -152,8 +152,8 @@ def read(folder: Path, verdicts: Sequence[Verdict] | None = None) -> Run:
 
     Raises AugcompressError when it is no run.
     """
-    done = {stage.name: stage for stage in _results(folder)}
-    spec = _spec(folder)
+    spec, pending = _spec(folder), pending_stages(folder)
+    done = {stage.name: stage for stage in _results(folder) if stage.name not in pending}
     others = sorted(done, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
     names = [
         name for name in dict.fromkeys([*planned_stages(spec), *others]) if _NAME.fullmatch(name)
@@ -161,16 +161,17 @@ def read(folder: Path, verdicts: Sequence[Verdict] | None = None) -> Run:
     problems: list[str] = []
     parts = [_part(folder, name, done.get(name), problems) for name in names]
     classes = _classes(folder, names)
-    recipe = folder / "recipe.yaml"
+    recipe, export = folder / "recipe.yaml", folder / "export"
+    ships = "export" not in pending
     return Run(
         name=folder.resolve().name,
         folder=folder,
         spec=spec,
         recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else "",
         parts=parts,
-        predictions=_predictions(folder / "export", classes, problems),
-        layers=_try(read_layers, folder / "export" / LAYERS_FILE, [], problems),
-        examples=_try(_examples, folder / "export" / EXAMPLES_FILE, {}, problems),
+        predictions=_predictions(export, classes, problems) if ships else {},
+        layers=_try(read_layers, export / LAYERS_FILE, [], problems) if ships else [],
+        examples=_try(_examples, export / EXAMPLES_FILE, {}, problems) if ships else {},
         verdicts=verdicts,
         problems=[without_folders(problem.replace(f"{folder}/", "")) for problem in problems],
     )

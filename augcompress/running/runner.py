@@ -22,7 +22,7 @@ from augcompress.running.environment import environment, version_note
 from augcompress.running.rank_zero import broadcast, rank_zero_only
 from augcompress.running.stage import FITTED, Inputs, Output, Sources, Stage, artifact_digest
 from augcompress.spec import StageName
-from augcompress.storage import RECORD_FILE, StoreEntry, read_record
+from augcompress.storage import RECORD_FILE, StoreEntry
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,6 @@ class Runner:
         folder = held.enter_context(entry.writing(fresh=redone))
         if not redone and entry.done:  # another command may have finished it since
             return self.result(name, entry, "done", elapsed(started))
-        for line in self.unlink_others(name, entry):
-            self.context.reporter.message(f"note: {line}")
         return Task(name, inputs, entry, folder, started, redone, processes)
 
     def commit(self, task: Task, output: Output) -> None:
@@ -105,6 +103,7 @@ class Runner:
         """Link the entry into the run directory and read what it measured."""
         record, folder = entry.record(), self.context.run.stage(name)
         notes = [*record.notes, *self.drop_stale(name, entry), *self.context.run.link(entry, name)]
+        self.context.run.remove_pending(name)
         if status == "cached" and (changed := version_note(record.environment)):
             notes.append(changed)
         return StageResult(
@@ -119,15 +118,6 @@ class Runner:
     def is_done(self, name: StageName) -> bool:
         """Is the stage in the store?  Its inputs must be there."""
         return self.sources.entry(name)[0].done
-
-    def unlink_others(self, name: StageName, entry: StoreEntry) -> list[str]:
-        """Unlink what stands in the stage's place with another key, as after other data, and what
-        follows it: work that fails must not leave it there.  Returns what had to be said."""
-        try:
-            same = read_record(self.context.run.stage(name)).key == entry.key
-        except (OSError, ValueError):
-            return []
-        return [] if same else self.context.run.remove_stale([name, *self.sources.after(name)])
 
     def drop_stale(self, name: str, entry: StoreEntry) -> list[str]:
         """Unlink later stages that another result of this one led to; the store keeps them.

@@ -37,8 +37,10 @@ def run(context: Context, until: StageName | None = None) -> RunResult:
     wanted = stages if until is None else stages[: stages.index(until) + 1]
     runner = Runner(context, STAGES, first_with_source(stages))
     check_source_is_used(runner)
+    context.processes.rank_zero_only(lambda: take_over(context, wanted))
     stale = [s for s in ORDER if s not in stages and s != "evaluate"]
-    context.processes.rank_zero_only(lambda: take_over(context, stale))
+    for line in context.processes.rank_zero_only(lambda: context.run.remove_stale(stale)) or ():
+        context.reporter.message(f"note: {line}")
     return RunResult(
         run_dir=str(context.run.path), stages=[checked(context, runner.perform(n)) for n in wanted]
     )
@@ -55,37 +57,37 @@ def run_stage(context: Context, name: StageName) -> RunResult:
     """One stage; what it needs of earlier ones must be there."""
     runner = Runner(context, STAGES, name)
     check_source_is_used(runner)
-    context.processes.rank_zero_only(lambda: take_over(context))
+    context.processes.rank_zero_only(lambda: take_over(context, [name]))
     result = checked(context, runner.perform(name))
     return RunResult(run_dir=str(context.run.path), stages=[result])
 
 
-def take_over(context: Context, stale: Sequence[StageName] = ()) -> None:
-    """Make the run directory this recipe's: what other settings made is unlinked before the work
-    begins, as work that fails must not leave it there under this recipe; the store keeps it."""
-    gone = context.run.remove_stale(dict.fromkeys([*stale, *made_otherwise(context)]))
+def take_over(context: Context, wanted: Sequence[StageName] = ()) -> None:
+    """Make the run directory this recipe's.
+
+    What stands there of the stages that are `wanted`, or that other settings made, counts as
+    pending until each is carried out: where that fails it is still there, but passes for nobody's.
+    """
+    context.run.add_pending([*wanted, *made_otherwise(context)])
     context.keep_spec()
-    for line in gone:
-        context.reporter.message(f"note: {line}")
 
 
 def made_otherwise(context: Context) -> list[StageName]:
-    """The stages in the run directory that the settings it has been made with before led to and
-    this recipe's do not, and all that follow them."""
-    spec, path = context.spec, context.run.path
+    """The stages of a pipeline that the settings which the run directory knows led to and this
+    recipe's do not, and all that follow them."""
+    spec, path, stages = context.spec, context.run.path, list(context.spec.stages())
     try:
         before = find_spec(path) if (path / "spec.json").is_file() else spec
     except AugcompressError:
-        return list(ORDER)  # nobody knows what they were
+        return stages  # nobody knows what they were
     differ = differing_sections(before, spec, paths=True)
     ours, theirs = spec.augment, before.augment
     drawn_alike = (ours.pipeline, ours.sampling) == (theirs.pipeline, theirs.sampling)
     if {"seed", "data", "foreign"} & set(differ) or not drawn_alike:
-        return list(ORDER)
-    stages = spec.stages()
+        return stages
     changed = [at for at, name in enumerate(stages) if name in differ and name != "augment"]
     alone: list[StageName] = ["augment"] if "augment" in differ else []
-    return [*alone, *stages[changed[0] :], "evaluate"] if changed else alone
+    return [*alone, *stages[changed[0] :]] if changed else alone
 
 
 def checked(context: Context, result: StageResult) -> StageResult:

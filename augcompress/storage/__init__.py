@@ -13,7 +13,7 @@ from augcompress.storage.files import (
     storage_errors,
     write_aside,
 )
-from augcompress.storage.run_directory import RECIPE_FILE, RunDir
+from augcompress.storage.run_directory import RECIPE_FILE, RunDir, pending_stages
 from augcompress.storage.runs import (
     TRIALS_FOLDER,
     RunSummary,
@@ -25,6 +25,7 @@ from augcompress.storage.runs import (
     runs,
     shipping_stage,
     stage_order,
+    undone,
     unfinished,
 )
 from augcompress.storage.stage_record import (

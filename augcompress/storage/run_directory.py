@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -25,8 +26,11 @@ from augcompress.storage.files import (
 )
 from augcompress.storage.stage_record import changed_files, strangers, unchanged_files
 from augcompress.storage.store import Store, StoreEntry
+from augcompress.untrusted import load_json
 
 RECIPE_FILE, SPEC_FILE = "recipe.yaml", "spec.json"
+PENDING_FILE = "pending.json"
+"""Names the stages that a command has set out to do and has not done yet."""
 CHANGED_FOLDER = "changed"
 """Where a run keeps what became of a stage's files that somebody has changed."""
 
@@ -86,6 +90,23 @@ class RunDir:
             aside.write_text(text, encoding="utf-8")
         return path
 
+    def add_pending(self, stages: Iterable[str]) -> None:
+        """What stands in the folders of `stages` is not this recipe's until each is carried out."""
+        if wanted := {*pending_stages(self.path), *stages}:
+            self._write_pending(wanted)
+
+    def remove_pending(self, stage: str) -> None:
+        """What stands in the folder of `stage` is this recipe's now."""
+        if stage in (pending := set(pending_stages(self.path))):
+            self._write_pending(pending - {stage})
+
+    def _write_pending(self, stages: set[str]) -> None:
+        if stages:
+            self.write_text(PENDING_FILE, json.dumps(sorted(stages)) + "\n")
+            return
+        with storage_errors(self.path):
+            (self.path / PENDING_FILE).unlink(missing_ok=True)
+
     def remove_stale(self, stages: Iterable[str]) -> list[str]:
         """Remove the files of `stages`, which no longer belong to this run.  Returns what had to
         be said of files that had been changed, in sentences.
@@ -130,6 +151,16 @@ class RunDir:
         for stage in ORDER:
             for begun in (".new", ".old"):
                 remove_path(self.path / f"{begun}-{stage}")
+
+
+def pending_stages(run: Path) -> list[str]:
+    """The stages whose folders in a run directory hold what another recipe, or one whose last work
+    has failed, has left; none where that cannot be read."""
+    try:
+        told = load_json(run / PENDING_FILE)
+    except (OSError, ValueError, AugcompressError):
+        return []
+    return [name for name in ORDER if name in told] if isinstance(told, list) else []
 
 
 def _holds(folder: Path, entry: StoreEntry) -> bool:

@@ -28,12 +28,21 @@ from augcompress.storage.files import (
     remove_files,
     storage_errors,
 )
+from augcompress.storage.run_directory import PENDING_FILE, pending_stages
 from augcompress.storage.stage_record import DECODING, read_record, stage_records, unchanged_files
 from augcompress.storage.store import Store
 from augcompress.untrusted import load_json
 
 PREVIEWS = ("contact_sheet.png", "before_after.png")
-RUN_FILES = ("recipe.yaml", "typed.json", "spec.json", "report.html", "search.json", *PREVIEWS)
+RUN_FILES = (
+    "recipe.yaml",
+    "typed.json",
+    "spec.json",
+    PENDING_FILE,
+    "report.html",
+    "search.json",
+    *PREVIEWS,
+)
 """What a run directory holds beside its stages' folders; previews are pictures of `augment`."""
 TRIALS_FOLDER = "trials"
 """Where a study has a run directory for each trial."""
@@ -98,7 +107,13 @@ def unfinished(run: Path) -> list[str]:
         planned = planned_stages(load_json(run / "spec.json"))
     except (OSError, ValueError, AttributeError):
         return []
-    return [name for name in planned if not (run / name / RECORD_FILE).is_file()]
+    return undone(run, planned)
+
+
+def undone(run: Path, stages: Iterable[str]) -> list[str]:
+    """Those of a recipe's stages that are not there, or there from before its last work on them."""
+    pending = pending_stages(run)
+    return [s for s in stages if s in pending or not (run / s / RECORD_FILE).is_file()]
 
 
 def stage_order(run: Path) -> tuple[str, ...]:
