@@ -134,7 +134,7 @@ def test_check_passes_and_fails_with_3_when_tightened(run, monkeypatch):
     assert done("check", RUN, "-r", "foreign.yaml").code == 0
     answer = invoke("check", RUN, "-r", "foreign.yaml", "--set", "limits.0.at_least=0.9999")
     assert answer.code == 3
-    assert "top1 on test at least 0.9999" in answer.error
+    assert "top1 on test at least 99.99 %" in answer.error
 
 
 def test_foreign_float_file_is_exported_as_it_is(run, foreign_file, monkeypatch):

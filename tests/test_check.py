@@ -380,7 +380,7 @@ def test_a_reference_on_other_images_is_refused_and_its_bytes_are_not(run, tmp_p
         Limit(measure="size_bytes", baseline="reference", times_better=2),
     ]
     found = check_run(run, limits, reference_run=last)
-    assert missed(found) == ["top1 at most 0.5 worse than reference"]
+    assert missed(found) == ["top1 at most 50 points worse than reference"]
     assert (
         "reference has no top1 on the same images: it was measured on other images; run:"
         " augcompress export in the reference run"
@@ -422,7 +422,7 @@ def test_runs_that_export_nothing_are_compared_on_validation(tmp_path):
     limit = Limit(measure="top1", baseline="reference", at_most_worse=0.02)
     (found,) = check_run(ours, [limit], reference_run=last)[-1:]
     assert (found.reached, found.value) == (True, pytest.approx(0.01))
-    assert found.limit == "top1 on validation at most 0.02 worse than reference"
+    assert found.limit == "top1 on validation at most 2 points worse than reference"
 
 
 def test_given_differences_come_before_computed_ones(run, tmp_path):

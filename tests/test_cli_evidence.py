@@ -145,7 +145,7 @@ def test_report_of_a_run_with_its_limits(mine):
     answer = done("report", RUN)
     assert answer.out == f"{RUN / 'report.html'}\n"
     page = (RUN / "report.html").read_text()
-    assert "top1 on test at least 0.001" in page
+    assert "top1 on test at least 0.1 %" in page
     assert done("report", RUN, RUN, "--to", "both.html").out == "both.html\n"
 
 

@@ -342,8 +342,8 @@ def test_every_class_is_held_to_a_limit_without_label():
     found = verdict(CLASSES, measure="recall", at_least=0.9)
     assert not found.reached
     assert found.actual == 0.80
-    assert found.limit == "recall of every class on test at least 0.9"
-    assert found.found == "Shirt: 0.8 (0.78–0.82)"
+    assert found.limit == "recall of every class on test at least 90 %"
+    assert found.found == "Shirt: 80 % (78–82 %)"
     assert found.note == "the worst of 3 classes is Shirt; also missed: Coat"
     passed = verdict(CLASSES, measure="recall", at_least=0.8)
     assert passed.reached
@@ -353,7 +353,7 @@ def test_every_class_is_held_to_a_limit_without_label():
 def test_one_class_can_be_meant():
     found = verdict(CLASSES, measure="recall", label="Coat", at_least=0.88)
     assert found.reached
-    assert found.limit == "recall of Coat on test at least 0.88"
+    assert found.limit == "recall of Coat on test at least 88 %"
     assert not verdict(CLASSES, measure="recall", label="Coat", at_least=0.89).reached
 
 
@@ -462,7 +462,7 @@ def test_the_stage_before_is_found_on_validation_where_it_has_no_test_number():
     found = verdict(measure="top1", baseline="previous", at_most_worse=0.02)
     assert found.reached
     assert found.actual == pytest.approx(0.02)  # quantize against distill
-    assert found.limit == "top1 on validation at most 0.02 worse than previous"
+    assert found.limit == "top1 on validation at most 2 points worse than previous"
     assert not verdict(measure="top1", baseline="previous", at_most_worse=0.019).reached
 
 
@@ -515,7 +515,7 @@ def test_the_reference_is_the_other_runs_shipped_file():
     settings = {"measure": "top1", "baseline": "reference"}
     found = verdict(reference=other, **settings, at_most_worse=0.005)
     assert found.reached
-    assert found.limit == "top1 on test at most 0.005 worse than reference"
+    assert found.limit == "top1 on test at most 0.5 points worse than reference"
     assert not verdict(reference=other, **settings, at_most_worse=0.004).reached
     size = verdict(
         reference=other,
@@ -542,8 +542,8 @@ def test_a_baseline_may_be_named_by_its_file():
 def test_what_was_found_shows_on_which_side_of_the_limit_it_is():
     stages = [stage("export", top1(0.949964, "shipped", margin=0.01))]
     found = verdict(stages, measure="top1", at_least=0.95)
-    assert (found.found, found.asked) == ("0.94996 (0.93996–0.95996)", "≥ 0.95")
-    assert verdict(measure="size_bytes", at_most=1000).found == "1000"
+    assert (found.found, found.asked) == ("94.996 % (93.996–95.996 %)", "≥ 95 %")
+    assert verdict(measure="size_bytes", at_most=1000).found == "1000 bytes"
     better = verdict(measure="size_bytes", baseline="teacher", relative=True, at_least_better=0.5)
     assert (better.found, better.asked) == ("75 %", "≥ 50 % better")
 
@@ -552,5 +552,5 @@ def test_verdicts_come_in_the_limits_order_and_say_on_what():
     limits = [Limit(measure="top1", at_least=0.9), Limit(measure="size_bytes", at_most=10)]
     found = check_limits(limits, STAGES)
     assert [one.reached for one in found] == [True, False]
-    assert found[0].limit == "top1 on test at least 0.9"
+    assert found[0].limit == "top1 on test at least 90 %"
     assert (found[1].actual, found[1].wanted) == (1000, 10)

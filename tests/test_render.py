@@ -140,9 +140,9 @@ def test_shipped_file_is_set_against_the_teacher(capsys):
         f"The shipped file: {SHIPPED}",
         "Top-1 on test 93.1 % (92.8–93.4, n=10000)",
         "Against the teacher 0.8 points below it; it has 93.9 % (93.6–94.2, n=10000)",
-        "Size 81.2 kB; the teacher's 5.1 MB is 62.8 times that",
-        "Speed against the teacher 4.21 times as fast (4–4.4, n=100)",
-        "Speed against float 1.91 times as fast (1.8–2, n=100)",
+        "Size 81.2 kB, 62.8 times smaller than the teacher's 5.1 MB",
+        "Speed 4.21 times as fast as the teacher (4–4.4, n=100);"
+        " 1.91 times as fast as the float network (1.8–2, n=100)",
         "Agreement with float 99.1 % (98.0–99.5, n=500)",
     ):
         assert words in text
@@ -165,7 +165,7 @@ def test_timing_that_is_too_noisy_says_so(capsys):
     stage = RESULT.stages[2].model_copy(update={"measurements": facts})
     Renderer().result(RunResult(run_dir="runs/a", stages=[stage]))
     text = " ".join(capsys.readouterr().out.split())
-    assert "4.21 times as fast (4–4.4, n=100): too noisy to say" in text
+    assert "Speed too noisy to say (measured: 4.21 times as fast as the teacher (4–4.4" in text
 
 
 def test_nothing_shipped_shows_no_second_table(capsys):

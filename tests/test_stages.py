@@ -329,7 +329,7 @@ def test_missed_limit_ends_with_3_and_keeps_the_files(mine):
     limit = "limits=[{measure: top1, at_least: 0.999999}]"
     answer = invoke("run", "-r", "tiny.yaml", "--set", limit)
     assert answer.code == 3
-    assert answer.error == "error: limits not reached: top1 on test at least 0.999999"
+    assert answer.error == "error: limits not reached: top1 on test at least 99.9999 %"
     assert "MISSED" in answer.out
     assert artifacts(mine / RUN) == before
     assert run_json().stages == CACHED

@@ -27,12 +27,20 @@ from augcompress.evidence.formatting import (
     score_text,
     share_text,
     signed_text,
+    size_text,
+    speed_text,
     three_digits,
     value_text,
 )
 from augcompress.evidence.limits import Limit
-from augcompress.evidence.names import OF_SHIPPED_FILES, MeasureName, unknown_measure
-from augcompress.evidence.predictions import PREDICTIONS_FILE, Predictions, load_arrays, save_arrays
+from augcompress.evidence.names import OF_SHIPPED_FILES, MeasureName, unit_of, unknown_measure
+from augcompress.evidence.predictions import (
+    PREDICTIONS_FILE,
+    Predictions,
+    load_arrays,
+    over_classes,
+    save_arrays,
+)
 from augcompress.evidence.records import (
     FORMAT_VERSION,
     LAYERS_FILE,

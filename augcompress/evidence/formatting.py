@@ -52,18 +52,20 @@ def share_text(value: float, low: float, high: float) -> str:
 
 
 def amount_text(number: float, unit: str, digits: int = 4) -> str:
-    """`0.95`, `12 ms`; of a share with the unit `%`: `10 %`.  Fractions, counts and ratios are
-    written without unit."""
-    if unit == "%":
+    """`0.95`, `12 ms`; of a share with the unit `%`: `10 %`; of a difference of shares, with the
+    unit `points`: `1.5 points`.  Counts and ratios are written without unit."""
+    if unit in ("%", "points"):
         number = round(100 * number, 10)
-    return decimal_text(number, digits) + ("" if unit in _NO_UNIT else f" {unit}")
+    text = decimal_text(number, digits)
+    unit = "point" if unit == "points" and text == "1" else unit
+    return text + ("" if unit in _NO_UNIT else f" {unit}")
 
 
-_NO_UNIT = ("", "fraction", "ratio", "count")
+_NO_UNIT = ("", "ratio", "count")
 
 
 def range_text(low: float, high: float, unit: str = "", digits: int = 4) -> str:
-    """`0.93–0.95`; `-0.01 to 0.02` where a sign would be lost in the dash."""
+    """`0.93–0.95 ms`; `-0.01 to 0.02` where a sign would be lost in the dash."""
     first = amount_text(low, unit, digits).removesuffix(f" {unit}")
     return f"{first}{' to ' if low < 0 else '–'}{amount_text(high, unit, digits)}"
 
@@ -131,6 +133,28 @@ def difference_text(one: Measurement) -> str:
         return signed_text(factor * value, 3 if abs(factor * value) < 0.1 else 2)
 
     return f"{number(one.value)}{unit}{_certainty(one, number, ' to ')}"
+
+
+def speed_text(speedup: Measurement, other: str) -> str:
+    """A speed against another's: `2.92 times as fast as the teacher (2.9–2.95, n=10)`, `1.25 times
+    slower than the teacher (1.2–1.3, n=10)`, `as fast as the teacher`."""
+    slower = speedup.value < 1
+    ends = {"low": speedup.high, "high": speedup.low} if slower else {}
+
+    def number(value: float) -> str:
+        return three_digits(1 / value if slower and value else value)
+
+    told = number(speedup.value)
+    words = f"{told} times slower than" if slower else f"{told} times as fast as"
+    facts = _certainty(speedup.model_copy(update=ends), number, "–")
+    return f"{'as fast as' if told == '1' else words} {other}{facts}"
+
+
+def size_text(ours: float, theirs: float, other: str) -> str:
+    """A size against another's: `2.9 times smaller than the teacher's 40 kB`; sizes in bytes."""
+    ratio = three_digits(max(ours, theirs) / min(ours, theirs))
+    words = f"{ratio} times {'smaller' if ours < theirs else 'larger'} than"
+    return f"{'as large as' if ratio == '1' else words} {other} {bytes_text(theirs)}"
 
 
 def _certainty(one: Measurement, number: Callable[[float], str], between: str) -> str:

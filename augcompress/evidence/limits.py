@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from augcompress.component import Section
 from augcompress.evidence.formatting import amount_text
+from augcompress.evidence.names import unit_of
 
 Goal = Literal["at_least", "at_most", "at_most_worse", "at_least_better", "times_better"]
 GOALS: tuple[Goal, ...] = (
@@ -84,8 +85,22 @@ class Limit(Section):
         """Whether more is wanted; otherwise less is."""
         return self.goal in FLOORS
 
-    def in_words(self, split: str | None = None, *, every_class: bool = False) -> str:
-        """`top1 on test at most 0.01 worse than teacher (end of its interval)`.
+    def unit(self, measured: str = "") -> str:
+        """What its number is written in: `%` for a share, `points` for a difference of shares.
+
+        `measured` is the unit of a plug-in's measure, whose name does not tell.
+        """
+        if self.relative:
+            return "%"
+        if self.goal == "times_better":
+            return ""
+        known = unit_of(self.measure, measured)
+        return known if known != "fraction" else "points" if self.compares else "%"
+
+    def in_words(
+        self, split: str | None = None, *, every_class: bool = False, measured: str = ""
+    ) -> str:
+        """`top1 on test at most 1 point worse than teacher (end of its interval)`.
 
         `split` is what it was judged on, where the limit itself names none.
         """
@@ -94,10 +109,11 @@ class Limit(Section):
         split = f" on {self.split or split}" if self.split or split else ""
         versus = f" against {self.baseline}" if self.baseline and not self.compares else ""
         end = " (end of its interval)" if self.bound == "interval" else ""
-        return f"{self.measure}{whose}{split}{versus} {self._goal_in_words()}{end}"
+        return f"{self.measure}{whose}{split}{versus} {self._goal_in_words(measured)}{end}"
 
-    def _goal_in_words(self) -> str:
-        amount = amount_text(self.wanted, "%" if self.relative else "", AS_TYPED)
+    def _goal_in_words(self, measured: str) -> str:
+        unit = self.unit(measured)
+        amount = amount_text(self.wanted, unit if unit in ("%", "points") else "", AS_TYPED)
         return {
             "at_least": f"at least {amount}",
             "at_most": f"at most {amount}",
@@ -107,9 +123,9 @@ class Limit(Section):
         }[self.goal]
 
     def asked(self, unit: str) -> str:
-        """What is wanted, for a table: `≥ 0.95`, `≤ 10 % worse`, `≥ 4 times better`."""
-        unit = "%" if self.relative else "" if self.goal == "times_better" else unit
+        """What is wanted, for a table: `≥ 95 %`, `≤ 10 % worse`, `≥ 4 times better`."""
         words = {"at_most_worse": " worse", "at_least_better": " better"}
         words["times_better"] = " times better"
         sign = "≥" if self.is_floor else "≤"
-        return f"{sign} {amount_text(self.wanted, unit, AS_TYPED)}{words.get(self.goal, '')}"
+        amount = amount_text(self.wanted, self.unit(unit), AS_TYPED)
+        return f"{sign} {amount}{words.get(self.goal, '')}"

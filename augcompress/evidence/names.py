@@ -73,6 +73,27 @@ OTHER_NAMES = {
 """What other tools call some of them."""
 
 
+_UNITS = {
+    "nll": "nats",
+    "nll_scaled": "nats",
+    "parameters": "count",
+    "nonzero_parameters": "count",
+    "macs": "count",
+    "throughput": "images/s",
+    "speedup": "ratio",
+    "max_abs_difference": "",
+}
+
+
+def unit_of(name: str, told: str = "") -> str:
+    """The unit of a measure by its name: `fraction` of what is a share; what was `told` of a
+    plug-in's."""
+    if name not in list(MeasureName):
+        return told
+    ending = name.rpartition("_")[2]
+    return _UNITS.get(name, ending if ending in ("bytes", "ms") else "fraction")
+
+
 def unknown_measure(name: str) -> str:
     """What is wrong with a name that no measurement has; empty: one has it."""
     if name in OTHER_NAMES:

@@ -116,3 +116,13 @@ def load_arrays(path: str | Path, what: str) -> dict[str, np.ndarray]:
 
 def _write_array(file: IO[bytes], array: np.ndarray) -> None:
     np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+
+
+def over_classes(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """`rows` in an order of which every beginning has their classes in about the proportion that
+    all of them have; within a class their order stays.  `labels` are the rows' classes, (rows,)."""
+    places = np.empty(len(rows))
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        places[own] = (np.arange(len(own)) + 0.5) / len(own)
+    return rows[np.argsort(places, kind="stable")]

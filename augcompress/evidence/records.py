@@ -117,7 +117,7 @@ class Verdict(Section):
     """Whether one promise was kept."""
 
     limit: str
-    """The promise in words: `top1 on test at most 0.01 worse than teacher`."""
+    """The promise in words: `top1 on test at most 1 point worse than teacher`."""
     reached: bool
     actual: float | None = None
     """The number that was judged, in `unit`: a value, a loss, a gain, a ratio, or the end of its
@@ -136,9 +136,9 @@ class Verdict(Section):
     high: float | None = None
     """Upper end of its interval; None: no interval."""
     found: str = ""
-    """What was found, for a table: `0.941 (0.931–0.951)`; empty: nothing."""
+    """What was found, for a table: `94.1 % (93.1–95.1 %)`; empty: nothing."""
     asked: str = ""
-    """What was wanted, for a table: `≥ 0.95`."""
+    """What was wanted, for a table: `≥ 95 %`."""
 
 
 def own_measurements(measurements: Iterable[Measurement], name: str) -> list[Measurement]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from augcompress.evidence.formatting import amount_text, bytes_text, value_text
+from augcompress.evidence.formatting import amount_text, bytes_text, speed_text, value_text
 from augcompress.evidence.records import Measurement
 
 
@@ -37,8 +37,7 @@ def gained_nothing(rows: Iterable[Measurement]) -> str:
     if sizes["shipped"] < sizes["float"] or speed.low > 1:
         return ""
     ours, theirs = bytes_text(sizes["shipped"]), bytes_text(sizes["float"])
-    fast = value_text(speed).replace("times", "times as fast", 1)
     return (
-        f"quantising gained nothing: {ours} against {theirs}, and {fast} as its float file; ship"
-        " that one: leave the quantize stage out"
+        f"quantising gained nothing: {ours} against {theirs}, and"
+        f" {speed_text(speed, 'its float file')}; ship that one: leave the quantize stage out"
     )

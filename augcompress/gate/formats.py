@@ -48,7 +48,7 @@ def summary(verdicts: Iterable[Verdict], title: str, lines: Sequence[str] = ()) 
 
 
 def why(verdict: Verdict) -> str:
-    """`found 0.941 (0.931–0.951), wanted ≥ 0.95; …`, in one line."""
+    """`found 94.1 % (93.1–95.1 %), wanted ≥ 95 %; …`, in one line."""
     found = f"found {verdict.found}, wanted {verdict.asked}" if verdict.found else ""
     return "; ".join(text for text in (found, verdict.note) if text)
 

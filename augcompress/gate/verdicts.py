@@ -80,7 +80,9 @@ def _verdict(limit: Limit, evidence: Evidence) -> Verdict:
         )
     worst = min(judged, key=lambda one: (one.reached, one.slack))
     return Verdict(
-        limit=limit.in_words(worst.ours.split, every_class=worst.label is not None),
+        limit=limit.in_words(
+            worst.ours.split, every_class=worst.label is not None, measured=worst.estimate.unit
+        ),
         reached=worst.reached,
         actual=worst.actual,
         wanted=limit.wanted,
@@ -170,9 +172,10 @@ def _worst_class(worst: Judged, judged: Sequence[Judged]) -> str:
 def _found(limit: Limit, one: Judged) -> str:
     """`Shirt: 0.81 (0.78–0.83)`, with as many digits as show on which side of the limit it is."""
     estimate = one.estimate
-    scale, unit = (100, "%") if limit.relative else (1, "")
+    unit = limit.unit(estimate.unit)
+    scale = 100 if unit in ("%", "points") else 1
     digits = digits_to_tell(scale * one.actual, scale * limit.wanted)
-    text = amount_text(estimate.value, unit or estimate.unit, digits)
+    text = amount_text(estimate.value, unit, digits)
     if estimate.low is not None and estimate.high is not None and estimate.low < estimate.high:
         text += f" ({range_text(estimate.low, estimate.high, unit, digits)})"
     return f"{one.label}: {text}" if one.label is not None and limit.label is None else text

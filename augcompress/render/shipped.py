@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from augcompress.evidence import Measurement, StageResult, bytes_text, difference_text, value_text
+from augcompress.evidence import (
+    Measurement,
+    StageResult,
+    bytes_text,
+    difference_text,
+    size_text,
+    speed_text,
+    value_text,
+)
 
 _PARITY = ("agreement", "parity", "max_")
 
@@ -80,9 +88,8 @@ def _size_rows(
     if ours is None:
         return []
     text = bytes_text(ours.value)
-    if theirs is not None and ours.value > 0:
-        ratio = theirs.value / ours.value
-        text += f"; the teacher's {bytes_text(theirs.value)} is {ratio:.3g} times that"
+    if theirs is not None and min(ours.value, theirs.value) > 0:
+        text += ", " + size_text(ours.value, theirs.value, "the teacher's")
     return [("Size", text)]
 
 
@@ -99,16 +106,20 @@ def _latency_rows(
 
 
 def _speed_rows(every: Sequence[Measurement]) -> list[tuple[str, str]]:
-    words = {"teacher": "Speed against the teacher", "float": "Speed against float"}
-    rows: dict[str, str] = {}
+    others = {"teacher": "the teacher", "float": "the float network"}
+    told: dict[str, str] = {}
     for one in every:
         against = _role_of(one.baseline, every)
-        if one.name == "speedup" and against in words and one.role in (None, "shipped"):
-            text = value_text(one).replace("times", "times as fast")
-            noisy = ": too noisy to say" if one.conditions.get("too_noisy") else ""
-            same = one.conditions.get("same_graph")
-            rows.setdefault(words[against], "it is the same network" if same else text + noisy)
-    return list(rows.items())
+        if one.name == "speedup" and against in others and one.role in (None, "shipped"):
+            told.setdefault(against, _speed_words(one, others[against]))
+    return [("Speed", "; ".join(told.values()))] if told else []
+
+
+def _speed_words(one: Measurement, other: str) -> str:
+    if one.conditions.get("same_graph"):
+        return f"the same network as {other}"
+    text = speed_text(one, other)
+    return f"too noisy to say (measured: {text})" if one.conditions.get("too_noisy") else text
 
 
 def _parity_rows(every: Sequence[Measurement]) -> list[tuple[str, str]]:

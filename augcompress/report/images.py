@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from augcompress.evidence import Predictions, percent
+from augcompress.evidence import Predictions, over_classes, percent
 from augcompress.report.content import Run
 
 SHOWN = 16
 """Images of a kind on the page."""
+SPREAD, SUREST = "in the proportion of their classes", "the most confident"
+"""How those are chosen."""
 LARGEST = 96
 """Longer side of an image on the page, in its own pixels; larger ones are reduced."""
 LARGEST_SHEET = 500_000
@@ -57,17 +59,21 @@ def gallery(run: Run) -> list[ImageGroup]:
     theirs = run.predictions[role] if role else None
     groups = []
     if theirs is not None:
-        lost = np.flatnonzero(theirs.right & ~ours.right)
-        won = np.flatnonzero(ours.right & ~theirs.right)
+        lost = _spread(np.flatnonzero(theirs.right & ~ours.right), ours)
+        won = _spread(np.flatnonzero(ours.right & ~theirs.right), ours)
         groups += [
-            _group(run, ours, theirs, f"Lost: the {role} was right", lost, len(ours.labels)),
-            _group(run, ours, theirs, f"Won: the {role} was wrong", won, len(ours.labels)),
+            _group(run, ours, theirs, f"Lost: the {role} was right", lost, SPREAD),
+            _group(run, ours, theirs, f"Won: the {role} was wrong", won, SPREAD),
         ]
     wrong = np.flatnonzero(~ours.right)
     surest = wrong[np.argsort(-ours.probabilities[wrong].max(axis=1), kind="stable")]
     title = "The shipped file's most confident errors"
-    groups.append(_group(run, ours, theirs, title, surest, len(ours.labels)))
+    groups.append(_group(run, ours, theirs, title, surest, SUREST))
     return groups
+
+
+def _spread(rows: np.ndarray, ours: Predictions) -> np.ndarray:
+    return over_classes(rows, ours.labels[rows])
 
 
 def _group(
@@ -76,11 +82,15 @@ def _group(
     theirs: Predictions | None,
     title: str,
     rows: np.ndarray,
-    total: int,
+    choice: str,
 ) -> ImageGroup:
     there = [row for row in rows.tolist() if int(ours.index[row]) in run.examples][:SHOWN]
     shots = [_shot(run, ours, theirs, row) for row in there]
-    return ImageGroup(title, f"{len(rows)} of {total} test images; {len(shots)} shown.", shots)
+    text = f"{len(rows)} of {len(ours.labels)} test images"
+    if len(rows):
+        some = len(shots) < len(rows)
+        text += f"; {len(shots)} of them shown, {choice}" if some else "; all shown"
+    return ImageGroup(title, f"{text}.", shots)
 
 
 def _shot(run: Run, ours: Predictions, theirs: Predictions | None, row: int) -> Shot:

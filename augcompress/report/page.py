@@ -34,6 +34,7 @@ from augcompress.report.tradeoffs import read_tradeoffs
 
 TEMPLATE = "page.html.j2"
 _UNIT = re.compile(r"(?<=\d) (?=(%|B|kB|MB|GB|ms|times|points)\b|%)|(?<=\d,) (?=n=)")
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufefc]+(?:[ _-][\u0590-\u08ff\ufb1d-\ufefc]+)*")
 _DASH = re.compile(r"(?<=\d)–(?=\d)")
 _OPTION = re.compile(r"--[a-z-]+")
 SECTIONS: Mapping[str, str] = {
@@ -127,7 +128,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"percent": percent, "whole": _whole, "options": _options}
+    templates.filters |= {"percent": percent, "whole": _whole, "names": _names, "options": _options}
     return templates
 
 
@@ -138,6 +139,11 @@ def _visible(value: Any) -> Any:
 def _whole(text: str) -> str:
     """No line ends between a number and its unit, or inside an interval."""
     return _DASH.sub("–\u2060", _UNIT.sub("\u00a0", text))
+
+
+def _names(text: str) -> Markup:
+    """Words that are written from right to left keep the order of those around them."""
+    return Markup(_RIGHT_TO_LEFT.sub(r"<bdi>\g<0></bdi>", str(escape(visible_text(text)))))
 
 
 def _options(text: str) -> Markup:

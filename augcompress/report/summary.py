@@ -16,7 +16,8 @@ from augcompress.evidence import (
     only_guesses,
     percent,
     score_text,
-    three_digits,
+    size_text,
+    speed_text,
     value_text,
 )
 from augcompress.report.content import ROLES, Run, without_folders
@@ -64,6 +65,8 @@ class Summary:
     """The opening of a run's report."""
 
     title: str
+    verdict: tuple[str, str]
+    """passed, missed, unfinished or not judged; and why, in a sentence."""
     lead: str
     facts: Sequence[tuple[str, str]]
     """A label and a sentence each."""
@@ -87,6 +90,7 @@ def summarize(run: Run) -> Summary:
     }
     return Summary(
         title=_title(run, top1),
+        verdict=_verdict(run),
         lead=_lead(run, top1),
         facts=[(label, sentence) for label, sentence in told.items() if sentence],
         figures=[figure for figure in _figures(run) if figure is not None],
@@ -101,11 +105,9 @@ def _unfinished(run: Run) -> Summary:
     if scored:
         reached = score_text(scored[-1].score)
         facts.append(("So far", f"{scored[-1].command} reached {reached}."))
-    missing = [part.command for part in run.parts if part.result is None]
-    if missing:
-        facts.append(("Not done yet", f"{', '.join(missing)}."))
     return Summary(
         title=f"{run.name}: {len(run.done)} of {len(run.parts)} stages done",
+        verdict=_verdict(run),
         lead="Nothing ships yet: there is no exported file with an accuracy on test.",
         facts=facts,
         figures=[],
@@ -121,6 +123,23 @@ def _lead(run: Run, top1: Measurement) -> str:
     return f"{warning[0].upper()}{warning[1:]}. {right}" if warning else right
 
 
+def _verdict(run: Run) -> tuple[str, str]:
+    """The first thing on the page: may it be shipped?"""
+    missing = [part.command for part in run.parts if part.result is None]
+    if missing:
+        return "unfinished", f"{', '.join(missing)} not done yet"
+    if not run.verdicts:
+        return "not judged", "nobody has judged limits, or whether the files are still the same"
+    missed = [one for one in run.verdicts if not one.reached]
+    if missed:
+        more = f", and {len(missed) - 1} more" if len(missed) > 1 else ""
+        return "missed", f"{missed[0].limit}: found {_found(missed[0])}{more}"
+    limits = sum(one.kind == "limit" for one in run.verdicts)
+    promised = {0: "the recipe has no limits", 1: "its limit is reached"}
+    words = promised.get(limits, f"all {limits} limits are reached")
+    return "passed", f"{words}, and the files are those that were measured"
+
+
 def _title(run: Run, top1: Measurement) -> str:
     if only_guesses(top1):
         return f"{run.name}: no better than guessing"
@@ -128,36 +147,53 @@ def _title(run: Run, top1: Measurement) -> str:
     size, speed = run.measured("size_bytes"), _speedup(run, "teacher")
     if size is not None:
         text += f" in {bytes_text(size.value)}"
+    told, other = [], "its teacher"
+    if (theirs := run.measured("top1", "teacher")) is not None:
+        change = run.measured("top1_difference", baseline="teacher")
+        told, other = [_points(top1, theirs) + _chance(change)], "it"
     if speed is not None and not {"too_noisy", "same_graph"} & speed.conditions.keys():
-        text += f", {three_digits(speed.value)} times as fast as its teacher"
-    return text
+        told.append(speed_text(speed, other).partition(" (")[0])
+    return "; ".join([text, " and ".join(told)] if told else [text])
+
+
+def _points(ours: Measurement, theirs: Measurement) -> str:
+    points = round(100 * (ours.value - theirs.value), 1)
+    way = (
+        f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if points else "level with"
+    )
+    return f"{way} its teacher"
+
+
+def _chance(change: Measurement | None) -> str:
+    """Whether chance explains a paired difference; nothing where it was not taken."""
+    if change is None or change.low is None or change.high is None:
+        return ""
+    return ", within chance," if change.low <= 0 <= change.high else ""
 
 
 def _against(run: Run, ours: Measurement, role: str) -> str:
     """How accuracy compares, with the paired interval where it was measured."""
-    theirs = run.measured("top1", role)
+    theirs, change = run.measured("top1", role), run.measured("top1_difference", baseline=role)
     if theirs is None:
         return ""
-    points = round(100 * (ours.value - theirs.value), 1)
-    way = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
-    text = f"{way if points else 'Within 0.05 points of'} its {value_text(theirs)}"
-    change = run.measured("top1_difference", baseline=role)
-    if change is not None:
-        text += f"; paired on the same images: {difference_text(change)}"
-    return f"{text}."
+    if change is None:
+        points = round(100 * (ours.value - theirs.value), 1)
+        way = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
+        return f"{way if points else 'Within 0.05 points of'} its {value_text(theirs)}."
+    chance = _chance(change).rstrip(",") or ", beyond chance"
+    return f"{difference_text(change)} on the same images{chance}; it has {value_text(theirs)}."
 
 
 def _size(run: Run) -> str:
     ours = run.measured("size_bytes")
     if ours is None or not ours.value:
         return ""
-    told = [bytes_text(ours.value)]
-    for role, noun in NOUNS.items():
-        theirs = run.measured("size_bytes", role)
-        if theirs is not None:
-            ratio = three_digits(theirs.value / ours.value)
-            told.append(f"{noun}'s file takes {bytes_text(theirs.value)}, {ratio} times that")
-    return "; ".join(told) + "."
+    told = [
+        size_text(ours.value, theirs.value, f"{noun}'s")
+        for role, noun in NOUNS.items()
+        if (theirs := run.measured("size_bytes", role)) is not None and theirs.value
+    ]
+    return f"{bytes_text(ours.value)}: {', '.join(told)}." if told else f"{bytes_text(ours.value)}."
 
 
 def _speed(run: Run) -> str:
@@ -183,10 +219,8 @@ def _machine(one: Measurement) -> str:
 def _speed_text(speed: Measurement, noun: str) -> str:
     if speed.conditions.get("same_graph"):
         return f"it is the same network as {noun}"
-    number, _, facts = value_text(speed).partition(" times")
-    if speed.conditions.get("too_noisy"):
-        return f"too noisy to say against {noun}, perhaps {number} times as fast{facts}"
-    return f"{number} times as fast as {noun}{facts}"
+    text = speed_text(speed, noun)
+    return f"too noisy to say, measured {text}" if speed.conditions.get("too_noisy") else text
 
 
 def _speedup(run: Run, role: str) -> Measurement | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from augcompress.evidence import Measurement, Predictions, save_arrays
+from augcompress.evidence import Measurement, Predictions, over_classes, save_arrays
 from augcompress.exporters import predict_script
 from augcompress.graphs import metadata_of, read_graph
 from augcompress.inference import IMAGE_FORMATS, LoadedModel, load_onnx
@@ -117,17 +117,20 @@ def write_examples(
 
 
 def example_positions(shipped: Predictions, other: Predictions | None) -> np.ndarray:
-    """Positions of the images worth looking at, each group by how confident the file is."""
+    """Positions of the images worth looking at: what was lost and won, over the classes in
+    proportion, and errors; the more confident the file is, the sooner."""
     confidence, share = shipped.probabilities.max(axis=1), MOST_EXAMPLES // 4
     wrong = ~shipped.right
-    groups = [(wrong, share)]
+    groups = [(wrong, share, False)]
     if other is not None:
         lost, won = other.right & wrong, shipped.right & ~other.right
-        groups = [(lost, MOST_EXAMPLES // 2 - share // 2), (won, MOST_EXAMPLES // 4), *groups]
+        most_lost = MOST_EXAMPLES // 2 - share // 2
+        groups = [(lost, most_lost, True), (won, MOST_EXAMPLES // 4, True), *groups]
     chosen: list[int] = []
-    for group, most in groups:
+    for group, most, spread in groups:
         found = np.flatnonzero(group)
         ranked = found[np.argsort(-confidence[found], kind="stable")]
+        ranked = over_classes(ranked, shipped.labels[ranked]) if spread else ranked
         chosen += [int(one) for one in ranked if one not in chosen][:most]
     return np.array(sorted(chosen), dtype=np.int64)
 

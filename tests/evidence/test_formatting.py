@@ -19,6 +19,8 @@ from augcompress.evidence import (
     score_text,
     share_text,
     signed_text,
+    size_text,
+    speed_text,
     three_digits,
     value_text,
 )
@@ -47,7 +49,9 @@ TOP1 = Measurement(name="top1", value=0.972, low=0.969, high=0.975, n=144, split
         (three_digits(0.8346), "0.835"),
         (share_text(0.864, 0.841, 0.884), "86.4 % (84.1–88.4)"),
         (amount_text(0.1, "%"), "10 %"),
-        (amount_text(0.95, "fraction"), "0.95"),
+        (amount_text(0.95, "%"), "95 %"),
+        (amount_text(0.015, "points"), "1.5 points"),
+        (amount_text(0.01, "points"), "1 point"),
         (range_text(0.1, 0.2, "%"), "10–20 %"),
         (range_text(-1, 2, "ms"), "-1 to 2 ms"),
         (signed_text(0.004), "0.00"),
@@ -89,3 +93,29 @@ def test_differences_have_signs():
     assert difference_text(change) == "+2.17 points (-0.040 to +2.82, n=10)"
     slower = change.model_copy(update={"unit": "ms", "value": 1.0, "low": None, "high": None})
     assert difference_text(slower) == "+1.00 ms (n=10)"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "low", "high", "words"),
+    [
+        (4.21, 4.0, 4.4, "4.21 times as fast as the teacher (4–4.4, n=9)"),
+        (0.8, 0.78, 0.8, "1.25 times slower than the teacher (1.25–1.28, n=9)"),
+        (1.0004, 0.98, 1.1, "as fast as the teacher (0.98–1.1, n=9)"),
+        (0.5, None, None, "2 times slower than the teacher (n=9)"),
+    ],
+)
+def test_what_is_slower_is_said_the_other_way_round(ratio, low, high, words):
+    speed = Measurement(name="speedup", value=ratio, low=low, high=high, n=9, unit="ratio")
+    assert speed_text(speed, "the teacher") == words
+
+
+@pytest.mark.parametrize(
+    ("ours", "words"),
+    [
+        (1000, "2 times smaller than the teacher's 2 kB"),
+        (3000, "1.5 times larger than the teacher's 2 kB"),
+        (2001, "as large as the teacher's 2 kB"),
+    ],
+)
+def test_sizes_are_compared_in_words(ours, words):
+    assert size_text(ours, 2000, "the teacher's") == words

@@ -13,15 +13,19 @@ from augcompress.evidence import Limit
     [
         (
             {"measure": "top1", "baseline": "teacher", "at_most_worse": 0.01, "split": "test"},
-            "top1 on test at most 0.01 worse than teacher",
-            "≤ 0.01 worse",
+            "top1 on test at most 1 point worse than teacher",
+            "≤ 1 point worse",
         ),
         (
             {"measure": "speedup", "baseline": "teacher", "at_least": 4, "bound": "interval"},
             "speedup against teacher at least 4 (end of its interval)",
             "≥ 4",
         ),
-        ({"measure": "size_bytes", "at_most": 1234567}, "size_bytes at most 1234567", "≤ 1234567"),
+        (
+            {"measure": "size_bytes", "at_most": 1234567},
+            "size_bytes at most 1234567",
+            "≤ 1234567 bytes",
+        ),
         (
             {"measure": "nll", "baseline": "float", "at_most_worse": 0.1, "relative": True},
             "nll at most 10 % worse than float",
@@ -30,7 +34,7 @@ from augcompress.evidence import Limit
         (
             {"measure": "latency_ms", "baseline": "reference", "at_least_better": 0.5},
             "latency_ms at least 0.5 better than reference",
-            "≥ 0.5 better",
+            "≥ 0.5 ms better",
         ),
         (
             {"measure": "latency_ms", "baseline": "teacher", "times_better": 4},
@@ -39,14 +43,15 @@ from augcompress.evidence import Limit
         ),
         (
             {"measure": "recall", "label": "Shirt", "at_least": 0.75},
-            "recall of Shirt at least 0.75",
-            "≥ 0.75",
+            "recall of Shirt at least 75 %",
+            "≥ 75 %",
         ),
     ],
 )
 def test_limits_in_words(settings, words, wish):
     assert Limit(**settings).in_words() == words
-    assert Limit(**settings).asked("fraction") == wish
+    limit = Limit(**settings)
+    assert limit.asked("fraction") == wish
 
 
 def test_a_limit_from_a_run_is_the_same_limit():
@@ -54,10 +59,12 @@ def test_a_limit_from_a_run_is_the_same_limit():
     assert Limit.model_validate_json(given.model_dump_json()) == given
 
 
-def test_units_stand_behind_what_is_asked_but_for_shares_and_ratios():
+def test_units_stand_behind_what_is_asked_but_for_ratios():
     limit = Limit(measure="latency_ms", baseline="float", at_least_better=0.5)
     assert limit.asked("ms") == "≥ 0.5 ms better"
     assert limit.model_copy(update={"relative": True}).asked("ms") == "≥ 50 % better"
+    assert Limit(measure="margin", at_least=0.5).asked("fraction") == "≥ 50 %"
+    assert Limit(measure="margin", at_least=0.5).asked("volts") == "≥ 0.5 volts"
     ratio = Limit(measure="latency_ms", baseline="float", times_better=2)
     assert ratio.asked("ms") == "≥ 2 times better"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from augcompress.errors import AugcompressError
-from augcompress.evidence import Predictions, are_same_images, top1_difference
+from augcompress.evidence import Predictions, are_same_images, over_classes, top1_difference
 from augcompress.evidence.statistics import tango
 
 
@@ -51,3 +51,13 @@ def test_other_images_are_not_the_same(change):
     assert not are_same_images(one, replace(one, **change))
     assert not are_same_images(one, replace(one, data="e"))
     assert are_same_images(one, replace(one, data=""))
+
+
+def test_every_beginning_has_the_classes_in_proportion():
+    labels = np.array([0] * 8 + [1] * 4 + [2] * 2)
+    rows = np.arange(100, 114)
+    ordered = over_classes(rows, labels)
+    assert sorted(ordered) == list(rows)
+    chosen = labels[ordered[:7] - 100]
+    assert np.bincount(chosen).tolist() == [4, 2, 1]
+    assert [row for row in ordered if row < 108] == list(range(100, 108))

@@ -55,7 +55,7 @@ def test_a_run_that_was_interrupted_in_its_first_stage_gives_a_page(mine):
     set_limits(RUN)
     opening = summary_of(report())
     assert "tiny: 0 of 6 stages done" in opening
-    assert "not judged top1 at least 0.001" in opening
+    assert "not judged top1 at least 0.1 %" in opening
     assert "not judged size_bytes at least 1.5 times better than teacher" in opening
 
 
@@ -63,7 +63,7 @@ def test_a_half_finished_runs_limits_are_not_judged_by_its_teacher(mine):
     without_stages(RUN, "export", "quantize", "prune", "distill")
     set_limits(RUN)
     opening = summary_of(report())
-    assert "not judged top1 at least 0.001" in opening
+    assert "not judged top1 at least 0.1 %" in opening
     assert "reached every file is as it was written found unchanged" in opening
 
 
@@ -88,7 +88,7 @@ def test_limits_that_cannot_be_read_are_said_and_not_judged(mine, change, said):
 def test_a_finished_runs_limits_are_judged(mine):
     set_limits(RUN)
     opening = summary_of(report())
-    assert "reached top1 on test at least 0.001 found" in opening
+    assert "reached top1 on test at least 0.1 % found" in opening
     assert "missed size_bytes at least 1.5 times better than teacher found" in opening
     assert "reached export/model.onnx is the file that was measured found unchanged" in opening
 

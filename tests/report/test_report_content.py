@@ -96,14 +96,15 @@ def test_the_opening_says_what_ships_with_interval_and_n(run, read):
     opening = read.texts["summary"].translate(GLUE)
     assert f"The shipped file labels {top1['shipped']} of the test images correctly." in opening
     assert top1["teacher"] in opening
-    assert "40 kB; the teacher's file takes 400 kB, 10 times that" in opening
+    assert "40 kB: 10 times smaller than the teacher's 400 kB" in opening
     assert "8.5 times as fast as the teacher (7.65–9.35, n=50)" in opening
-    assert "paired on the same images" in opening
+    assert "points (" in opening
+    assert "on the same images" in opening
 
 
 def test_a_speed_within_noise_is_called_so(read):
     opening = read.texts["summary"].translate(GLUE)
-    assert "too noisy to say against the float network" in opening
+    assert re.search(r"too noisy to say, measured \S+ times as fast as the float network", opening)
 
 
 def test_numbers_of_classes_are_those_of_the_predictions(run, read):
@@ -193,6 +194,28 @@ def test_verdicts_are_shown(run):
     assert "reached top1 at least 0.8 found 0.81" in text
     assert "missed size_bytes at most 9 found 40000" in text
     assert "not judged nll at most 1 not taken" in text
+    assert "Missed : size_bytes at most 9: found 40000, and 1 more." in text
+
+
+def test_the_page_opens_with_whether_the_file_may_be_shipped(run, tmp_path):
+    kept = Verdict(limit="top1 at least 0.8", reached=True, actual=0.81, wanted=0.8)
+    same = Verdict(limit="sizes are right", reached=True, kind="integrity", found="unchanged")
+    unfinished = write_run(tmp_path / "half", STAGES[:1])
+    for folder, verdicts, words in (
+        (run, [kept, same], "Passed : its limit is reached, and the files are those that were"),
+        (run, [same], "Passed : the recipe has no limits, and the files are"),
+        (run, None, "Not judged : nobody has judged"),
+        (unfinished, [kept], "Unfinished : "),
+    ):
+        page = Page(build([folder], {folder: verdicts} if verdicts else {}))
+        assert words in page.texts["summary"].translate(GLUE)
+
+
+def test_the_title_tells_the_loss_against_the_teacher(page):
+    title = " ".join(re.search("<h1>(.*?)</h1>", page, re.S)[1].translate(GLUE).split())
+    assert title == (
+        "shirts: 84.5 % right in 40 kB; 6.5 points below its teacher and 8.5 times as fast as it"
+    )
 
 
 def test_what_became_of_the_files_is_shown(run):
@@ -205,7 +228,7 @@ def test_what_became_of_the_files_is_shown(run):
     assert "reached sizes are right found unchanged" in text
     assert "missed it is found changed export/model.onnx has changed" in text
     assert "/home/someone" not in text
-    assert "not judged top1 at most 0.02 worse than teacher" in text  # of limits, none says
+    assert "not judged top1 at most 2 points worse than teacher" in text  # of limits, none says
 
 
 def test_what_was_found_is_shown_with_its_interval(run):
@@ -215,7 +238,7 @@ def test_what_was_found_is_shown_with_its_interval(run):
 
 
 def test_limits_that_nobody_judged_are_listed_as_such(read):
-    assert "not judged top1 at most 0.02 worse than teacher" in read.texts["summary"]
+    assert "not judged top1 at most 2 points worse than teacher" in read.texts["summary"]
     assert "augcompress check shirts --recipe shirts/spec.json" in read.texts["summary"]
 
 
@@ -232,7 +255,7 @@ def test_limits_that_nobody_judged_are_listed_as_such(read):
         ),
         (
             {"measure": "recall", "label": "cat", "at_least": 0.7, "bound": "interval"},
-            "recall of cat at least 0.7 (end of its interval)",
+            "recall of cat at least 70 % (end of its interval)",
         ),
         ({"measure": "ece"}, "ece"),
     ],
