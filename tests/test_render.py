@@ -141,8 +141,8 @@ def test_shipped_file_is_set_against_the_teacher(capsys):
         "Top-1 on test 93.1 % (92.8–93.4, n=10000)",
         "Against the teacher 0.8 points below it; it has 93.9 % (93.6–94.2, n=10000)",
         "Size 81.2 kB, 62.8 times smaller than the teacher's 5.1 MB",
-        "Speed 4.21 times as fast as the teacher (4–4.4, n=100);"
-        " 1.91 times as fast as the float network (1.8–2, n=100)",
+        "Speed 4.21 times as fast as the teacher (4–4.4, n=100 processes);"
+        " 1.91 times as fast as the float network (1.8–2, n=100 processes)",
         "Agreement with float 99.1 % (98.0–99.5, n=500)",
     ):
         assert words in text

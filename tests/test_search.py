@@ -139,7 +139,7 @@ def test_cells_are_means_over_seeds(finished_study, accuracies):
         assert (found.name, found.split, found.n, cell.trials) == ("top1", "validation", 2, 2)
         assert found.value == pytest.approx(values.mean())
         if np.ptp(values) > 1e-12:
-            assert (found.low, found.high) == pytest.approx(t_interval(values))
+            assert (found.low, found.high) == pytest.approx(np.clip(t_interval(values), 0, 1))
 
 
 def test_differences_are_paired_by_seed_with_the_control(finished_study, accuracies):
@@ -239,7 +239,7 @@ def test_tables_of_a_factorial_study(finished_study):
     assert cells[0] == "tiny: top1 on validation after distill"
     assert cells[1] == ["mixup", "teacher", "top1", "against control, points", "p"]
     assert cells[2][0][3:] == ["control", "–"]
-    assert cells[2][0][2].endswith("n=2)")
+    assert cells[2][0][2].endswith("n=2 seeds)")
     assert [row[0] for row in effects[2]] == ["mixup: on against off", "teacher: off against on"]
     assert [row[0] for row in interactions[2]] == ["mixup on × teacher off"]
 
@@ -798,7 +798,7 @@ def test_replicates_without_spread_have_no_interval():
     assert change.value == pytest.approx(0.1)
     assert (change.low, change.p, change.p_adjusted) == (None, None, None)
     assert study.cells[0].measurement.low is None
-    assert study_tables(study)[0][2][1][2:] == ["80.0 % (n=3)", "+10.00", "–"]
+    assert study_tables(study)[0][2][1][2:] == ["80.0 % (n=3 seeds)", "+10.00", "–"]
 
 
 def test_folds_are_averaged_over_the_seeds_that_are_there():

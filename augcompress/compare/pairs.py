@@ -15,6 +15,7 @@ from augcompress.evidence import (
     ModelPair,
     Predictions,
     agreement,
+    bounded,
     top1_difference,
     top_k,
 )
@@ -92,14 +93,7 @@ def _pair(left: Contender, right: Contender, margin: float, level: float) -> Mod
         model=right.name,
         top1=(_top1(left, level), _top1(right, level)),
         differences=differences,
-        agreement=agreement(
-            right.answers[0].probabilities,
-            left.answers[0].probabilities,
-            split=left.answers[0].split or None,
-            subject=right.name,
-            baseline=left.name,
-            level=level,
-        ),
+        agreement=_agreement(left, right, level),
         only_model_right=sum(gained for gained, _ in counts),
         only_baseline_right=sum(lost for _, lost in counts),
         p_value=_paired_t(_net(counts)) if several else mcnemar(*counts[0]),
@@ -110,15 +104,36 @@ def _pair(left: Contender, right: Contender, margin: float, level: float) -> Mod
     )
 
 
+def _agreement(left: Contender, right: Contender, level: float) -> Measurement:
+    """Share of images on which both choose the same class; over seeds like top-1."""
+    rows = [
+        agreement(
+            ours.probabilities,
+            theirs.probabilities,
+            split=theirs.split or None,
+            subject=right.name,
+            baseline=left.name,
+            level=level,
+        )
+        for ours, theirs in zip(right.answers, left.answers, strict=True)
+    ]
+    return _over(rows, level)
+
+
+def _over(rows: Sequence[Measurement], level: float) -> Measurement:
+    """The only one, else the mean over seeds."""
+    if len(rows) == 1:
+        return rows[0]
+    return _mean(rows[0], np.array([row.value for row in rows]), level)
+
+
 def _top1(contender: Contender, level: float) -> Measurement:
     """Top-1; the mean over seeds with Student's interval where there are several."""
     rows = [
         top_k(one.probabilities, one.labels, 1, one.split or None, contender.name, level)
         for one in contender.answers
     ]
-    if len(rows) == 1:
-        return rows[0]
-    return _mean(rows[0], np.array([row.value for row in rows]), level)
+    return _over(rows, level)
 
 
 def _of_one(left: Contender, right: Contender, level: float) -> list[Measurement]:
@@ -203,7 +218,7 @@ def _mean(like: Measurement, values: np.ndarray, level: float) -> Measurement:
         "method": "student_t",
         "conditions": {"over": "seeds", "values": [float(value) for value in values]},
     }
-    return like.model_copy(update=told)
+    return bounded(like.model_copy(update=told))
 
 
 def _net(counts: Sequence[tuple[int, int]]) -> np.ndarray:

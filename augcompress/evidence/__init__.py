@@ -52,6 +52,7 @@ from augcompress.evidence.records import (
     StageName,
     StageResult,
     Verdict,
+    bounded,
     headline,
     own_measurements,
     read_layers,

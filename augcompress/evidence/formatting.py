@@ -163,8 +163,15 @@ def _certainty(one: Measurement, number: Callable[[float], str], between: str) -
     if one.low is not None and one.high is not None:
         facts.append(f"{number(one.low)}{between}{number(one.high)}")
     if one.n is not None:
-        facts.append(f"n={one.n}")
+        facts.append(f"n={one.n}{_counted(one)}")
     return f" ({', '.join(facts)})" if facts else ""
+
+
+def _counted(one: Measurement) -> str:
+    """What n counts, where it is not samples: ` seeds`, ` folds`, ` processes`."""
+    over = one.conditions.get("over")
+    timed = one.name.startswith(("latency", "throughput", "speedup"))
+    return f" {over}" if over else " processes" if timed else ""
 
 
 def _writer(unit: str) -> tuple[Callable[[float], str], str]:

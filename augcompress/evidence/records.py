@@ -141,6 +141,16 @@ class Verdict(Section):
     """What was wanted, for a table: `≥ 95 %`."""
 
 
+def bounded(one: Measurement) -> Measurement:
+    """The same with an interval that stays within 0 and 1 where it is that of a share: Student's t
+    does not know that there is an end."""
+    if one.unit != "fraction" or one.name.endswith(("_difference", "_drop")):
+        return one
+    low = None if one.low is None else max(0.0, one.low)
+    high = None if one.high is None else min(1.0, one.high)
+    return one.model_copy(update={"low": low, "high": high})
+
+
 def own_measurements(measurements: Iterable[Measurement], name: str) -> list[Measurement]:
     """Measurements called `name` of the stage's own result: no comparison, no teacher's number."""
     return [

@@ -12,6 +12,7 @@ from augcompress.evidence import (
     Measurement,
     ModelPair,
     TitledTable,
+    decimal_text,
     difference_text,
     p_text,
     value_text,
@@ -56,7 +57,10 @@ def comparison_sentences(
     for pair in found.pairs:
         lines += [f"{pair.model} against {pair.baseline}:", *_verdicts(pair, found), ""]
     if apart:
-        lines += _where(apart)
+        several = any(pair.test == "paired_t" for pair in found.pairs)
+        lines += _where(
+            apart, "The first two models' first seeds" if several else "The first two models"
+        )
     if images is not None:
         lines.append(f"The images are in {images}")
     return lines
@@ -81,16 +85,24 @@ def _verdicts(pair: ModelPair, found: Comparison) -> list[str]:
         shown = f"  It is not worse than {margin} ({level}): the interval's lower end is {low}."
     else:
         shown = f"  Not shown to be within {margin} ({level}): the interval's lower end is {low}."
-    apart = (
-        f"  Right where the other is wrong: {pair.only_model_right} images, the other way round:"
-        f" {pair.only_baseline_right}; they agree on {value_text(pair.agreement)}."
+    return [told, shown, f"  {_apart(pair)}"]
+
+
+def _apart(pair: ModelPair) -> str:
+    """On which images only one is right; of several seeds the mean, as everything is."""
+    several = pair.test == "paired_t"
+    seeds = (pair.agreement.n or 1) if several else 1
+    ours, theirs = (
+        decimal_text(count / seeds) for count in (pair.only_model_right, pair.only_baseline_right)
     )
-    return [told, shown, apart]
+    begin = f"Right where the other is wrong{', mean over seeds' if several else ''}:"
+    agreed = f"they agree on {value_text(pair.agreement)}"
+    return f"{begin} {ours} images, the other way round: {theirs}; {agreed}."
 
 
-def _where(apart: Sequence[Differing]) -> list[str]:
+def _where(apart: Sequence[Differing], whose: str) -> list[str]:
     lost = Counter((one.label, one.model_said) for one in apart if one.right == "baseline")
-    lines = [f"The first two models differ on {len(apart)} images."]
+    lines = [f"{whose} differ on {len(apart)} images."]
     if lost:
         pairs = [
             f"{true} as {said} ({count})" for (true, said), count in lost.most_common(MOST_CONFUSED)

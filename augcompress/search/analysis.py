@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from augcompress.evidence import Measurement, statistics
+from augcompress.evidence import Measurement, bounded, statistics
 from augcompress.evidence.statistics import Effect
 from augcompress.search.study import Cell, Change, Study
 
@@ -63,18 +63,20 @@ def _cell(study: Study, mean: Effect) -> Cell:
 def _mean(study: Study, effect: Effect) -> Measurement:
     one = next(t.measurement for t in study.trials if t.measurement is not None)
     over = {"over": "seeds"} if study.folds is None else {"over": "folds"}
-    return Measurement(
-        name=one.name,
-        value=effect.value,
-        unit=one.unit,
-        better=one.better,
-        n=effect.n,
-        low=effect.low,
-        high=effect.high,
-        level=study.level,
-        method=None if effect.low is None else _method(study),
-        split=one.split,
-        conditions=over,
+    return bounded(
+        Measurement(
+            name=one.name,
+            value=effect.value,
+            unit=one.unit,
+            better=one.better,
+            n=effect.n,
+            low=effect.low,
+            high=effect.high,
+            level=study.level,
+            method=None if effect.low is None else _method(study),
+            split=one.split,
+            conditions=over,
+        )
     )
 
 

@@ -16,8 +16,9 @@ from scipy.stats import binomtest, ttest_1samp
 from augcompress.compare import Contender, compare_models, differing
 from augcompress.compare.contenders import shipping_folder
 from augcompress.errors import AugcompressError
-from augcompress.evidence.predictions import Predictions
+from augcompress.evidence import Predictions, value_text
 from augcompress.evidence.statistics import tango, wilson
+from augcompress.render.comparing import comparison_sentences
 
 RUN = Path("runs/tiny")
 N = 200
@@ -118,6 +119,21 @@ def test_seeds_are_paired_in_order_with_students_t():
     interval = expected.confidence_interval(0.95)
     assert (pair.difference.low, pair.difference.high) == pytest.approx(tuple(interval))
     assert pair.p_value == pytest.approx(expected.pvalue)
+
+
+def test_of_several_seeds_everything_is_a_mean_and_a_share_stays_one():
+    left = model("base", rights(range(0, 2)), rights(range(0, 24)), rights(range(0, 1)))
+    right = model("better", rights(range(0, 1)), rights(range(0, 20)), rights(range(0, 4)))
+    found = compare_models([left, right])
+    pair = found.pairs[0]
+    for one in (*pair.top1, pair.agreement):
+        assert 0 <= one.low < one.value < one.high == 1
+    shown = comparison_sentences(found, [], None)
+    assert value_text(pair.agreement).endswith("n=3 seeds)")
+    apart = (
+        "  Right where the other is wrong, mean over seeds: 1.667 images, the other way round: 1;"
+    )
+    assert f"{apart} they agree on {value_text(pair.agreement)}." in shown
 
 
 def test_seeds_that_all_differ_alike_have_no_p():

@@ -98,10 +98,10 @@ def test_differences_have_signs():
 @pytest.mark.parametrize(
     ("ratio", "low", "high", "words"),
     [
-        (4.21, 4.0, 4.4, "4.21 times as fast as the teacher (4–4.4, n=9)"),
-        (0.8, 0.78, 0.8, "1.25 times slower than the teacher (1.25–1.28, n=9)"),
-        (1.0004, 0.98, 1.1, "as fast as the teacher (0.98–1.1, n=9)"),
-        (0.5, None, None, "2 times slower than the teacher (n=9)"),
+        (4.21, 4.0, 4.4, "4.21 times as fast as the teacher (4–4.4, n=9 processes)"),
+        (0.8, 0.78, 0.8, "1.25 times slower than the teacher (1.25–1.28, n=9 processes)"),
+        (1.0004, 0.98, 1.1, "as fast as the teacher (0.98–1.1, n=9 processes)"),
+        (0.5, None, None, "2 times slower than the teacher (n=9 processes)"),
     ],
 )
 def test_what_is_slower_is_said_the_other_way_round(ratio, low, high, words):

@@ -40,7 +40,9 @@ def test_it_is_said_where_the_file_is_neither_smaller_nor_faster(given, said):
 
 
 def test_the_sentence_names_both_sizes_and_the_ratio():
-    expected = "9.1 kB against 8.8 kB, and 1.92 times slower than its float file (1.85–2, n=10)"
+    expected = (
+        "9.1 kB against 8.8 kB, and 1.92 times slower than its float file (1.85–2, n=10 processes)"
+    )
     assert expected in gained_nothing(rows(9100, 8800, 0.52))
 
 

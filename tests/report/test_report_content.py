@@ -97,7 +97,7 @@ def test_the_opening_says_what_ships_with_interval_and_n(run, read):
     assert f"The shipped file labels {top1['shipped']} of the test images correctly." in opening
     assert top1["teacher"] in opening
     assert "40 kB: 10 times smaller than the teacher's 400 kB" in opening
-    assert "8.5 times as fast as the teacher (7.65–9.35, n=50)" in opening
+    assert "8.5 times as fast as the teacher (7.65–9.35, n=50 processes)" in opening
     assert "points (" in opening
     assert "on the same images" in opening
 
@@ -282,7 +282,7 @@ def test_of_several_timings_the_first_is_shown(tmp_path):
     ]
     write_measurements(path, [*with_two, *rows])
     text = Page(build([run])).texts["summary"].translate(GLUE)
-    assert "0.02 ms (n=50) an image on 2 threads of A CPU" in text
+    assert "0.02 ms (n=50 processes) an image on 2 threads of A CPU" in text
 
 
 def test_stages_stand_in_the_order_of_the_recipes_pipeline(tmp_path):
