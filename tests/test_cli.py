@@ -104,16 +104,6 @@ def test_init_copies_a_recipe_once(place):
     assert (answer.code, "did you mean digits.yaml?" in answer.error) == (2, True)
 
 
-def test_explain_names_every_field():
-    told = done("explain", "objectives", "soft_targets").out
-    assert "temperature" in told
-    assert "cifar_resnet" in done("explain", "models").out
-    answer = invoke("explain", "objectivs")
-    assert (answer.code, "did you mean objectives?" in answer.error) == (2, True)
-    answer = invoke("explain", "objectives", "soft_target")
-    assert (answer.code, "did you mean soft_targets?" in answer.error) == (2, True)
-
-
 def test_schema_is_json_schema():
     told = json.loads(done("schema").out)
     assert told["properties"].keys() >= {"data", "train_teacher", "limits"}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-import pytest
 from pydantic import BaseModel
 
-from augcompress.errors import UsageError
 from augcompress.spec import Spec
-from augcompress.spec.reference import ROOMS, explain_room, field_rows, markdown, members, sections
+from augcompress.spec.reference import TOPICS, field_rows, markdown, members, sections, tables
 from augcompress.spec.search import Factor, Level
 from augcompress.spec.sections import CardSection, Offline, TestTimeAugmentation, TimingSection
+from augcompress.spec.topics import known_topics
 
 
 def reachable(model: type[BaseModel], found: set | None = None) -> set[type[BaseModel]]:
@@ -26,46 +24,25 @@ def reachable(model: type[BaseModel], found: set | None = None) -> set[type[Base
     return found
 
 
-def told() -> Iterator[list]:
-    for room in {**sections(), **ROOMS}:
-        yield from (rows for _, rows in explain_room(room))
+def told() -> list[list]:
+    every = [tables(one) for one in known_topics().values()]
+    return [field_rows(model) for one in every for model in one.values()]
 
 
-def test_every_class_of_a_recipe_is_explained():
-    tables = list(told())
+def test_every_class_of_a_recipe_is_in_the_reference():
     assert {Offline, TimingSection, CardSection, TestTimeAugmentation, Factor, Level} < reachable(
         Spec
     )
-    missing = [one for one in reachable(Spec) if field_rows(one) not in tables]
+    listed = told()
+    missing = [one for one in reachable(Spec) if field_rows(one) not in listed]
     assert missing == []
 
 
-@pytest.mark.parametrize(
-    "room, kind, field",
-    [
-        ("export", "timing", "rounds"),
-        ("export", "card", "data_license"),
-        ("augment", "offline", "copies"),
-        ("evaluate", "test_time_augmentation", "views"),
-        ("search", "vary", "levels"),
-        ("search", "vary.levels", "overrides"),
-        ("foreign", None, "layout"),
-        ("compressions", "layers", "include"),
-    ],
-)
-def test_sections_inside_sections_are_found_by_their_field(room, kind, field):
-    ((title, rows),) = explain_room(room, kind)
-    assert title.partition(": ")[0] in (kind, "ForeignSection")
-    assert field in [row[0] for row in rows]
-
-
-def test_a_room_names_each_class_once():
-    titles = [title.partition(": ")[0] for title, _ in explain_room("data")]
+def test_a_topic_names_each_class_once():
+    titles = list(tables(TOPICS["data"]))
     assert titles.count("normalization") == 1
     assert titles.index("mnist") < titles.index("normalization")
-    assert [title.partition(": ")[0] for title, _ in explain_room("export")] == [
-        *("ExportSection", "timing", "card")
-    ]
+    assert list(tables(sections()["export"])) == ["export", "timing", "card"]
 
 
 def test_page_has_the_fields_that_stand_deep():
@@ -75,6 +52,9 @@ def test_page_has_the_fields_that_stand_deep():
     assert page.count("### `timing`") == 1
 
 
-def test_unknown_kind_names_the_nearest():
-    with pytest.raises(UsageError, match=r"^explain export timin: .* did you mean timing\?$"):
-        list(explain_room("export", "timin"))
+def test_each_topic_of_the_page_says_where_to_look_next():
+    page = markdown()
+    ends = [part.rstrip().splitlines()[-1] for part in page.split("\n## ")[1:]]
+    assert all(end.startswith("See: [") for end in ends)
+    linked = set(re.findall(r"\]\(#([\w-]+)\)", page))
+    assert linked <= set(known_topics())

@@ -116,3 +116,13 @@ AnyAugmentation = Annotated[
     Field(discriminator="kind"),
 ]
 """The room's registry: what a recipe's list of augmentations may hold."""
+FAMILIES = {
+    **dict.fromkeys(("moves", "perspective", "warps"), "geometry"),
+    **dict.fromkeys(("color_jitter", "channels", "pca_jitter", "shading"), "colour and light"),
+    "levels": "tone",
+    "mixing": "mixed images",
+    "covering": "covered parts",
+    **dict.fromkeys(("policy", "auto_augment", "augmix"), "policies"),
+    "plugin": "your own code",
+}
+"""What the kinds of a module are called together, where its own name does not say it."""

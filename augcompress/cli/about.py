@@ -42,15 +42,26 @@ def init(
 
 @app.command("explain")
 def explain_command(
-    room: Annotated[str, typer.Argument(help="A section or room, such as distill or objectives.")],
-    kind: Annotated[str | None, typer.Argument(help="One kind of it.")] = None,
+    topic: Annotated[
+        str | None, typer.Argument(help="A section, a kind or a field.  [default: all topics]")
+    ] = None,
+    kind: Annotated[str | None, typer.Argument(help="One kind or field of it.")] = None,
 ) -> None:
-    """What can stand in a recipe, field by field."""
+    """What can stand in a recipe: distill, distill.training.epochs, mixup, temperature."""
     from augcompress.render import Renderer
-    from augcompress.spec import explain_room
+    from augcompress.spec import explain
 
-    for title, rows in explain_room(room, kind):
-        Renderer().table(title, ["field", "type and default", "meaning"], rows)
+    answers, see = explain(*(word for word in (topic, kind) if word is not None))
+    renderer = Renderer()
+    for answer in answers:
+        if answer is not answers[0]:
+            renderer.out.print()
+        renderer.paragraph(answer.title)
+        for line in answer.lines:
+            renderer.paragraph(line)
+        if answer.rows is not None:
+            renderer.table("", answer.columns, answer.rows)
+    renderer.paragraph(see)
 
 
 @app.command()

@@ -112,7 +112,7 @@ class Renderer:
             self.out.print(plain_table("", columns, rows))
             self.out.print()
         for line in comparison_sentences(found, apart, images):
-            self._paragraph(line)
+            self.paragraph(line)
 
     def study(self, content: str, tables: Sequence[TitledTable], notes: Sequence[str]) -> None:
         """What `augcompress search` found; `content` is its JSON."""
@@ -125,7 +125,7 @@ class Renderer:
                 self.out.print(plain_table("", columns, rows))
                 self.out.print()
             for note in notes:
-                self._paragraph(note)
+                self.paragraph(note)
 
     def runs(self, summaries: Sequence[RunSummary]) -> None:
         """What `augcompress runs list` found."""
@@ -145,7 +145,8 @@ class Renderer:
             objects = [dict(zip(columns, row, strict=True)) for row in listed]
             self.payload({"title": title, "rows": objects})
         elif not self.quiet:
-            self._title(title)  # a table's own title is as narrow as it
+            if title:
+                self._title(title)  # a table's own title is as narrow as it
             self.out.print(plain_table("", columns, listed))
 
     def payload(self, content: dict[str, Any]) -> None:
@@ -184,8 +185,9 @@ class Renderer:
     def _title(self, text: str) -> None:
         self.out.print(Text(visible_text(text), style="bold"), soft_wrap=True)
 
-    def _paragraph(self, text: str) -> None:
-        """Wrapped, without blanks at line ends; further lines are indented like the first."""
+    def paragraph(self, text: str) -> None:
+        """Text on standard output, wrapped, without blanks at line ends; further lines are indented
+        like the first."""
         text = visible_text(text)
         indent = text[: len(text) - len(text.lstrip())]
         lines = textwrap.wrap(

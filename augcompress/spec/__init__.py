@@ -3,7 +3,6 @@
 from augcompress.evidence import ORDER, StageName
 from augcompress.spec.loading import find_spec, load, scale_epochs, shrink_to_smoke, validate
 from augcompress.spec.meanings import meanings, recipe_schema
-from augcompress.spec.reference import explain_room
 from augcompress.spec.search import Factor, GridSearch, Search
 from augcompress.spec.sections import (
     CompressionSection,
@@ -17,4 +16,5 @@ from augcompress.spec.sections import (
     Sampling,
     TestTimeAugmentation,
 )
+from augcompress.spec.topics import explain
 from augcompress.spec.tree import Spec, differing_sections, require_section

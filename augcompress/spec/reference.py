@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
+import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -15,7 +16,6 @@ from pydantic_core import PydanticUndefined
 from augcompress.augmentations import AnyAugmentation, Ramp
 from augcompress.compressions import Compression
 from augcompress.datasets import ClassBalance, Dataset
-from augcompress.errors import UsageError
 from augcompress.exporters import Target
 from augcompress.models import Model
 from augcompress.objectives import Objective
@@ -25,7 +25,9 @@ from augcompress.spec.tree import Spec
 from augcompress.training import Optimizer, Schedule, Training
 
 Rows = list[list[str]]
-ROOMS: dict[str, Any] = {
+FEW = 14
+"""Of more kinds than this, only the topic is named, or their families: they would fill a screen."""
+TOPICS: dict[str, Any] = {
     "data": Dataset,
     "augmentations": AnyAugmentation,
     "ramp": Ramp,
@@ -58,27 +60,8 @@ def sections() -> dict[str, Any]:
     }
 
 
-def explain_room(room: str, kind: str | None = None) -> Iterator[tuple[str, Rows]]:
-    """A titled table for each class of a room or section, and for the sections inside them.
-
-    `kind` takes one of them: a kind, or a field that holds a section, such as `timing` of export.
-    Raises UsageError naming the nearest room or kind.
-    """
-    known = {**sections(), **ROOMS}
-    name = room.replace("-", "_")
-    if name not in known:
-        raise UsageError(f"explain {room}: no such section or room{_hint(name, known)}")
-    found = tables(known[name])
-    if kind is not None and kind not in found:
-        raise UsageError(f"explain {room} {kind}: no such kind{_hint(kind, found)}")
-    for member, model in found.items():
-        if kind in (None, member):
-            summary = " ".join((inspect.getdoc(model) or "").split())
-            yield f"{member}: {summary}", field_rows(model)
-
-
 def tables(annotation: Any) -> dict[str, type[BaseModel]]:
-    """What a room or section consists of: its classes by kind, and the sections inside them by the
+    """What a topic consists of: its classes by kind, and the sections inside them by the
     fields that lead there (`vary.levels`), each class once."""
     kinds = {kind_of(model): model for model in members(annotation)}
     found = dict(kinds)
@@ -92,7 +75,7 @@ def tables(annotation: Any) -> dict[str, type[BaseModel]]:
 def inside(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
     """The sections inside a class that have no place of their own in the reference, with the fields
     that lead there."""
-    own = {one for annotation in {**sections(), **ROOMS}.values() for one in members(annotation)}
+    own = {one for annotation in {**sections(), **TOPICS}.values() for one in members(annotation)}
     for name, field in model.model_fields.items():
         for inner in members(field.annotation):
             if inner not in own and inner is not model:
@@ -100,28 +83,83 @@ def inside(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[B
                 yield from inside(inner, f"{path}{name}.")
 
 
+def nested(annotation: Any, many: bool = False) -> list[tuple[bool, type[BaseModel]]]:
+    """The classes of a field, each with whether it stands in a list."""
+    if isinstance(annotation, type):
+        return [(many, annotation)] if issubclass(annotation, BaseModel) else []
+    listed = many or typing.get_origin(annotation) in (tuple, list)
+    return [found for inner in get_args(annotation) for found in nested(inner, listed)]
+
+
 def kind_of(model: type[BaseModel]) -> str:
-    """The name in a recipe."""
+    """The name in a recipe; of a section without a kind, that of its class, as recipes write."""
     field = model.model_fields.get("kind")
-    return str(field.default) if field is not None else model.__name__
+    if field is not None:
+        return str(field.default)
+    if model is Spec:
+        return "recipe"
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", model.__name__).lower().removesuffix("_section")
+
+
+def told_of(model: type[BaseModel]) -> str:
+    """What is said about a class."""
+    return " ".join((inspect.getdoc(model) or "").split())
+
+
+def summary_of(model: type[BaseModel]) -> str:
+    """The first sentence about a class, without papers."""
+    told = told_of(model)
+    plain = re.sub(r" ?\([^()]*(arxiv|arXiv|doi|http|et al)[^()]*\)", "", told)
+    return re.split(r"(?<=[.:]) ", plain)[0].rstrip(":.")
+
+
+@cache
+def topic_of(model: type[BaseModel]) -> str | None:
+    """The topic that a class belongs to."""
+    every = {**sections(), **TOPICS}
+    return next((name for name, one in every.items() if model in members(one)), None)
+
+
+def referred(models: Collection[type[BaseModel]], own: str) -> list[str]:
+    """The other topics that the fields of some classes lead to."""
+    inner = [one for model in models for one in fields_of(model) if one is not model]
+    found = dict.fromkeys(topic for one in inner if (topic := topic_of(one)) is not None)
+    return [topic for topic in found if topic != own] or users_of(models)
+
+
+def users_of(models: Collection[type[BaseModel]]) -> list[str]:
+    """The topics whose fields lead to some classes."""
+    every = {**sections(), **TOPICS}
+    return [
+        name
+        for name, one in every.items()
+        if any(inner in models for model in tables(one).values() for inner in fields_of(model))
+    ]
+
+
+def fields_of(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """The classes in a class's fields."""
+    return [one for field in model.model_fields.values() for one in members(field.annotation)]
 
 
 def field_rows(model: type[BaseModel]) -> Rows:
     """Name, type with default, meaning of each field."""
-    rows, told = [], meanings(model)
-    for name, field in model.model_fields.items():
-        if name == "kind":
-            continue
-        default = "required" if field.is_required() else f"= {shown(field.get_default())}"
-        meaning = " ".join(told.get(name, "").split())
-        rows.append([name, f"{type_name(field.annotation)} {default}", meaning])
-    return rows
+    return [field_row(model, name) for name in model.model_fields if name != "kind"]
+
+
+def field_row(model: type[BaseModel], name: str) -> list[str]:
+    """Of one field."""
+    field = model.model_fields[name]
+    default = "required" if field.is_required() else f"= {shown(field.get_default())}"
+    meaning = " ".join(meanings(model).get(name, "").split())
+    return [name, f"{type_name(field.annotation)} {default}", meaning]
 
 
 def shown(value: Any) -> str:
     """A default as a recipe would say it."""
     if isinstance(value, BaseModel):
-        return kind_of(type(value))
+        has_kind = "kind" in type(value).model_fields
+        return kind_of(type(value)) if has_kind else "its defaults"
     if isinstance(value, tuple | list):
         return "[" + ", ".join(shown(item) for item in value) + "]"
     if value is PydanticUndefined or value is None:
@@ -137,6 +175,9 @@ def type_name(annotation: Any) -> str:
     if origin is typing.Literal:
         return " | ".join(str(value) for value in get_args(annotation))
     if origin in (typing.Union, types.UnionType):
+        kinds = [one for many, one in nested(annotation) if not many]
+        if len(kinds) > FEW:
+            return str(topic_of(kinds[0]))
         return " | ".join(dict.fromkeys(type_name(inner) for inner in get_args(annotation)))
     if origin in (tuple, list):
         inner = dict.fromkeys(type_name(i) for i in get_args(annotation) if i is not Ellipsis)
@@ -156,20 +197,16 @@ def markdown() -> str:
         "Generated from the settings classes by `python -m tests.reference`.",
         "",
     ]
-    for room in {**sections(), **ROOMS}:
-        lines += [f"## {room}", ""]
-        for title, rows in explain_room(room):
-            name, _, summary = title.partition(": ")
-            lines += [f"### `{name}`", "", summary, ""]
-            if rows:
+    for topic, annotation in {**sections(), **TOPICS}.items():
+        lines += [f"## {topic}", ""]
+        for name, model in tables(annotation).items():
+            lines += [f"### `{name}`", "", told_of(model), ""]
+            if rows := field_rows(model):
                 lines += ["| field | type and default | meaning |", "|---|---|---|"]
                 lines += [
                     "| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows
                 ]
                 lines.append("")
+        near = referred(tables(annotation).values(), topic)
+        lines += [f"See: {', '.join(f'[{one}](#{one})' for one in near)}", ""]
     return "\n".join(lines)
-
-
-def _hint(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), 1, 0.5)
-    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
