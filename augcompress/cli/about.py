@@ -86,4 +86,4 @@ def doctor(
     if as_json:
         renderer.payload({"version": 1, "machine": found})
     else:
-        renderer.table("this machine", ["what", "found"], [[k, str(v)] for k, v in found.items()])
+        renderer.table("this machine", ["what", "found"], found.items())

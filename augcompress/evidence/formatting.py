@@ -196,7 +196,12 @@ def markdown_text(text: object) -> str:
 
 
 def cell_text(cell: Any) -> str:
-    """A table's cell: `–` for None, four digits of a float, anything else as it is."""
+    """A table's cell: `–` for None, yes or no, four digits of a float, a list with commas, anything
+    else as it is."""
     if cell is None:
         return "–"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, list):
+        return ", ".join(map(cell_text, cell))
     return decimal_text(cell) if isinstance(cell, float) else visible_line(str(cell))

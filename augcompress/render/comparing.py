@@ -26,6 +26,11 @@ MEASURE_TITLES = {
     "nll_difference": "NLL",
     "ece_difference": "calibration error",
 }
+METHODS = {
+    "tango": "score (Tango)",
+    "paired_bootstrap": "paired bootstrap",
+    "student_t": "Student's t",
+}
 
 
 def comparison_tables(found: Comparison) -> list[TitledTable]:
@@ -38,14 +43,15 @@ def comparison_tables(found: Comparison) -> list[TitledTable]:
         (f"Top-1 on {found.split}, {found.n} images", ["Model", "Top-1"], models)
     ]
     for pair in found.pairs:
-        rows = [_difference_row(one) for one in pair.differences]
+        said = {one.name: one for one in reversed(pair.differences)}  # of two intervals the first
+        rows = [_difference_row(one) for one in pair.differences if said[one.name] is one]
         title = f"{pair.model} minus {pair.baseline}, image by image"
         tables.append((title, ["Measure", "Difference", "Interval"], rows))
     return tables
 
 
 def _difference_row(one: Measurement) -> list[str]:
-    method = (one.method or "no spread").replace("_", " ")
+    method = METHODS.get(one.method or "", one.method or "no spread")
     return [MEASURE_TITLES[one.name], difference_text(one), method]
 
 

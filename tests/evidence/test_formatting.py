@@ -63,6 +63,8 @@ TOP1 = Measurement(name="top1", value=0.972, low=0.969, high=0.975, n=144, split
         (cell_text(None), "–"),
         (cell_text(0.123456), "0.1235"),
         (cell_text(7), "7"),
+        (cell_text(True), "yes"),
+        (cell_text([1, False]), "1, no"),
         (decimal_text(float("nan")), "nan"),
         (value_text(Measurement(name="top1", value=0.0)), "0 %"),
         (score_text(TOP1), "val 97.2 % (96.9–97.5, n=144)"),
