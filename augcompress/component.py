@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 from augcompress.errors import PLUGIN_MODULE, AugcompressError, UsageError, note_users_code
 
@@ -27,8 +27,19 @@ class NotInKey:
     """Marks a field that does not change a stage's result (a path, say): left out of the key."""
 
 
+class PlacedText(str):
+    """Text whose relative path starts at a `folder` of its own, wherever the recipe lies."""
+
+    folder: str = ""
+
+
+def start_of(text: str, info: ValidationInfo) -> str | None:
+    """Where a relative path starts: at a folder of its own, else at the recipe's."""
+    return text.folder if isinstance(text, PlacedText) else (info.context or {}).get("base")
+
+
 def expand_path(text: str, base: str | None) -> str:
-    """`~` and `${NAME}` expanded; a relative path starts at `base`, the recipe's folder.
+    """`~` and `${NAME}` expanded; a relative path starts at `base`.
 
     Raises ValueError when an environment variable is not set.
     """
@@ -49,12 +60,13 @@ def expand_path(text: str, base: str | None) -> str:
     return found
 
 
-def _resolve_path(text: str, info: ValidationInfo) -> str:
-    return expand_path(text, (info.context or {}).get("base"))
+def _resolve_path(given: Any, info: ValidationInfo) -> Any:
+    return expand_path(given, start_of(given, info)) if isinstance(given, str) else given
 
 
-FilePath = Annotated[str, NotInKey(), AfterValidator(_resolve_path)]
-"""A path in a recipe: `~` and `${ENV}` are expanded, relative ones start at the recipe's folder."""
+FilePath = Annotated[str, NotInKey(), BeforeValidator(_resolve_path)]
+"""A path in a recipe: `~` and `${ENV}` are expanded, relative ones start at the recipe's folder;
+those of `--set`, and of a recipe that comes with the package, at the current folder."""
 
 
 class Section(BaseModel):
@@ -69,12 +81,14 @@ class Component(Section):
     kind: str
 
 
-def _resolve_target(text: str, info: ValidationInfo) -> str:
-    location, colon, name = text.rpartition(":")
+def _resolve_target(given: Any, info: ValidationInfo) -> Any:
+    if not isinstance(given, str):
+        return given
+    location, colon, name = given.rpartition(":")
     if not colon or not name.isidentifier():
-        raise ValueError("write ./file.py:Class (relative to the recipe) or package.module:Class")
+        raise ValueError("write ./file.py:Class, a file beside the recipe, or package.module:Class")
     if location.endswith(".py"):
-        location = expand_path(location, (info.context or {}).get("base"))
+        location = expand_path(location, start_of(given, info))
     return f"{location}:{name}"
 
 
@@ -85,8 +99,9 @@ class Plugin(Component):
     """
 
     kind: Literal["plugin"] = "plugin"
-    target: Annotated[str, NotInKey(), AfterValidator(_resolve_target)]
-    """`./my_file.py:Class`, relative to the recipe, or `package.module:Class`."""
+    target: Annotated[str, NotInKey(), BeforeValidator(_resolve_target)]
+    """`./my_file.py:Class`, relative to the recipe (in `--set`: to the current folder), or
+    `package.module:Class`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the class."""
 

@@ -290,11 +290,10 @@ def test_a_key_of_several_sections_names_them(tmp_path):
 
 def test_paths_start_at_the_recipe_and_expand(tmp_path, monkeypatch):
     monkeypatch.setenv("WEIGHTS", "/somewhere")
-    path = write_recipe(tmp_path)
 
     def weights(given):
-        spec, _ = load(path, [f"train_teacher.weights={given}"])
-        return spec.train_teacher.weights
+        path = write_recipe(tmp_path, lambda r: r["train_teacher"].update(weights=given))
+        return load(path)[0].train_teacher.weights
 
     assert weights("teacher.pt") == str(tmp_path / "teacher.pt")
     assert weights("${WEIGHTS}/teacher.pt") == "/somewhere/teacher.pt"

@@ -21,7 +21,7 @@ from augcompress.augmentations.draws import Draws
 from augcompress.augmentations.policy import PolicyAugmentation
 from augcompress.augmentations.policy_magnitudes import operations, plan_of, table, whole_number
 from augcompress.augmentations.policy_operations import Plan
-from augcompress.component import expand_path
+from augcompress.component import expand_path, start_of
 from augcompress.untrusted import load_yaml
 
 _LEVELS = 10
@@ -118,7 +118,7 @@ class AutoAugment(PolicyAugmentation):
         if not value.endswith(_SUFFIXES):
             known = ", ".join(POLICIES)
             raise ValueError(f"unknown policy {value!r}; known: {known}, or a .yaml file with one")
-        return read_policy(expand_path(value, (info.context or {}).get("base")))
+        return read_policy(expand_path(value, start_of(value, info)))
 
     @property
     def sub_policies(self) -> SubPolicies:

@@ -169,7 +169,7 @@ def check_command(
     from augcompress.storage import planned_stages
 
     raw, _, base = read_raw(recipe, overrides or [])
-    spec = None if is_made_with(run, raw) else validate_all(raw, base)
+    spec = None if is_made_with(run, raw, base) else validate_all(raw, base)
     limits = limits_of(raw) if spec is None else spec.limits
     judged = gate.check_run(run, limits, timing_file=timing, reference_run=reference)
     renderer = Renderer(json=as_json, quiet=quiet)

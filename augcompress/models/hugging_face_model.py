@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationInfo, model_validator
 from torch import Tensor, nn
 
-from augcompress.component import FilePath, NotInKey, expand_path
+from augcompress.component import FilePath, NotInKey, expand_path, start_of
 from augcompress.errors import AugcompressError, first_line, require
 from augcompress.models.base import Constants, ModelFacts, ModelSettings
 from augcompress.models.head import find_head
@@ -73,7 +73,8 @@ class HuggingFaceModel(ModelSettings):
         """Design and digest come into the settings, and with them into the stage's key."""
         if not isinstance(data, dict) or not isinstance(data.get("path"), str):
             return data
-        folder, told = Path(expand_path(data["path"], (info.context or {}).get("base"))), dict(data)
+        told, given = dict(data), data["path"]
+        folder = Path(expand_path(given, start_of(given, info)))
         if told.get("config") is None:
             told["config"] = read_design(folder)
         if told.get("pretrained") is True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ def recipe_summary(path: Path) -> str:
 
 
 def read_raw(recipe: str | Path, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], str, str]:
-    """A recipe as plain data with its overrides, its text as typed, and where its paths start.
+    """A recipe as plain data with its overrides, its text as typed, and where its paths start: at
+    its folder; those of a recipe that comes with the package, at the current one.
 
     Raises UsageError when it cannot be read.
     """
@@ -58,7 +60,8 @@ def read_raw(recipe: str | Path, overrides: Iterable[str] = ()) -> tuple[dict[st
         raise UsageError(f"{path}: holds no sections; start from: augcompress init")
     for override in overrides:
         override_value(raw, override)
-    return raw, text, str(path.resolve().parent)
+    shipped = path.resolve() in map(Path.resolve, shipped_recipes().values())
+    return raw, text, os.getcwd() if shipped else str(path.resolve().parent)
 
 
 def read_resolved(run: Path) -> dict[str, Any]:

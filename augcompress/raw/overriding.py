@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from augcompress.component import PlacedText
 from augcompress.errors import UsageError
 from augcompress.untrusted import plain_yaml
 
 
 def override_value(raw: dict[str, Any], override: str) -> None:
-    """Apply one `--set a.b.0.c=value` in place; the value is read as YAML.
+    """Apply one `--set a.b.0.c=value` in place; the value is read as YAML, and relative paths in it
+    start at the current folder.
 
     Raises UsageError when it is no assignment or the path runs into a plain value.
     """
@@ -20,7 +23,7 @@ def override_value(raw: dict[str, Any], override: str) -> None:
         value = plain_yaml(text)
     except ValueError as error:
         raise UsageError(f"--set {path}: the value is not YAML: {text[:200]}: {error}") from error
-    set_value(raw, path, value)
+    set_value(raw, path, placed(value, os.getcwd()))
 
 
 def set_value(raw: dict[str, Any], path: str, value: Any, by: str = "--set") -> None:
@@ -45,3 +48,16 @@ def set_value(raw: dict[str, Any], path: str, value: Any, by: str = "--set") -> 
             if isinstance(place, dict) and place.get(key) is None:
                 place[key] = {}  # a section, or items of the usual list: see `with_usual_lists`
             place = place[key]
+
+
+def placed(value: Any, folder: str) -> Any:
+    """The same, with texts that start at a folder of their own should they be paths."""
+    if isinstance(value, dict):
+        return {name: placed(one, folder) for name, one in value.items()}
+    if isinstance(value, list):
+        return [placed(one, folder) for one in value]
+    if not isinstance(value, str):
+        return value
+    text = PlacedText(value)
+    text.folder = folder
+    return text

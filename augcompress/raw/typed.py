@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from augcompress.component import PlacedText
 from augcompress.storage import digest_file
 from augcompress.untrusted import load_json
 
@@ -24,11 +26,11 @@ def typed_text(raw: dict[str, Any], run: Path) -> str:
     )
 
 
-def is_made_with(run: Path, raw: dict[str, Any]) -> bool:
-    """Was the run made with this very recipe, but for its limits?
+def is_made_with(run: Path, raw: dict[str, Any], base: str = "") -> bool:
+    """Was the run made with this very recipe, but for its limits?  Its paths start at `base`.
 
     False where it is not certain: settings that name files (but for those of the data, whose paths
-    decide nothing) may mean something else by now.
+    decide nothing) may mean something else by now, or from here.
     """
     resolved = _loaded(run / "spec.json")
     if not isinstance(resolved, dict):
@@ -39,8 +41,13 @@ def is_made_with(run: Path, raw: dict[str, Any]) -> bool:
     if not isinstance(told, dict) or told.get("spec") != digest_file(run / "spec.json"):
         return False
     same = isinstance(told.get("recipe"), dict) and _unjudged(raw) == _unjudged(told["recipe"])
-    decides = {name: value for name, value in raw.items() if name not in ("data", "limits")}
-    return same and not any(_FILE.search(text) for text in _texts(decides))
+    decides = {name: value for name, value in raw.items() if name not in ("name", "data", "limits")}
+    return same and not any(_names_a_file(text, base) for text in _texts(decides))
+
+
+def _names_a_file(text: str, base: str) -> bool:
+    folder = text.folder if isinstance(text, PlacedText) else base
+    return bool(_FILE.search(text)) or os.path.exists(os.path.join(folder, text))
 
 
 def _loaded(path: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -182,8 +183,8 @@ def _as_yaml(variant: Variant, recipe: str) -> str:
     from ruamel.yaml import YAML
 
     stream = io.StringIO()
-    stream.write(f"# {variant.proposal.name}, a variant of {recipe}: relative paths start there.\n")
+    stream.write(f"# {variant.proposal.name}, a variant of {recipe}; whole paths: spec.json\n")
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = None, False  # type: ignore[assignment]
-    yaml.dump(variant.raw, stream)
+    yaml.dump(json.loads(json.dumps(variant.raw)), stream)  # plain texts
     return stream.getvalue()
