@@ -72,7 +72,9 @@ TINY: dict[str, Any] = {
     "version": 1,
     "name": "tiny",
     "data": {"kind": "digits", "validation": 0.1, "subset": 300},
-    "augment": {"pipeline": [{"kind": "affine", "degrees": 5}]},
+    "augment": {
+        "pipeline": [{"kind": "affine", "degrees": 5, "translate": 0.1, "scale": [0.9, 1.1]}]
+    },
     "train_teacher": {"model": {"kind": "small_cnn", "widths": [8, 16]}, "training": training(6)},
     "distill": {"student": {"kind": "small_cnn", "widths": [8, 16]}, "training": training(6)},
     "prune": {"steps": [{"kind": "channels", "macs": 0.7}], "training": training(2)},

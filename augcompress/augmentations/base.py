@@ -87,7 +87,7 @@ class Augmentation(Component, ABC):
     """For which data the labels do not survive this operation."""
     neutral: ClassVar[Mapping[str, Any]] = {"probability": 0.0}
     """The fields that say how strong it is, each with the value that has no effect: what a ramp
-    moves."""
+    moves, and, where some of several are named, what the others are."""
     mixes: ClassVar[bool] = False
     """Does it blend a sample with others of its batch?"""
     needs_model: ClassVar[bool] = False
@@ -99,6 +99,15 @@ class Augmentation(Component, ABC):
     """Share of the samples it is applied to; each sample draws for itself."""
     ramp: Ramp | None = None
     """Its strength over training; None: the same throughout."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def strengths_that_are_not_named_are_off(cls, given: Any) -> Any:
+        """Of several strengths: who names one wants no other; who names none, the defaults."""
+        several = {name: off for name, off in cls.neutral.items() if name != "probability"}
+        if isinstance(given, dict) and len(several) > 1 and several.keys() & given.keys():
+            return {**several, **given}
+        return given
 
     @model_validator(mode="after")
     def ramp_moves_strengths_that_there_are(self) -> Self:

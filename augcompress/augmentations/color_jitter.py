@@ -132,7 +132,8 @@ def adjust_yuv(images: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
 
 
 class ColorJitter(PixelAugmentation):
-    """Change brightness, contrast, saturation and hue, each image by factors of its own.
+    """Change brightness, contrast, saturation and hue, each image by factors of its own.  Where a
+    recipe names some of the four, the others are off; where it names none, all have their defaults.
 
     Meaning of the factors as in torchvision's `ColorJitter`; the defaults are SimCLR's for CIFAR-10
     (Chen et al. 2020, arXiv:2002.05709, strength 0.5).  Unlike torchvision the order is always
@@ -174,7 +175,8 @@ class ColorJitter(PixelAugmentation):
 
 
 class ColorSpaceJitter(PixelAugmentation):
-    """Scale and shift the channels of another colour space, each image by draws of its own.
+    """Scale and shift the channels of another colour space, each image by draws of its own.  Where
+    a recipe names one of the two, the other is off; where it names none, both have their defaults.
 
     Images that are not RGB have brightness alone: all their channels are changed as value (HSV) or
     Y (YUV) would be.

@@ -233,7 +233,8 @@ class Scale(FilledGeometricAugmentation):
 
 class Shear(FilledGeometricAugmentation):
     """Slant the picture about its centre (Simard et al. 2003, doi:10.1109/ICDAR.2003.1227801),
-    bilinear; along x first, then along y, as torchvision's `affine` does."""
+    bilinear; along x first, then along y, as torchvision's `affine` does.  Where a recipe names one
+    of the two, the other is off; where it names none, both have their defaults."""
 
     label_safety: ClassVar[str] = "classes that differ by slant (/ and |)"
     neutral: ClassVar[Mapping[str, Any]] = {"x": 0.0, "y": 0.0}
@@ -256,8 +257,9 @@ class Affine(FilledGeometricAugmentation):
     """Rotate about the centre, shift, zoom and shear, each drawn evenly from its range (Simard et
     al. 2003, doi:10.1109/ICDAR.2003.1227801).
 
-    Bilinear, without a low-pass filter.  Meaning and signs are torchvision's `RandomAffine`; unlike
-    there, a shift is not rounded to whole pixels.
+    Where a recipe names some of the four, the others are off; where it names none, all have their
+    defaults.  Bilinear, without a low-pass filter.  Meaning and signs are torchvision's
+    `RandomAffine`; unlike there, a shift is not rounded to whole pixels.
     """
 
     label_safety: ClassVar[str] = "classes that differ by angle, place or size (6 and 9, arrows)"

@@ -71,14 +71,16 @@ def test_a_strength_moves_from_neutral_to_its_value(neutral, value, expected):
 
 
 def test_all_strengths_of_a_kind_move_together():
-    half = Affine(degrees=20, scale=(0.8, 1.4), shear=4, ramp=WHOLE).at(0.5)
+    half = Affine(degrees=20, translate=0.1, scale=(0.8, 1.4), shear=4, ramp=WHOLE).at(0.5)
     assert (half.degrees, half.translate, half.shear) == pytest.approx((10, 0.05, 2))
     assert half.scale == pytest.approx((0.9, 1.2))
     assert half.probability == 1
 
 
 def test_only_the_strengths_that_are_named_move():
-    half = Affine(degrees=20, ramp={**WHOLE, "only": ["degrees", "probability"]}).at(0.5)
+    half = Affine(degrees=20, translate=0.1, ramp={**WHOLE, "only": ["degrees", "probability"]}).at(
+        0.5
+    )
     assert (half.degrees, half.probability, half.translate) == (10, 0.5, 0.1)
 
 

@@ -263,3 +263,29 @@ def test_a_gpu_draws_the_same(kind, make_batch, make_facts):
 def test_wrong_settings_are_refused_when_read(wrong, match):
     with pytest.raises(ValidationError, match=match):
         TypeAdapter(AnyAugmentation).validate_python(wrong)
+
+
+CLASSES = {one.model_fields["kind"].default: one for one in get_args(get_args(AnyAugmentation)[0])}
+SEVERAL = {
+    kind: one
+    for kind, one in CLASSES.items()
+    if len(set(getattr(one, "neutral", ())) - {"probability"}) > 1
+}
+
+
+def test_colour_and_geometry_have_kinds_with_several_strengths():
+    assert set(SEVERAL) == {"affine", "shear", "color_jitter", "color_space_jitter"}
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_strengths_that_are_not_named_are_off(kind):
+    model, usual = SEVERAL[kind], SEVERAL[kind]()
+    for name in model.neutral:
+        alone = model(**{name: getattr(usual, name), "probability": 0.5})
+        assert getattr(alone, name) == getattr(usual, name)
+        others = {other: getattr(alone, other) for other in model.neutral if other != name}
+        assert others == {other: model.neutral[other] for other in others}
+        assert model.model_validate(alone.model_dump(mode="json")) == alone
+    defaults = {name: model.model_fields[name].default for name in model.neutral}
+    plain = model(probability=0.5)
+    assert {name: getattr(plain, name) for name in model.neutral} == defaults

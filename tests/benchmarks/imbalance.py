@@ -29,7 +29,17 @@ RECIPE: dict[str, Any] = {
     "name": "imbalance",
     "pipeline": ["distill"],
     "data": {"kind": "digits", **DATA},
-    "augment": {"pipeline": [{"kind": "affine", "degrees": 10, "probability": 0.5}]},
+    "augment": {
+        "pipeline": [
+            {
+                "kind": "affine",
+                "degrees": 10,
+                "translate": 0.1,
+                "scale": [0.9, 1.1],
+                "probability": 0.5,
+            }
+        ]
+    },
     "distill": {
         "student": {"kind": "small_cnn", "widths": [16, 32]},
         "objectives": [{"kind": "labels"}],
