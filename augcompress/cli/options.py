@@ -53,11 +53,11 @@ class Options:
     source: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="STAGE|FILE", help="The network that this stage starts from."
+            "--from", metavar="STAGE|RUN|FILE", help="The network that this stage starts from."
         ),
     ] = None
     teacher: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A checkpoint in place of the teacher.")
+        str | None, typer.Option(metavar="RUN|FILE", help="A network in place of the teacher.")
     ] = None
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.auto
     devices: Annotated[

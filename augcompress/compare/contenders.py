@@ -8,11 +8,10 @@ from pathlib import Path
 
 from augcompress.errors import AugcompressError
 from augcompress.evidence import PREDICTIONS_FILE, Predictions, are_same_images
-from augcompress.storage import RECORD_FILE, read_run, read_stage, shipping_stage, unfinished
+from augcompress.storage import model_file, model_folder, stand_in
 
 Answer = Callable[[Path, str], Predictions]
 """What runs a model file on a split."""
-OPENS = ".onnx", ".safetensors", ".pt", ".pth", ".th"
 
 
 @dataclass(frozen=True)
@@ -39,50 +38,20 @@ def open_contender(given: str, split: str, answer: Answer) -> Contender:
 def answers_of(path: Path, split: str, answer: Answer) -> Predictions:
     """What one model says to a split."""
     path = path.expanduser()
-    if path.is_file() and path.suffix in OPENS:
-        return answer(path, split)
-    if not path.is_dir():
-        raise AugcompressError(
-            f"{path}: is no run, stage or model file; give runs/NAME, runs/NAME/STAGE or a file"
-            f" ({', '.join(OPENS)})"
-        )
-    folder = path if (path / RECORD_FILE).is_file() else shipping_folder(path)
-    if (folder / PREDICTIONS_FILE).is_file():
-        kept = Predictions.load(folder / PREDICTIONS_FILE)
-        if kept.split == split:
-            return kept
-    artifact = read_stage(folder).artifact
-    if artifact is None:
-        raise AugcompressError(f"{folder}: this stage makes no model; name another")
-    return answer(Path(artifact), split)
+    if path.is_dir():
+        kept = model_folder(path) / PREDICTIONS_FILE
+        if kept.is_file() and (found := Predictions.load(kept)).split == split:
+            return found
+    return answer(model_file(path), split)
 
 
 def stand_ins(given: str) -> list[str]:
-    """For each run among the names which of its artefacts stands for it, and what is missing of an
-    unfinished one: `runs/a: export/model.onnx stands for the run`.
+    """For each run among the names which of its artefacts stands for it.
 
     Raises AugcompressError when a run has no model.
     """
-    folders = [Path(part).expanduser() for part in given.split(",") if part]
-    runs = [one for one in folders if one.is_dir() and not (one / RECORD_FILE).is_file()]
-    return [_stand_in(run) for run in runs]
-
-
-def _stand_in(run: Path) -> str:
-    artifact, absent = Path(read_stage(shipping_folder(run)).artifact or ""), unfinished(run)
-    missing = f"; unfinished: {', '.join(absent)} not done" if absent else ""
-    return f"{run}: {artifact.parent.name}/{artifact.name} stands for the run{missing}"
-
-
-def shipping_folder(run: Path) -> Path:
-    """The folder of what a run ships, or of the last model that it has.
-
-    Raises AugcompressError when it has none.
-    """
-    stage = shipping_stage(run, [one.name for one in read_run(run).stages if one.artifact])
-    if stage is None:
-        raise AugcompressError(f"{run}: no stage has made a model yet; run: augcompress run")
-    return run / stage
+    paths = [Path(part).expanduser() for part in given.split(",") if part]
+    return [told for path in paths if (told := stand_in(path))]
 
 
 def check_same_images(contenders: list[Contender]) -> None:

@@ -19,7 +19,7 @@ from augcompress.errors import AugcompressError
 from augcompress.models import ModelFacts
 from augcompress.running.data_notes import data_notes
 from augcompress.spec import Sampling, Spec
-from augcompress.storage import RunDir, StoredArrays, digest_json
+from augcompress.storage import RunDir, StoredArrays, digest_json, model_file, stand_in
 from augcompress.system import Reporter, SilentReporter
 from augcompress.training import ALONE, Processes
 
@@ -41,15 +41,17 @@ class Context:
     reporter: Reporter = field(default_factory=SilentReporter)
     force: bool = False
     source: str | None = None
-    """`--from`: the stage or file that this stage starts from."""
+    """`--from`: the stage, run or file that this stage starts from."""
     teacher: str | None = None
-    """`--teacher`: a file that stands in for the recipe's teacher."""
+    """`--teacher`: a run or file that stands in for the recipe's teacher."""
     processes: Processes = ALONE
     """Who trains along."""
     smoke: bool = False
     """`--smoke`: a sliver of the data, for training and for measuring."""
     allow_chance: bool = False
     """`--allow-chance`: go on with a network that is no better than guessing."""
+    said: set[str] = field(default_factory=set)
+    """What need not be said again."""
     fitted: Path | None = None
     """Folder of what `augment` fitted for the stage that is carried out."""
 
@@ -204,12 +206,19 @@ class Context:
         digest = digest_json([self.spec.seed, *words])
         torch.manual_seed(int(digest[:16], 16) >> 1)
 
-    def file(self, given: str) -> Path:
-        """A file from the command line.
+    def model(self, given: str, *, network: bool) -> Path:
+        """The file that `--from` or `--teacher` names: itself, or that of a stage's folder or a
+        run, which is said.  `network`: of a run, a network rather than its graph.
 
         Raises AugcompressError when there is none.
         """
         path = Path(given).expanduser()
-        if not path.is_file():
-            raise AugcompressError(f"{given}: no such file; check the path")
-        return path
+        self.say_once(stand_in(path, network=network))
+        return model_file(path, network=network)
+
+    def say_once(self, text: str) -> None:
+        """A message that is not repeated, whatever stage asks for it; nothing, where it is
+        empty."""
+        if text and text not in self.said:
+            self.said.add(text)
+            self.reporter.message(text)

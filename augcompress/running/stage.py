@@ -161,7 +161,7 @@ class Sources:
             if (stage := self.stage_called(given)) is not None:
                 self.check_comes_before(stage, name)
                 return self.artifact_of(stage)
-            return self.file(given)
+            return self.model(given, network=self.stages[name].trains)
         for earlier in reversed(self.before(name)):
             if self.stages[earlier].makes is not None:
                 return self.artifact_of(earlier)
@@ -203,7 +203,7 @@ class Sources:
     def teacher(self) -> Input | None:
         """The recipe's teacher: `--teacher`, or the stage train_teacher; None without either."""
         if self.context.teacher is not None:
-            return self.file(self.context.teacher)
+            return self.model(self.context.teacher, network=True)
         if self.context.spec.train_teacher is None:
             return None
         return self.artifact_of("train_teacher")
@@ -218,12 +218,18 @@ class Sources:
                 return self.artifact_of(earlier)
         return None
 
-    def file(self, given: str) -> Input:
-        """A file from the command line or the recipe, with the description beside it, if any.
+    def model(self, given: str, *, network: bool) -> Input:
+        """What the command line names: see `Context.model`."""
+        return self.file(self.context.model(given, network=network))
+
+    def file(self, given: str | Path) -> Input:
+        """A file, with the description beside it, if any.
 
         Raises AugcompressError when there is none.
         """
-        path = self.context.file(given)
+        path = Path(given).expanduser()
+        if not path.is_file():
+            raise AugcompressError(f"{given}: no such file; check the path")
         beside = path.with_name("model.json")
         if path.suffix == ".safetensors" and beside.is_file():
             return Input(path, digest_file(path) + digest_file(beside))

@@ -28,8 +28,8 @@ from augcompress.stages import run, run_stage
 from augcompress.storage import RunDir, digest_json, is_disk_full, read_record
 from augcompress.system import Reporter
 
-SHARED = ("fingerprint", "data")
-"""What a context opens on demand, and the next one may have."""
+SHARED = ("fingerprint", "data", "said")
+"""What a context opens on demand, or has said, and the next one may have."""
 
 
 @dataclass

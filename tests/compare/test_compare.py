@@ -14,11 +14,11 @@ from PIL import Image
 from scipy.stats import binomtest, ttest_1samp
 
 from augcompress.compare import Contender, compare_models, differing
-from augcompress.compare.contenders import shipping_folder
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Predictions, value_text
 from augcompress.evidence.statistics import tango, wilson
 from augcompress.render.comparing import comparison_sentences
+from augcompress.storage import model_folder
 
 RUN = Path("runs/tiny")
 N = 200
@@ -159,7 +159,7 @@ def test_last_model_of_the_recipes_own_order_stands_for_the_run(place):
             recipe[stage]["training"] = training(1)
 
     done("run", "-r", write_recipe(place, change))
-    assert shipping_folder(RUN).name == "distill"
+    assert model_folder(RUN).name == "distill"
 
 
 def test_what_stands_for_a_run_is_said_first_and_aloud(mine):
