@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from augcompress.objectives.base import ObjectiveFacts, ObjectiveSettings, Taps, View
+from augcompress.objectives.correlation import Correlation
+from augcompress.objectives.decoupled import Decoupled
 from augcompress.objectives.features import FeatureTaps, forward_with_features
 from augcompress.objectives.hint import Hint
 from augcompress.objectives.labels import Labels
@@ -12,4 +14,7 @@ from augcompress.objectives.nt_xent import nt_xent
 from augcompress.objectives.plugin import ObjectivePlugin
 from augcompress.objectives.soft_targets import SoftTargets
 
-Objective = Annotated[Labels | SoftTargets | Hint | ObjectivePlugin, Field(discriminator="kind")]
+Objective = Annotated[
+    Labels | SoftTargets | Decoupled | Correlation | Hint | ObjectivePlugin,
+    Field(discriminator="kind"),
+]

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from augcompress.errors import AugcompressError
-from augcompress.objectives import Hint, Labels, ObjectiveFacts, SoftTargets, View
+from augcompress.objectives import (
+    Correlation,
+    Decoupled,
+    Hint,
+    Labels,
+    ObjectiveFacts,
+    SoftTargets,
+    View,
+)
 
 STUDENT = [[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]]
 TEACHER = [[0.0, 3.0, 1.0], [1.0, 0.5, 2.0]]
@@ -129,6 +137,80 @@ def test_standardized_soft_targets_ignore_scale_and_shift():
 def test_soft_targets_want_one_share_per_teacher():
     with pytest.raises(AugcompressError, match="2 entries for 1 teachers"):
         SoftTargets(teacher_weights=(1, 2)).build(FACTS)(view())
+
+
+def apart(row, target, temperature):
+    """The target's probability and that of all others; the others among themselves."""
+    own = softmax(row, temperature)[target]
+    return [own, 1 - own], softmax([v for c, v in enumerate(row) if c != target], temperature)
+
+
+@pytest.mark.parametrize("teachers", [(TEACHER,), (TEACHER, OTHER)])
+def test_decoupled(teachers):
+    parts = []
+    for row, (student, target) in enumerate(zip(STUDENT, (1, 2), strict=True)):
+        soft = [softmax(each[row], 2) for each in teachers]
+        mean = [sum(column) / len(soft) for column in zip(*soft, strict=True)]
+        (two, others), (own, rest) = (
+            apart([log(p) for p in mean], target, 1),
+            apart(student, target, 2),
+        )
+        parts.append(0.5 * divergence(two, own) + 3 * divergence(others, rest))
+    found = Decoupled(temperature=2, alpha=0.5, beta=3).build(FACTS)(view(teachers))
+    assert found.item() == pytest.approx(4 * sum(parts) / 2)
+
+
+def test_decoupled_parts_make_up_soft_targets():
+    """KL = TCKD + (1 - the teacher's probability of the target) NCKD, for one sample."""
+    seen = view(([TEACHER[0]],), [TARGETS[0]], [STUDENT[0]])
+    whole = SoftTargets(temperature=1).build(FACTS)(seen).item()
+    own = Decoupled(temperature=1, alpha=1, beta=0).build(FACTS)(seen).item()
+    others = Decoupled(temperature=1, alpha=0, beta=1).build(FACTS)(seen).item()
+    assert whole == pytest.approx(own + (1 - softmax(TEACHER[0])[1]) * others)
+
+
+def test_decoupled_is_finite_where_a_teacher_is_certain():
+    certain = [[200.0, 0.0, -200.0], [0.0, -200.0, 200.0]]
+    loss = Decoupled(temperature=1).build(FACTS)(view((certain, certain)))
+    assert torch.isfinite(loss)
+
+
+def test_decoupled_wants_labels():
+    with pytest.raises(AugcompressError, match="objective decoupled: the batch has no labels"):
+        Decoupled().build(FACTS)(view(targets=None))
+
+
+def r(first, second):
+    pairs = [
+        (a - sum(first) / len(first), b - sum(second) / len(second))
+        for a, b in zip(first, second, strict=True)
+    ]
+    spread = [sum(pair[side] ** 2 for pair in pairs) for side in (0, 1)]
+    return sum(a * b for a, b in pairs) / sqrt(spread[0] * spread[1])
+
+
+def test_correlation():
+    student, teacher = ([softmax(row, 2) for row in rows] for rows in (STUDENT, TEACHER))
+    between = 1 - sum(map(r, student, teacher)) / 2
+    columns = [list(zip(*rows, strict=True)) for rows in (student, teacher)]
+    within = 1 - sum(map(r, *columns)) / 3
+    found = Correlation(temperature=2, beta=0.5, gamma=3).build(FACTS)(view())
+    assert found.item() == pytest.approx(4 * (0.5 * between + 3 * within))
+
+
+@pytest.mark.parametrize("objective", [Decoupled(), Correlation(temperature=3)])
+def test_nothing_is_left_to_learn_where_the_student_is_the_teacher(objective):
+    seen = view(student=TEACHER)
+    loss = objective.build(FACTS)(seen)
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-12)
+    assert seen.student_logits.grad.abs().max() < 1e-12
+
+
+def test_correlation_of_a_single_image_is_finite():
+    loss = Correlation().build(FACTS)(view(([TEACHER[0]],), [TARGETS[0]], [STUDENT[0]]))
+    loss.backward()
+    assert torch.isfinite(loss)
 
 
 def hint(student, teacher):

@@ -40,6 +40,8 @@ class GapSettings(ObjectiveSettings):
 MEMBERS = {
     "labels": {"label_smoothing": 0.1, "class_weights": [1, 2, 3, 4, 5]},
     "soft_targets": {"temperature": 3},
+    "decoupled": {"temperature": 3, "beta": 2},
+    "correlation": {"temperature": 2, "gamma": 3},
     "hint": {"student_layer": "layer2", "teacher_layer": "layer3"},
     "plugin": {"target": "./loss.py:Gap", "needs_teacher": True},
 }
@@ -180,7 +182,7 @@ def test_taps_and_the_need_for_a_teacher_are_known(kind, plugins):
     assert objective.taps() == wanted
 
 
-@pytest.mark.parametrize("kind", ["soft_targets", "hint"])
+@pytest.mark.parametrize("kind", ["soft_targets", "decoupled", "correlation", "hint"])
 def test_no_teacher_is_said(kind, plugins):
     alone = replace(view(), teacher_logits=[], teacher_features=[])
     with pytest.raises(AugcompressError, match=f"objective {kind}: has (no|0) teacher"):
