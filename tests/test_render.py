@@ -197,10 +197,11 @@ def test_json_is_one_object_and_everything_else_goes_to_standard_error(capsys):
     assert "MISSED" in captured.err
 
 
-def test_quiet_prints_the_last_artefact_only(capsys):
+def test_quiet_prints_each_artefact_and_nothing_else(capsys):
     Renderer(quiet=True).result(RESULT, VERDICTS)
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == (SHIPPED + "\n", "")
+    teacher = "runs/fashion-mnist/train_teacher/model.safetensors"
+    assert (captured.out, captured.err) == (f"{teacher}\n{SHIPPED}\n", "")
 
 
 def test_quiet_prints_nothing_without_artefact(capsys):

@@ -6,10 +6,12 @@ import atexit
 import contextlib
 import gc
 import io
+import itertools
 import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -26,6 +28,7 @@ from augcompress.errors import (
     is_no_memory,
     visible_text,
 )
+from augcompress.output import close_object, one_object
 
 # Commands register themselves; help lists them in this order.
 # isort: off
@@ -46,10 +49,23 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     atexit.register(gc.freeze)  # Python ends without a last search of torch's million objects
     open_streams()
+    with one_object(asks_for_json(sys.argv)):
+        code = carried_out()
+    leave(code)
+
+
+def asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whoever reads standard output then expects one object, also of a wrong command line."""
+    return "--json" in itertools.takewhile(lambda one: one != "--", arguments)
+
+
+def carried_out() -> int:
+    """Do what the command line says, or say why not; the exit code."""
     try:
         status = app(standalone_mode=False)
         if status == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
             raise KeyboardInterrupt
+        close_object()
         sys.stdout.flush()
     except BaseException as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # whoever fails says why
@@ -57,8 +73,8 @@ def main() -> None:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         silence(sys.stdout)
-        leave(code)
-    leave(status if isinstance(status, int) else 0)
+        return code
+    return status if isinstance(status, int) else 0
 
 
 def open_streams() -> None:
@@ -76,12 +92,8 @@ def open_streams() -> None:
 
 def report_error(error: BaseException) -> int:
     """Say what went wrong, once; the exit code."""
-    if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's usage errors
-        with contextlib.suppress(OSError):
-            error.show()
-        return error.exit_code
-    if type(error).__name__ == "Abort":
-        return INTERRUPTED
+    if hasattr(error, "show") and hasattr(error, "exit_code"):
+        return usage_error(error)
     if isinstance(error, SystemExit) and failure_elsewhere(error) is None:
         return error.code if isinstance(error.code, int) else 1
     news = is_news(error)
@@ -95,11 +107,19 @@ def report_error(error: BaseException) -> int:
         if news and verbose and (known is not error or error.__cause__ is not None):
             traceback.print_exception(error)
         return said(news, str(known), known.exit_code)
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         return said(news, "interrupted; the same command goes on from here", INTERRUPTED)
     if news:
         traceback.print_exception(error)
     return said(news, f"this is a bug in augcompress; {ISSUES}", BUG)
+
+
+def usage_error(error: Any) -> int:
+    """Show one of click's; the exit code."""
+    with contextlib.suppress(OSError):
+        error.show()
+        close_object(failure(error.format_message(), error.exit_code))
+    return int(error.exit_code)
 
 
 def mendable(error: BaseException) -> AugcompressError | None:
@@ -127,7 +147,14 @@ def said(news: bool, message: str, exit_code: int) -> int:
     """The exit code, after the message where it is news."""
     if news:
         fail(message)
+        with contextlib.suppress(OSError):
+            close_object(failure(message, exit_code))
     return exit_code
+
+
+def failure(message: str, exit_code: int) -> dict[str, Any]:
+    """What the object of --json says of it."""
+    return {"error": visible_text(" ".join(message.split())), "exit_code": exit_code}
 
 
 def fail(message: str) -> None:

@@ -1,16 +1,62 @@
-"""The Typer app that the commands register with."""
+"""The Typer app that the commands register with: how its commands show help, and who may print."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from augcompress import __version__
+from augcompress.output import results_alone
 
-app = typer.Typer(
-    name="augcompress", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+
+class GroupedCommand(TyperCommand):
+    """A command whose result alone goes to standard output, and whose options stand in groups."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Do what it is there for."""
+        with results_alone():
+            return super().invoke(ctx)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments, then options by their `rich_help_panel`."""
+        groups = dict[str, list[tuple[str, str]]]()
+        for param in self.get_params(ctx):
+            own = "Arguments" if param.param_type_name == "argument" else "Options"
+            if (record := param.get_help_record(ctx)) is not None:
+                groups.setdefault(getattr(param, "rich_help_panel", None) or own, []).append(record)
+        for title in sorted(groups, key="Options".__eq__):  # help and the like come last
+            with formatter.section(title):
+                formatter.write_dl(groups[title], col_max=COLUMN)
+
+
+class Summaries(TyperGroup):
+    """Commands with their summaries in full."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """One row a command."""
+        found = [self.commands[name] for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(one.name, one.get_short_help_str(limit=1000)) for one in found])
+
+
+COLUMN = 24
+"""Columns that names of options have; what an option is stands beside them, or below long ones."""
+
+
+class App(typer.Typer):
+    """A Typer app of such commands."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(cls=Summaries, rich_markup_mode=None, no_args_is_help=True, **settings)
+
+    def command(self, name: str | None = None, **settings: Any) -> Any:
+        """Register a command."""
+        return super().command(name, cls=GroupedCommand, **settings)
+
+
+app = App(name="augcompress", pretty_exceptions_enable=False)
 
 
 def show_version(wanted: bool) -> None:
@@ -30,5 +76,5 @@ def every_command(
     """From labelled images to a small, fast, verified ONNX classifier."""
 
 
-runs_app = typer.Typer(help="List, show and clean run directories.", no_args_is_help=True)
+runs_app = App(help="List, show and clean run directories.")
 app.add_typer(runs_app, name="runs")

@@ -87,7 +87,7 @@ class Options:
         False
     )
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Only the artefact's path on standard output.")
+        bool, typer.Option("--quiet", "-q", help="Only the artefacts' paths on standard output.")
     ] = False
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False
     allow_plugins: Annotated[

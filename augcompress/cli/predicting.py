@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 from augcompress.cli.app import app
 from augcompress.errors import visible_text
+from augcompress.output import results
 
 
 @app.command("predict")
@@ -26,10 +26,10 @@ def predict_command(
     found = predict_files(model, images, top)
     if as_json:
         told = {"version": 1, "model": str(model), "predictions": found}
-        typer.echo(visible_text(json.dumps(told, indent=2, allow_nan=False)))
+        typer.echo(visible_text(json.dumps(told, indent=2, allow_nan=False)), results())
     else:
-        typer.echo(typer.style(visible_text(str(model)), bold=sys.stdout.isatty()))
-        typer.echo("\n".join(label_lines(found)))
+        typer.echo(typer.style(visible_text(str(model)), bold=results().isatty()), results())
+        typer.echo("\n".join(label_lines(found)), results())
 
 
 def label_lines(found: list[dict[str, Any]]) -> list[str]:
@@ -39,6 +39,6 @@ def label_lines(found: list[dict[str, Any]]) -> list[str]:
         labels = ", ".join(f"{i['label']} {i['probability']:.1%}" for i in row["labels"])
         rows.append((visible_text(row["image"]), visible_text(labels)))
     first, second = (max(map(len, column)) for column in zip(*rows, strict=True))
-    rule = "\u2500" if (sys.stdout.encoding or "").lower().startswith("utf") else "-"
+    rule = "\u2500" if (results().encoding or "").lower().startswith("utf") else "-"
     lines = [f"{image:<{first}} {labels}" for image, labels in rows]
     return [lines[0], rule * (first + 1 + second), *lines[1:]]

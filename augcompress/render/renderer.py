@@ -22,6 +22,7 @@ from augcompress.evidence import (
     TitledTable,
     Verdict,
 )
+from augcompress.output import results
 from augcompress.render.comparing import comparison_sentences, comparison_tables
 from augcompress.render.shipped import shipped_artifact, shipped_rows
 from augcompress.render.tables import (
@@ -45,7 +46,7 @@ LEAST_WIDTH = 20
 
 
 def _stdout() -> Console:
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = Console(file=results(), highlight=False, markup=False, emoji=False)
     if console.width < LEAST_WIDTH:
         console.width = LEAST_WIDTH
     return console
@@ -58,7 +59,7 @@ class Renderer:
     json: bool = False
     """One JSON object on standard output instead of tables."""
     quiet: bool = False
-    """Nothing but the last stage's artefact path; no progress, no notes."""
+    """Nothing but the path of each stage's artefact, one a line; no progress, no notes."""
     verbose: bool = False
     """Also every measurement; and in progress, every score."""
     out: Console = field(default_factory=_stdout)
@@ -78,8 +79,7 @@ class Renderer:
         if self.json:
             self._write(result.to_json())
         elif self.quiet:
-            artifact = result.stages[-1].artifact if result.stages else None
-            self._write(artifact or "")
+            self._write("\n".join(one.artifact for one in result.stages if one.artifact))
         else:
             self._result_tables(result)
         for stage in result.stages:
