@@ -270,6 +270,14 @@ def test_override_of_a_list_that_the_recipe_leaves_as_usual(tmp_path, override, 
         ("distill.lr=0.1", "distill.training.optimizer.lr"),
         ("distill.training.lr=0.1", "distill.training.optimizer.lr"),
         ("prune.macs=0.5", "prune.steps.0.macs"),
+        ("temperature=8", "distill.objectives.0.temperature"),
+        ("export.opset=18", "export.targets.0.opset"),
+        ("data.seed=3", "seed"),
+        ("distill.learning_rate=0.1", "distill.training.optimizer.lr"),
+        ("distill.training.bs=32", "distill.training.batch_size"),
+        ("distill.batch=32", "distill.training.batch_size"),
+        ("quantize.calibration_images=64", "quantize.steps.0.samples"),
+        ("distill.training.schedule.warmup_epochs=2", "distill.training.schedule.warmup"),
     ],
 )
 def test_a_key_at_the_wrong_place_is_found_at_the_right_one(tmp_path, override, meant):
@@ -277,6 +285,41 @@ def test_a_key_at_the_wrong_place_is_found_at_the_right_one(tmp_path, override, 
     told = rf"unknown key; did you mean {re.escape(meant)}\?  --set {re.escape(meant)}={value}$"
     with pytest.raises(UsageError, match=told):
         load(write_recipe(tmp_path), [override])
+
+
+def test_the_same_is_said_of_a_recipes_own_text(tmp_path):
+    def temperature(raw):
+        raw["distill"]["temperature"] = 8
+
+    with pytest.raises(UsageError, match=r"--set distill\.objectives\.0\.temperature=8$"):
+        load(write_recipe(tmp_path, temperature))
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("prune.sparsity=0.5", "did you mean prune.steps.0.macs?  see: augcompress explain prune."),
+        ("quantize.bits=4", "did you mean quantize.steps?  see: augcompress explain"),
+        ("training.optimizer.lr=1", "--set train_teacher.training.optimizer.lr=1"),
+        ("data.classes_=[a b, c]", "did you mean classes?"),
+        ("classes=[a b, c]", '--set \'data.classes=["a b", "c"]\''),
+    ],
+)
+def test_what_is_to_be_pasted_means_the_same_and_survives_a_shell(tmp_path, override, hint):
+    with pytest.raises(UsageError, match=re.escape(hint)):
+        load(write_recipe(tmp_path), [override])
+
+
+def test_a_component_without_a_kind_is_of_the_usual_one(tmp_path):
+    told = ["distill.training.optimizer.lr=0.3", "train_teacher.training.schedule.warmup=2"]
+    spec, _ = load(write_recipe(tmp_path), told)
+    usual = validate(recipe())
+    assert spec.distill.training.optimizer.kind == "sgd"
+    assert spec.distill.training.optimizer.lr == 0.3
+    assert spec.train_teacher.training.schedule.warmup == 2
+    assert spec.train_teacher.training.schedule.kind == usual.train_teacher.training.schedule.kind
+    with pytest.raises(UsageError, match=r"^train_teacher\.model: needs a kind"):
+        load(write_recipe(tmp_path), ["train_teacher.model={widths: [8]}"])
 
 
 def test_a_key_of_several_sections_names_them(tmp_path):

@@ -1,6 +1,5 @@
 """A recipe as typed: found, read, overridden, its mistakes explained.  No torch."""
 
-from augcompress.raw.explaining import nearest
 from augcompress.raw.files import (
     find_recipe,
     read_raw,
@@ -8,6 +7,7 @@ from augcompress.raw.files import (
     recipe_summary,
     shipped_recipes,
 )
+from augcompress.raw.meant import nearest
 from augcompress.raw.overriding import override_value, set_value
 from augcompress.raw.typed import TYPED_FILE, is_made_with, typed_text
 from augcompress.raw.validating import limits_of, validated

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from augcompress.errors import AugcompressError, UsageError
-from augcompress.raw.explaining import nearest
+from augcompress.raw.meant import nearest
 from augcompress.raw.overriding import override_value
 from augcompress.untrusted import load_json, load_yaml
 

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from augcompress.component import Section
 from augcompress.errors import UsageError
 from augcompress.evidence import Limit, unknown_measure
-from augcompress.raw.explaining import default_list, problem_lines
+from augcompress.raw.explaining import problem_lines
+from augcompress.raw.standing import default_component, default_list
 from augcompress.untrusted import check_depth
 
 Settings = TypeVar("Settings", bound=Section)
@@ -40,7 +41,8 @@ def validated(model: type[Settings], raw: dict[str, Any], base: str | None = Non
 
 def with_usual_lists(raw: dict[str, Any], model: type[Section]) -> dict[str, Any]:
     """`{objectives: {"0": {weight: 1}}}`, as an override of what a recipe leaves as usual has it,
-    with the usual list and its first item so changed.
+    with the usual list and its first item so changed; and `{optimizer: {lr: 1}}`, which names no
+    kind, with the usual one.
 
     Raises UsageError naming an item that the list does not have.
     """
@@ -53,6 +55,8 @@ def with_usual_lists(raw: dict[str, Any], model: type[Section]) -> dict[str, Any
         numbered = bool(value) and all(str(key).isdecimal() for key in value)
         usual = default_list(place, raw, model) if numbered and place else []
         if not usual:
+            if place and "kind" not in value:
+                value = {**default_component(place, raw, model), **value}
             return {key: filled(one, (*place, key)) for key, one in value.items()}
         for key, one in value.items():
             if len(str(key)) > 9 or int(key) >= len(usual):
