@@ -19,7 +19,14 @@ from augcompress.learning.resolution import check_takes, share_at, shrunk
 from augcompress.models import Head, backbone_layers, find_head, place, require_logits
 from augcompress.modules import in_evaluation
 from augcompress.networks import Outputs, Teacher
-from augcompress.objectives import ObjectiveFacts, Taps, View, forward_with_features
+from augcompress.objectives import (
+    MatchedLayers,
+    ObjectiveFacts,
+    Taps,
+    View,
+    forward_with_features,
+    stage_ends,
+)
 from augcompress.running import PLAIN, Context
 from augcompress.scoring import loss_of
 from augcompress.spec import Sampling
@@ -43,6 +50,8 @@ class StudentLearner(Learner):
         self.progress, self.gather = Progress(), context.processes.gather
         self.ready, self.names = context.ready, names_of(setup.objectives)
         self.teachers = tuple(setup.teachers)
+        self.example = context.example().to(context.device)
+        self.setup = setup = replace(setup, objectives=self.with_layers(setup))
         wanted = [objective.taps() for objective in setup.objectives]
         self.student_layers = tuple(name for taps in wanted for name in taps.student)
         self.teacher_layers = tuple(name for taps in wanted for name in taps.teacher)
@@ -51,7 +60,6 @@ class StudentLearner(Learner):
         self.augment = build_pipeline(list(setup.augmentations), facts_of_data, where)
         self.loss = loss_of(student, self.resized_ready)
         self.emphasis = emphasis_of(context, setup.sampling)
-        self.example = context.example().to(context.device)
         facts = self.objective_facts(context)
         self.objectives = nn.ModuleDict(
             {
@@ -60,16 +68,37 @@ class StudentLearner(Learner):
             }
         ).to(context.device)
 
+    def with_layers(self, setup: TrainingSetup) -> list[Any]:
+        """The objectives, with the layers that those read which name none.
+
+        Raises AugcompressError when the teachers lack what an objective needs.
+        """
+        for position, objective in enumerate(setup.objectives):
+            check_teachers(objective, self.teachers, f"{setup.where}.objectives.{position}")
+        if not any(isinstance(objective, MatchedLayers) for objective in setup.objectives):
+            return list(setup.objectives)
+        with torch.no_grad(), in_evaluation(self.student):
+            example = self.ready_example()
+            ours, theirs = (
+                stage_ends(self.student, example.inputs),
+                self.teachers[0].stage_ends(example),
+            )
+        return [
+            one.with_layers(ours, theirs) if isinstance(one, MatchedLayers) else one
+            for one in setup.objectives
+        ]
+
+    def ready_example(self) -> Batch:
+        """A pair of images as networks take them."""
+        return self.ready(Batch(self.example, None, torch.arange(len(self.example))))
+
     def objective_facts(self, context: Context) -> ObjectiveFacts:
         """Shapes of the tapped features, from a real pair of images.
 
-        Raises AugcompressError when the teachers lack what an objective needs, or when a network
-        cannot take images of a size that training has.
+        Raises AugcompressError when a network cannot take images of a size that training has.
         """
         where, resolution = self.setup.where, self.setup.sampling.resolution
-        for position, objective in enumerate(self.setup.objectives):
-            check_teachers(objective, self.teachers, f"{where}.objectives.{position}")
-        example = self.ready(Batch(self.example, None, torch.arange(len(self.example))))
+        example = self.ready_example()
         with torch.no_grad(), in_evaluation(self.student):
             networks: list[Callable[[Batch], Outputs]] = [self.student_outputs, *self.teachers]
             for network in networks:
@@ -212,7 +241,8 @@ def check_teachers(objective: Any, teachers: Sequence[Teacher], where: str) -> N
             f"{where}: {objective.kind} needs a teacher and there is none; add train_teacher or"
             " give --teacher"
         )
-    if objective.taps().teacher and not all(teacher.gives_features for teacher in teachers):
+    reads = getattr(objective, "reads_layers", False) or objective.taps().teacher
+    if reads and not all(teacher.gives_features for teacher in teachers):
         raise AugcompressError(
             f"{where}: {objective.kind} reads layers of the teacher, and an ONNX file or a cache"
             " gives logits only; name a checkpoint as the teacher, or leave the objective out"

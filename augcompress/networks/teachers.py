@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augcompress.batch import Batch
+from augcompress.batch import Batch, Inputs
 from augcompress.inference import load_onnx
 from augcompress.models import place
 from augcompress.networks.graphs import open_graph
 from augcompress.networks.opening import open_network
-from augcompress.objectives import forward_with_features
+from augcompress.objectives import forward_with_features, stage_ends
 from augcompress.running import Context
 
 Outputs = tuple[Tensor, dict[str, Tensor]]
@@ -41,6 +41,11 @@ class Teacher(ABC):
     def __call__(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """Logits and the outputs of the named layers, without gradients."""
 
+    def stage_ends(self, batch: Batch) -> dict[str, tuple[int, ...]]:
+        """Where its feature maps change their size, with their shapes; see `objectives.stage_ends`.
+        Empty where it gives no features."""
+        return {}
+
 
 class NetworkTeacher(Teacher):
     """A network in evaluation mode, without gradients."""
@@ -60,10 +65,16 @@ class NetworkTeacher(Teacher):
         self.networks = (network,)
 
     def __call__(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        inputs = batch.inputs if self.size is None else resized(batch.images(), self.size)
         with torch.no_grad():
-            logits, features = forward_with_features(self.network, inputs, layers)
+            logits, features = forward_with_features(self.network, self._inputs(batch), layers)
             return logits.float(), features
+
+    def stage_ends(self, batch: Batch) -> dict[str, tuple[int, ...]]:
+        with torch.no_grad():
+            return stage_ends(self.network, self._inputs(batch))
+
+    def _inputs(self, batch: Batch) -> Inputs:
+        return batch.inputs if self.size is None else resized(batch.images(), self.size)
 
 
 class GraphTeacher(Teacher):

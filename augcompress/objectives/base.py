@@ -67,6 +67,8 @@ class ObjectiveSettings(Component):
     over the batch, without `weight`."""
 
     needs_teacher: ClassVar[bool] = False
+    reads_layers: ClassVar[bool] = False
+    """Does it read layers of both networks even where it names none?"""
 
     weight: float = Field(1.0, ge=0)
     """Factor of this term in the sum of all objectives."""

@@ -89,3 +89,49 @@ def tapped_layer(network: nn.Module, name: str) -> nn.Module:
     nearest = get_close_matches(name, known, n=1, cutoff=0)
     hint = f"did you mean {nearest[0]}?" if nearest else "the network has no layers"
     raise AugcompressError(f"taps: the network has no layer {name}; {hint}")
+
+
+def stage_ends(network: nn.Module, inputs: Inputs) -> dict[str, tuple[int, ...]]:
+    """The layers at which the spatial size of feature maps is about to change, in the order of the
+    forward pass, with the shapes of their outputs without the batch, `(C,H,W)`.
+
+    Of the layers whose outputs have the same size the outermost count, and of these the last.  A
+    size at which no layer has weights (that of normalization, that behind the last pooling) is left
+    out; a network without feature maps, as one of tokens, has none.
+    """
+    layers = {n.removeprefix("body."): layer for n, layer in network.named_modules() if n}
+    found: list[tuple[str, tuple[int, ...]]] = []
+
+    def recorder(name: str) -> Any:
+        def record(layer: nn.Module, _: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4:
+                found.append((name, tuple(output.shape[1:])))
+
+        return record
+
+    handles = [layer.register_forward_hook(recorder(n)) for n, layer in layers.items()]
+    try:
+        network(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    ends: dict[tuple[int, ...], tuple[str, tuple[int, ...]]] = {}
+    for name, shape in found:
+        size = shape[1:]
+        if size not in ends or name.count(".") <= ends[size][0].count("."):
+            ends[size] = (name, shape)
+    weighted = {shape[1:] for name, shape in found if any(True for _ in layers[name].parameters())}
+    return {
+        name: shape
+        for size, (name, shape) in ends.items()
+        if size in weighted and max(size) > 1 and _is_scaled(size, inputs)
+    }
+
+
+def _is_scaled(size: tuple[int, ...], inputs: Inputs) -> bool:
+    """Whether a map is as much smaller than the images in height and in width; channels that come
+    last, as some designs have them, are no width."""
+    if not isinstance(inputs, Tensor):
+        return True
+    height, width = inputs.shape[-2:]
+    return abs(size[0] - height * size[1] / width) <= 1.5

@@ -291,7 +291,7 @@ def reads_teacher_layers(objective: Any) -> bool:
     """Does an objective read layers of the teacher?  Imports no plug-in."""
     if isinstance(objective, Plugin):
         return bool(getattr(objective, "teacher_layers", ()))
-    return bool(objective.taps().teacher)
+    return objective.reads_layers or bool(objective.taps().teacher)
 
 
 class CompressionSection(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -177,6 +178,17 @@ def test_an_objective_that_reads_layers_refuses_logits_alone(tmp_path):
     where = r"^distill\.objectives\.0: look reads layers of the teacher, and an ONNX file or a"
     with pytest.raises(AugcompressError, match=where):
         learner_of(tmp_path, (), [teacher(1), LogitsOnly()])
+
+
+@pytest.mark.parametrize("kind", ["attention", "similarity", "relational"])
+def test_an_objective_that_names_no_layers_learns_from_those_that_match(tmp_path, kind):
+    recipe = copy.deepcopy(TINY) | {"pipeline": ["train_teacher", "distill"]}
+    recipe["train_teacher"]["model"]["widths"] = [4, 8, 16]
+    recipe["distill"]["objectives"] = [{"kind": kind, "weight": 100.0}, {"kind": "labels"}]
+    found = run(validate(recipe), tmp_path / "run")
+    lines = (Path(found.run_dir) / "distill/log.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["losses"][kind] for line in lines]
+    assert losses[-1] < losses[0]
 
 
 def test_the_stage_gives_teachers_in_the_recipes_order(tmp_path, monkeypatch):

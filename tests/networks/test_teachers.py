@@ -116,6 +116,10 @@ def test_a_cache_knows_the_images_by_their_place_in_the_source(data, tmp_path):
             {"teachers": [{"file": "big.onnx"}], "objectives": HINT},
             "objectives.0: hint reads layers of the teacher, and an ONNX file or a cache gives",
         ),
+        (
+            {"teachers": [{"file": "big.onnx"}], "objectives": [{"kind": "attention"}]},
+            "objectives.0: attention reads layers of the teacher, and an ONNX file",
+        ),
         (CLEAN | {"objectives": HINT}, "objectives.0: hint reads layers of the teacher"),
         (CLEAN | {"teacher_view": "same"}, "cache_teachers: needs teacher_view: clean"),
         (CLEAN | {"augment": [{"kind": "mixup"}]}, "cache_teachers: images are mixed"),

@@ -6,10 +6,14 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
+from augcompress.batch import ImageInput
 from augcompress.errors import AugcompressError
-from augcompress.objectives import FeatureTaps
+from augcompress.models import Model, ModelFacts
+from augcompress.objectives import Attention, FeatureTaps, Relational, Taps, stage_ends
+from augcompress.objectives.matched import matched
 
 
 class Pair(nn.Module):
@@ -84,3 +88,87 @@ def test_a_layer_without_a_tensor_is_refused():
 def test_a_compiled_network_is_refused(network):
     with pytest.raises(AugcompressError, match=r"switch torch\.compile off"):
         FeatureTaps(torch.compile(network), ["layer1"])
+
+
+class ChannelsLast(nn.Sequential):
+    """A block that works on `(N,H,W,C)` inside."""
+
+    def forward(self, images):
+        return super().forward(images.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def built(settings, size):
+    facts = ModelFacts(10, ImageInput(3, (size, size)))
+    return TypeAdapter(Model).validate_python(settings).build(facts).eval()
+
+
+def flat():
+    """A stem, a block that works channels last, an expansion inside a strided block, a pooling."""
+    strided = nn.Sequential(nn.Conv2d(12, 16, 1), nn.Conv2d(16, 6, 3, 2, 1))
+    last = ChannelsLast(nn.Linear(12, 12))
+    layers = [nn.BatchNorm2d(3, affine=False), nn.Conv2d(3, 12, 3, 2, 1), last, strided]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "ends"),
+    [
+        (
+            lambda: built({"kind": "cifar_resnet", "depth": 8}, 32),
+            32,
+            {"layer1": (16, 32, 32), "layer2": (32, 16, 16), "layer3": (64, 8, 8)},
+        ),
+        (
+            lambda: built({"kind": "small_cnn", "widths": [4, 8]}, 8),
+            8,
+            {"blocks.0": (4, 8, 8), "blocks": (8, 4, 4)},
+        ),
+        (
+            lambda: built({"kind": "torchvision", "name": "mobilenet_v2"}, 64),
+            64,
+            {
+                "features.1": (16, 32, 32),
+                "features.3": (24, 16, 16),
+                "features.6": (32, 8, 8),
+                "features.13": (96, 4, 4),
+                "features": (1280, 2, 2),
+            },
+        ),
+        (flat, 16, {"2": (12, 8, 8), "3": (6, 4, 4)}),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), 4, {}),
+    ],
+)
+def test_ends_of_stages_are_where_the_size_of_maps_changes(network, size, ends):
+    with torch.no_grad():
+        found = stage_ends(network(), torch.rand(2, 3, size, size))
+    assert list(found.items()) == list(ends.items())
+
+
+def test_ends_of_stages_leave_no_hook(network):
+    stage_ends(network, torch.rand(5, 3))
+    assert not any(layer._forward_hooks for layer in network.modules())
+
+
+SHAPES = {"a": (4, 8, 8), "b": (8, 4, 4), "c": (8, 2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "pairs"),
+    [
+        ({"x": (9, 8, 8), "y": (9, 2, 2)}, [("a", "x"), ("c", "y")]),
+        ({"x": (9, 28, 28), "y": (9, 14, 14)}, [("b", "x"), ("c", "y")]),  # another input size
+    ],
+)
+def test_layers_match_by_size_else_by_depth(teacher, pairs):
+    assert matched(SHAPES, teacher) == pairs
+    named = Attention().with_layers(SHAPES, teacher)
+    assert list(zip(named.student_layers, named.teacher_layers, strict=True)) == pairs
+    deepest = Relational().with_layers(SHAPES, teacher)
+    assert deepest.taps() == Taps((pairs[-1][0],), (pairs[-1][1],))
+    given = Attention(student_layers=("b",), teacher_layers=("y",))
+    assert given.with_layers(SHAPES, teacher) == given
+
+
+def test_networks_without_maps_want_named_layers():
+    with pytest.raises(AugcompressError, match="attention: finds no feature maps to match; name"):
+        Attention().with_layers({}, SHAPES)

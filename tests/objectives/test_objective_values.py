@@ -6,14 +6,18 @@ from math import exp, log, sqrt
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from augcompress.errors import AugcompressError
 from augcompress.objectives import (
+    Attention,
     Correlation,
     Decoupled,
     Hint,
     Labels,
     ObjectiveFacts,
+    Relational,
+    Similarity,
     SoftTargets,
     View,
 )
@@ -260,3 +264,82 @@ def test_hint_wants_feature_maps(shape):
     facts = ObjectiveFacts(2, 3, {"a": (3, 4, 4)}, ({"b": shape},))
     with pytest.raises(AugcompressError, match="teacher_layer b has shape"):
         Hint(student_layer="a", teacher_layer="b").build(facts)
+
+
+LAYERS = {"student_layers": ("a",), "teacher_layers": ("b",)}
+
+
+def loss_of_maps(objective, student, teacher):
+    seen = View(
+        student_logits=torch.zeros(len(student), 3),
+        teacher_logits=[],
+        targets=None,
+        index=torch.arange(len(student)),
+        student_features={"a": student},
+        teacher_features=[{"b": teacher}],
+    )
+    return objective.build(FACTS)(seen)
+
+
+def test_attention():
+    student = torch.tensor([[[[1.0, 2.0]], [[0.0, 2.0]]]], dtype=torch.float64)  # (1, 2, 1, 2)
+    teacher = torch.tensor([[[[3.0, 0.0]]]], dtype=torch.float64)
+    ours = [0.5 / sqrt(0.5**2 + 4**2), 4 / sqrt(0.5**2 + 4**2)]
+    expected = ((ours[0] - 1) ** 2 + ours[1] ** 2) / 2
+    found = loss_of_maps(Attention(**LAYERS), student, teacher)
+    assert found.item() == pytest.approx(expected)
+
+
+def test_similarity():
+    student = torch.tensor([[1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
+    teacher = torch.tensor([[2.0], [1.0]], dtype=torch.float64)
+    ours = [[1 / sqrt(2), 1 / sqrt(2)], [1 / sqrt(5), 2 / sqrt(5)]]
+    theirs = [[2 / sqrt(5), 1 / sqrt(5)], [2 / sqrt(5), 1 / sqrt(5)]]
+    gaps = [
+        (a - b) ** 2 for x, y in zip(ours, theirs, strict=True) for a, b in zip(x, y, strict=True)
+    ]
+    found = loss_of_maps(Similarity(**LAYERS), student, teacher)
+    assert found.item() == pytest.approx(sum(gaps) / 4)
+
+
+POINTS = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]], dtype=torch.float64)
+LINE = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]], dtype=torch.float64)
+
+
+def test_relational_distances():
+    """Sides 3, 4, 5 of mean 4 against 1, 2, 1 of mean 4/3: all gaps are below 1."""
+    gaps = [3 / 4 - 3 / 4, 1 - 6 / 4, 5 / 4 - 3 / 4]
+    expected = sum(2 * 0.5 * gap**2 for gap in gaps) / 9
+    found = loss_of_maps(Relational(**LAYERS, angle=0), POINTS, LINE)
+    assert found.item() == pytest.approx(expected)
+
+
+def test_relational_angles():
+    """Cosines at the corners of a right-angled triangle: 0, 3/5, 4/5; on the line 1, -1, 1; and 1
+    of a side with itself in both."""
+    gaps = [0 - 1, 3 / 5 + 1, 4 / 5 - 1]
+    huber = [0.5 * gap**2 if abs(gap) < 1 else abs(gap) - 0.5 for gap in gaps]
+    found = loss_of_maps(Relational(**LAYERS, distance=0, angle=1), POINTS, LINE)
+    assert found.item() == pytest.approx(2 * sum(huber) / 27)
+
+
+def test_relational_means_over_positions():
+    spread = torch.stack([POINTS - 1, POINTS + 1], dim=2)[..., None]  # (3, 2, 2, 1)
+    found = loss_of_maps(Relational(**LAYERS), spread, POINTS)
+    assert found.item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", [Attention, Similarity, Relational])
+def test_the_same_features_leave_nothing_to_learn(kind):
+    maps = torch.rand(4, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    loss = loss_of_maps(kind(**LAYERS), maps, 2 * maps.detach())
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-12)
+    assert maps.grad.abs().max() < 1e-9
+
+
+def test_layers_are_named_in_pairs():
+    with pytest.raises(ValidationError, match="names as many layers as teacher_layers"):
+        Attention(student_layers=("a",))
+    with pytest.raises(ValidationError, match="names as many layers as teacher_layers"):
+        Attention(student_layers=("a", "b"), teacher_layers=("c",))
