@@ -316,9 +316,10 @@ def test_measured_only_on_validation_before_export(finished):
     assert set().union(*splits.values()) == {"validation"}
 
 
-def test_quiet_prints_the_artefact_only(mine):
+def test_quiet_prints_the_artefacts_only(mine):
     answer = done("run", "-r", "tiny.yaml", "-q")
-    assert answer == type(answer)(0, "runs/tiny/export/model.onnx\n", "")
+    lines = [f"runs/tiny/{stage}/{name}\n" for stage, name in ARTIFACTS.items()]
+    assert answer == type(answer)(0, "".join(lines), "")
     for stage, name in ARTIFACTS.items():
         told = done(stage.replace("_", "-"), "-r", "tiny.yaml", "--quiet")
         assert told.out == f"runs/tiny/{stage}/{name}\n"
