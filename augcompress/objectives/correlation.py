@@ -42,10 +42,10 @@ def pearson(first: Tensor, second: Tensor, epsilon: float = 1e-8) -> Tensor:
     return F.cosine_similarity(first, second, dim=1, eps=epsilon)
 
 
-def correlation_losses(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """`1 - r` between classes and within classes, of probabilities `(N,classes)`: two scalars from
-    0 (the same up to scale and shift) to 2."""
-    return 1 - pearson(student, teacher).mean(), 1 - pearson(student.T, teacher.T).mean()
+def correlation_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """`1 - r` of the rows of two tensors `(N,K)`, their mean: a scalar from 0, the same up to scale
+    and shift, to 2."""
+    return 1 - pearson(student, teacher).mean()
 
 
 class CorrelationLoss(nn.Module):
@@ -59,5 +59,7 @@ class CorrelationLoss(nn.Module):
         settings, temperature = self.settings, self.settings.temperature
         student = F.softmax(view.student_logits / temperature, dim=1)
         teachers = [logits.to(student.dtype) for logits in teacher_logits(view, settings.kind)]
-        between, within = correlation_losses(student, soft_probabilities(teachers, temperature))
+        teacher = soft_probabilities(teachers, temperature)
+        between = correlation_loss(student, teacher)
+        within = correlation_loss(view.gather(student).T, view.gather(teacher).T)
         return temperature**2 * (settings.beta * between + settings.gamma * within)

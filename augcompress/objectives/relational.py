@@ -60,7 +60,8 @@ class RelationalLoss(nn.Module):
         settings = self.settings
         losses = []
         for pair in settings.pairs(view):
-            own, other = (each.flatten(2).mean(2) if each.ndim > 2 else each for each in pair)
+            points = (each.flatten(2).mean(2) if each.ndim > 2 else each for each in pair)
+            own, other = (view.gather(each) for each in points)
             loss = settings.distance * F.smooth_l1_loss(distances(own), distances(other))
             if settings.angle:
                 loss = loss + settings.angle * F.smooth_l1_loss(angles(own), angles(other))

@@ -46,5 +46,8 @@ class SimilarityLoss(nn.Module):
         self.settings = settings
 
     def forward(self, view: View) -> Tensor:
-        pairs = self.settings.pairs(view)
-        return torch.stack([similarity_loss(own, other) for own, other in pairs]).mean()
+        losses = [
+            similarity_loss(*(view.gather(each.flatten(1)) for each in pair))
+            for pair in self.settings.pairs(view)
+        ]
+        return torch.stack(losses).mean()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp, log, sqrt
 
 import pytest
 import torch
 from pydantic import ValidationError
+from torch.nn import functional as F
 
 from augcompress.errors import AugcompressError
 from augcompress.objectives import (
@@ -21,6 +23,7 @@ from augcompress.objectives import (
     SoftTargets,
     View,
 )
+from augcompress.objectives.correlation import correlation_loss
 
 STUDENT = [[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]]
 TEACHER = [[0.0, 3.0, 1.0], [1.0, 0.5, 2.0]]
@@ -200,6 +203,13 @@ def test_correlation():
     within = 1 - sum(map(r, *columns)) / 3
     found = Correlation(temperature=2, beta=0.5, gamma=3).build(FACTS)(view())
     assert found.item() == pytest.approx(4 * (0.5 * between + 3 * within))
+
+
+def test_correlation_within_classes_is_over_the_rows_of_all_processes():
+    seen = replace(view(), gather=lambda rows: torch.cat((rows, rows**2)))
+    own, other = (F.softmax(each, dim=1) for each in (seen.student_logits, seen.teacher_logits[0]))
+    expected = correlation_loss(torch.cat((own, own**2)).T, torch.cat((other, other**2)).T)
+    assert Correlation(beta=0).build(FACTS)(seen).item() == pytest.approx(expected.item())
 
 
 @pytest.mark.parametrize("objective", [Decoupled(), Correlation(temperature=3)])

@@ -145,10 +145,9 @@ def test_batch_order_does_not_matter(kind, plugins):
     assert loss(mixed).item() == pytest.approx(loss(seen).item(), rel=1e-12)
 
 
-@pytest.mark.parametrize("kind", [k for k in MEMBERS if k not in ("similarity", "relational")])
-def test_a_batch_twice_has_the_same_mean(kind, plugins):
-    loss, seen = worker(kind, plugins), view()
-    twice = View(
+def doubled(seen: View) -> View:
+    """Each sample twice."""
+    return View(
         student_logits=seen.student_logits.repeat(2, 1),
         teacher_logits=[seen.teacher_logits[0].repeat(2, 1)],
         targets=seen.targets.repeat(2, 1),
@@ -156,7 +155,19 @@ def test_a_batch_twice_has_the_same_mean(kind, plugins):
         student_features={"layer2": seen.student_features["layer2"].repeat(2, 1, 1, 1)},
         teacher_features=[{"layer3": seen.teacher_features[0]["layer3"].repeat(2, 1, 1, 1)}],
     )
-    assert loss(twice).item() == pytest.approx(loss(seen).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", [k for k in MEMBERS if k not in ("similarity", "relational")])
+def test_a_batch_twice_has_the_same_mean(kind, plugins):
+    loss, seen = worker(kind, plugins), view()
+    assert loss(doubled(seen)).item() == pytest.approx(loss(seen).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_two_processes_see_the_batch_of_both(kind, plugins):
+    loss, seen = worker(kind, plugins), view()
+    gathered = replace(seen, gather=lambda rows: torch.cat((rows, rows)))
+    assert loss(gathered).item() == pytest.approx(loss(doubled(seen)).item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", MEMBERS)
