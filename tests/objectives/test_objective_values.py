@@ -29,6 +29,7 @@ STUDENT = [[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]]
 TEACHER = [[0.0, 3.0, 1.0], [1.0, 0.5, 2.0]]
 OTHER = [[2.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
 TARGETS = [[0.0, 1.0, 0.0], [0.25, 0.0, 0.75]]
+PAIRS = list(zip(STUDENT, TARGETS, strict=True))
 FACTS = ObjectiveFacts(samples=2, classes=3)
 
 
@@ -72,6 +73,31 @@ def test_labels_smoothed():
 def test_labels_weighted_are_divided_by_the_batch_size():
     found = Labels(class_weights=(1, 2, 4)).build(FACTS)(view())
     assert found.item() == pytest.approx(cross_entropy(TARGETS, (1, 2, 4)))
+
+
+def test_labels_focal():
+    terms = [
+        -w * (0.9 * t + 0.1 / 3) * (1 - p) ** 2 * log(p)
+        for row, target in zip(STUDENT, TARGETS, strict=True)
+        for t, p, w in zip(target, softmax(row), (1, 2, 4), strict=True)
+    ]
+    settings = Labels(focal=2, label_smoothing=0.1, class_weights=(1, 2, 4))
+    assert settings.build(FACTS)(view()).item() == pytest.approx(sum(terms) / 2)
+
+
+def test_labels_focal_is_finite_where_a_student_is_certain():
+    seen = view(student=[[900.0, 0.0, -900.0], [0.0, 0.0, 900.0]])
+    loss = Labels(focal=0.5).build(FACTS)(seen)
+    loss.backward()
+    assert torch.isfinite(seen.student_logits.grad).all()
+
+
+def test_labels_of_the_hardest_images():
+    rows = [-sum(t * log(p) for t, p in zip(t_, softmax(s), strict=True)) for s, t_ in PAIRS]
+    found = Labels(hard_examples=0.5).build(FACTS)(view())
+    assert found.item() == pytest.approx(max(rows))
+    alike = Labels(hard_examples=0.99).build(FACTS)(view())
+    assert alike.item() == pytest.approx(cross_entropy(TARGETS))
 
 
 def test_labels_take_half_precision_targets():
