@@ -30,7 +30,7 @@ def said(*words: str) -> str:
         ("soft_targets", "temperature float = 4.0"),
         ("prune channels", "round_to int = 8"),
         ("distill.objectives.0.temperature", "distill.objectives.N.temperature"),
-        ("distill.objectives.temperature", "of soft_targets: float = 4.0. Softmax"),
+        ("distill.objectives.temperature", "of soft_targets, decoupled: float = 4.0. Softmax"),
         ("distill temperature", "distill.objectives.N.temperature"),
         ("soft_targets.temperature", "*.objectives.N.temperature"),
         ("temperature", "pretrain.temperature\n"),
