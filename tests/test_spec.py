@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from pathlib import Path
 
@@ -377,3 +378,54 @@ def test_shipped_recipe_by_name_with_and_without_ending():
     assert find_recipe("digits") == find_recipe("digits.yaml")
     with pytest.raises(UsageError, match=r"did you mean digits\.yaml\?"):
         find_recipe("digit")
+
+
+PHOTOS = {"version": 1, "name": "photos", "data": {"kind": "image_folder", "root": "photos"}}
+LITE = {"kind": "timm", "name": "tf_efficientnet_lite0"}  # 224 px of 256, bicubic
+LITE_SIZE = {"size": (224, 224), "fit": "crop", "resize": 256, "interpolation": "bicubic"}
+SWAG = {"kind": "torchvision", "name": "vit_b_16"}  # of these weights: 384 px of 384, bicubic
+SWAG_FILE = "vit_b_16_swag-9ac1b537.pth"
+
+
+@pytest.mark.parametrize(
+    ("data", "teacher", "student", "wanted"),
+    [
+        ({}, {"model": LITE, "weights": "w.pt"}, None, LITE_SIZE),
+        ({}, {"model": SWAG, "weights": SWAG_FILE}, {"student": LITE, "weights": "w.pt"},
+         LITE_SIZE),
+        ({}, {"model": SWAG, "weights": SWAG_FILE}, {"student": LITE},
+         {"size": (384, 384), "resize": 384, "interpolation": "bicubic"}),
+        ({"interpolation": "nearest"}, {"model": LITE, "weights": "w.pt"}, None,
+         {**LITE_SIZE, "interpolation": "nearest"}),
+        ({"resize": 300}, {"model": LITE, "weights": "w.pt"}, None,
+         {"size": (224, 224), "fit": None, "resize": 300}),
+        ({"fit": "stretch"}, {"model": LITE, "weights": "w.pt"}, None,
+         {"size": (224, 224), "fit": "stretch", "resize": None}),
+        ({"size": 64}, {"model": LITE, "weights": "w.pt"}, None,
+         {"size": 64, "fit": None, "resize": None, "interpolation": "bilinear"}),
+    ],
+)  # fmt: skip
+def test_a_size_that_is_left_out_is_the_weights(data, teacher, student, wanted):
+    recipe = {**PHOTOS, "data": {**PHOTOS["data"], **data}, "train_teacher": teacher}
+    spec = validate(recipe if student is None else {**recipe, "distill": student})
+    assert {name: getattr(spec.data, name) for name in wanted} == wanted
+    again = validate(json.loads(spec.model_dump_json()))
+    assert again.data == spec.data
+
+
+def test_a_size_that_is_left_out_is_that_of_a_checkpoint(tmp_path):
+    resizing = {"resize": 120, "crop": [96, 100], "interpolation": "bicubic", "mode": "RGB"}
+    told = {"facts": {"input": {"size": [96, 100]}}, "resizing": resizing}
+    (tmp_path / "model.json").write_text(json.dumps(told))
+    teacher = {"model": {"kind": "small_cnn"}, "weights": str(tmp_path / "model.safetensors")}
+    data = validate({**PHOTOS, "train_teacher": teacher}).data
+    found = {"size": data.size, "fit": data.fit, "resize": data.resize}
+    assert found == {"size": (96, 100), "fit": "crop", "resize": 120}
+    assert data.resizing().items() >= resizing.items()
+
+
+@pytest.mark.parametrize("weights", [{}, {"weights": "w.pt"}])
+def test_a_size_that_nothing_tells_is_asked_for(weights):
+    teacher = {"model": {"kind": "small_cnn"}, **weights}
+    with pytest.raises(UsageError, match=r"^data\.size: is missing, and .*: data\.size=64$"):
+        validate({**PHOTOS, "train_teacher": teacher})

@@ -17,6 +17,7 @@ from augcompress.datasets.loading import Batches
 from augcompress.datasets.mnist import FashionMnist, Kmnist, Mnist
 from augcompress.datasets.normalization import GivenNormalization, fit_normalization
 from augcompress.datasets.plugin import PluginDataset
+from augcompress.datasets.resizing import ResizedImages
 from augcompress.datasets.sampling import Balancing, ClassBalance, class_counts
 from augcompress.datasets.splits import FileSplit, MemorySplit, Split, in_threads
 from augcompress.datasets.unlabelled import Joined, digest_unlabelled, read_unlabelled

@@ -44,8 +44,9 @@ class DatasetSettings(Component, ABC):
     images stay."""
     normalization: Literal["standardize", "minmax", "none"] | GivenNormalization = "standardize"
     """`standardize`: mean 0, standard deviation 1; `minmax`: 0 to 1; both fitted per channel on
-    the training split.  Or `{mean: […], std: […]}`.  It becomes a network's first layer; one
-    that is `pretrained` has its weights' own unless mean and std are given."""
+    the training split.  Or `{mean: […], std: […]}`.  It becomes a network's first layer.  One that
+    starts from weights of a published design (`pretrained`, or a file) has theirs, where this says
+    `standardize`."""
     folds: int | None = Field(None, ge=2)
     """k-fold cross-validation: the training images are divided into so many stratified parts, the
     same for every seed, and one of them takes the place of the test images, which stay unused;

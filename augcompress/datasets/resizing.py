@@ -22,11 +22,16 @@ ImageNet; smaller ones are resized directly."""
 class ResizedImages(DatasetSettings):
     """Images that are decoded, resized and centre-cropped to one size."""
 
-    size: PositiveInt | tuple[PositiveInt, PositiveInt]
-    """Side, or (height, width), of the images that networks see, in pixels."""
+    size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
+    """Side, or (height, width), of the images that networks see, in pixels.  None: that of the
+    published weights that the student starts from, or else the teacher; then `resize`, `fit` and
+    `interpolation` are theirs too, where the recipe gives none."""
+    fit: Literal["crop", "stretch"] | None = None
+    """How an image becomes one of that size: `crop` resizes it, with its proportions, and takes the
+    middle; `stretch` resizes it to the size directly.  None: `crop` from 96 pixels on or with
+    `resize`, else `stretch`."""
     resize: PositiveInt | None = None
-    """Shorter side before the centre crop, in pixels.  None: size · 256/224 from 96 pixels on;
-    below that, images are resized to the size directly."""
+    """Shorter side before the centre crop, in pixels.  None: size · 256/224."""
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
     """How images are resampled."""
     mode: Literal["RGB", "L"] = "RGB"
@@ -44,16 +49,21 @@ class ResizedImages(DatasetSettings):
 
     @model_validator(mode="after")
     def crop_fits_into_resize(self) -> ResizedImages:
-        if self.resize is not None and self.resize < max(self._size()):
+        if self.size is None or self.resize is None:
+            return self
+        if self.resize < max(self._size()):
             raise ValueError(f"resize must be at least the size, {max(self._size())}")
+        if self.fit == "stretch":
+            raise ValueError("resize is the shorter side before a crop; leave it out, or fit")
         return self
 
     def resizing(self) -> dict[str, Any]:
         """The evaluation preprocessing, for `load_image`."""
-        size, side = self._size(), self.resize
+        size = self._size()
         resizing = direct(size, self.mode, self.interpolation)
-        if side is not None or max(size) >= CROPPED_FROM:
-            side = side or round(max(size) * 256 / 224)
+        usual = "crop" if self.resize is not None or max(size) >= CROPPED_FROM else "stretch"
+        if (self.fit or usual) == "crop":
+            side = self.resize or round(max(size) * 256 / 224)
             resizing |= {"resize": side, "crop": list(size)}
         least = scaled_from(resizing) if self.decoding == "auto" else None
         return resizing | ({} if least is None else {"scaled_decoding": least})
@@ -63,6 +73,8 @@ class ResizedImages(DatasetSettings):
         return decoded_bytes(count, self.resizing()) < self.in_memory_mb << 20
 
     def _size(self) -> tuple[int, int]:
+        if self.size is None:
+            raise AugcompressError("data.size: is missing; give it in pixels: data.size=64")
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
 

@@ -31,6 +31,20 @@ Constants = tuple[Sequence[float], Sequence[float]]
 """Mean and standard deviation of each channel, of images in [0,1]."""
 
 
+@dataclass(frozen=True)
+class TrainedWith:
+    """How images were prepared for the weights that a network starts from."""
+
+    constants: Constants
+    """What they were normalised by."""
+    size: tuple[int, int] | None = None
+    """Their height and width in pixels; None: not known, and nothing below is."""
+    resize: int | None = None
+    """Shorter side before the centre crop; None: they were resized to the size directly."""
+    interpolation: str = "bilinear"
+    """How they were resampled."""
+
+
 class ModelSettings(Component):
     """A network's design, without weights: the caller seeds torch before it builds."""
 
@@ -38,7 +52,8 @@ class ModelSettings(Component):
     def build(self, facts: ModelFacts) -> nn.Module:
         """The body: normalised images `(N,C,H,W)` to logits `(N,classes)`, freshly initialised."""
 
-    def normalization(self) -> Constants | None:
-        """What the weights that it starts from were trained with; None: it starts from none, or it
-        is not known."""
+    def trained_with(self, weights: str | None = None) -> TrainedWith | None:
+        """How images were prepared for the weights that it starts from: its own, where it is
+        `pretrained`, or those in a file, which are taken for the published ones of this design.
+        None: it starts from none, or it is not known."""
         return None

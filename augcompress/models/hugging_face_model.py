@@ -15,11 +15,16 @@ from torch import Tensor, nn
 
 from augcompress.component import FilePath, NotInKey, expand_path, start_of
 from augcompress.errors import AugcompressError, first_line, require
-from augcompress.models.base import Constants, ModelFacts, ModelSettings
+from augcompress.models.base import ModelFacts, ModelSettings, TrainedWith
 from augcompress.models.head import find_head
+from augcompress.models.hugging_face_images import (
+    PREPROCESSOR,
+    constants_in,
+    read_preprocessor,
+    trained_with,
+)
 
 CONFIG = "config.json"
-PREPROCESSOR = "preprocessor_config.json"
 EXTRA = "hugging-face"
 # What a config says beside the design: where it lay, who wrote it, labels, number types, code.
 _NO_DESIGN = {
@@ -78,7 +83,7 @@ class HuggingFaceModel(ModelSettings):
         if told.get("config") is None:
             told["config"] = read_design(folder)
         if told.get("pretrained") is True:
-            told = {**read_constants(folder), **told}
+            told = {**constants_in(read_preprocessor(folder / PREPROCESSOR)), **told}
         if told.get("pretrained") is True and told.get("weights_sha256") is None:
             told["weights_sha256"] = digest(folder)
         return told
@@ -95,10 +100,22 @@ class HuggingFaceModel(ModelSettings):
             raise ValueError("pretrained needs weights; give path or name")
         return self
 
-    def normalization(self) -> Constants | None:
-        if not self.pretrained or self.mean is None or self.std is None:
+    def trained_with(self, weights: str | None = None) -> TrainedWith | None:
+        """What `preprocessor_config.json` says, in the folder or on the hub."""
+        if not self.pretrained and weights is None:
             return None
-        return self.mean, self.std
+        return trained_with(self._preprocessor(), self.mean, self.std)
+
+    def _preprocessor(self) -> dict[str, Any]:
+        """What is said of the images; nothing where nobody says it or the hub is out of reach."""
+        if self.name is None:
+            return read_preprocessor(Path(self.path) / PREPROCESSOR) if self.path else {}
+        from transformers.utils import cached_file
+
+        quiet = dict.fromkeys(("missing_entries", "gated_repo", "connection_errors"), False)
+        told = {f"_raise_exceptions_for_{name}": value for name, value in quiet.items()}
+        found = cached_file(self.name, PREPROCESSOR, revision=self.revision, **told)
+        return read_preprocessor(Path(found)) if found else {}
 
     def build(self, facts: ModelFacts) -> nn.Module:
         """The network.
@@ -211,17 +228,6 @@ def read_design(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or "model_type" not in found:
         raise ValueError(f"{folder / CONFIG}: names no model_type; give a transformers model")
     return _design(found)
-
-
-def read_constants(folder: Path) -> dict[str, Any]:
-    """`mean` and `std` in a folder's `preprocessor_config.json`; empty where it gives none."""
-    file = folder / PREPROCESSOR
-    try:
-        found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    except ValueError as error:
-        raise ValueError(f"{file}: is no JSON ({error}); write it again") from error
-    told = {"mean": found.get("image_mean"), "std": found.get("image_std")}
-    return told if found.get("do_normalize") and all(told.values()) else {}
 
 
 def _design(config: dict[str, Any]) -> dict[str, Any]:

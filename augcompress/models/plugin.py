@@ -6,7 +6,7 @@ from torch import nn
 
 from augcompress.component import Plugin
 from augcompress.errors import AugcompressError
-from augcompress.models.base import Constants, ModelFacts, ModelSettings
+from augcompress.models.base import ModelFacts, ModelSettings, TrainedWith
 
 
 class ModelPlugin(Plugin):
@@ -16,9 +16,9 @@ class ModelPlugin(Plugin):
     constructor takes; or a subclass of `augcompress.models.ModelSettings`, made from `options`.
     """
 
-    def normalization(self) -> Constants | None:
+    def trained_with(self, weights: str | None = None) -> TrainedWith | None:
         if issubclass(self.load(), ModelSettings):
-            return self.component(ModelSettings).normalization()
+            return self.component(ModelSettings).trained_with(weights)
         return None
 
     def build(self, facts: ModelFacts) -> nn.Module:

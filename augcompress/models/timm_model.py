@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from augcompress.errors import AugcompressError, first_line, require
-from augcompress.models.base import Constants, ModelFacts, ModelSettings
+from augcompress.models.base import ModelFacts, ModelSettings, TrainedWith
 
 _OURS = {"pretrained", "num_classes", "in_chans", "img_size"}
 
@@ -40,13 +41,16 @@ class TimmModel(ModelSettings):
             raise ValueError(f"{taken[0]} is set by augcompress; remove it from options")
         return options
 
-    def normalization(self) -> Constants | None:
-        if not self.pretrained:
+    def trained_with(self, weights: str | None = None) -> TrainedWith | None:
+        """What timm's configuration of the name says, by its tag where it has one."""
+        if not self.pretrained and weights is None:
             return None
         timm = require("timm", extra="timm")
         _check_name(timm, self.name)
         told = timm.get_pretrained_cfg(self.name)
-        return told.mean, told.std
+        size, stretched = tuple(told.input_size[1:]), told.crop_mode == "squash"
+        resize = None if stretched else math.floor(max(size) / told.crop_pct)
+        return TrainedWith((told.mean, told.std), size, resize, told.interpolation)
 
     def build(self, facts: ModelFacts) -> nn.Module:
         """The network.

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from augcompress.errors import AugcompressError, first_line
-from augcompress.models.base import Constants, ModelFacts, ModelSettings
+from augcompress.models.base import ModelFacts, ModelSettings, TrainedWith
 from augcompress.models.head import find_head
 from augcompress.models.weights import load_weights
 
@@ -82,13 +82,18 @@ class TorchvisionModel(ModelSettings):
             )
         return self
 
-    def normalization(self) -> Constants | None:
-        if not self.pretrained:
+    def trained_with(self, weights: str | None = None) -> TrainedWith | None:
+        """What torchvision says of its weights: of those whose file has this name, else of its
+        newest."""
+        if not self.pretrained and weights is None:
             return None
         from torchvision.models import get_model_weights
 
-        told = get_model_weights(self.name)["DEFAULT"].transforms()
-        return told.mean, told.std
+        published = get_model_weights(self.name)
+        named = [one for one in published if one.url.endswith(f"/{Path(weights or '').name}")]
+        told = (named[0] if named else published["DEFAULT"]).transforms()
+        (side,), (resize,) = told.crop_size, told.resize_size
+        return TrainedWith((told.mean, told.std), (side, side), resize, told.interpolation.value)
 
     def build(self, facts: ModelFacts) -> nn.Module:
         arguments = {**own_arguments(self.name, facts, self.pretrained), **self.options}

@@ -11,10 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from augcompress.component import Component
-from augcompress.datasets import GivenNormalization
 from augcompress.errors import AugcompressError
 from augcompress.models import (
-    Constants,
     Head,
     build_classifier,
     cut_head,
@@ -34,6 +32,7 @@ from augcompress.networks.checkpoint import (
     rebuilt,
 )
 from augcompress.networks.class_subset import cut_history, listed, rows_of
+from augcompress.networks.preparation import constants_of, normalized_by, preparation_note
 from augcompress.running import Context
 
 CLOSE = 1e-4
@@ -57,30 +56,23 @@ def new_network(
     context.seed_everything(where)
     data = context.data
     facts = context.model_facts
-    module = build_classifier(model, facts, *constants_of(context, model))
+    told, own = model.trained_with(weights), False
+    module = build_classifier(model, facts, *constants_of(context, told))
     if weights is not None:
         state = read_weights(weights)
-        own = find_head(receiver(module, state), facts.example())
-        state = state_for(context, state, own, Path(weights), where, head)
-        replaceable = own if head == "replace" else None
+        target = receiver(module, state)
+        own, logits = target is module, find_head(target, facts.example())
+        state = state_for(context, state, logits, Path(weights), where, head)
+        replaceable = logits if head == "replace" else None
         if load_weights(module, state, where=f"{where}.weights", head=replaceable):
             context.reporter.message(
                 f"{where}: the head has another class count than the weights and starts fresh"
             )
+    if weights is not None or told is not None:
+        used = normalized_by(module)
+        note = preparation_note(context, used, told, weights, own=own)
+        context.reporter.message(f"{where}: {note}")
     return Network(module, model, facts, tuple(data.classes), data.resizing)
-
-
-def constants_of(context: Context, model: Any) -> Constants:
-    """Mean and standard deviation in a new network: those that its pretrained weights were trained
-    with, unless the recipe gives some; else the data's.  Grey images take the average colour's."""
-    data, own = context.data, model.normalization()
-    given = getattr(context.spec.data, "normalization", None)
-    if own is None or isinstance(given, GivenNormalization):
-        return data.mean, data.std
-    if len(own[0]) == data.channels:
-        return own
-    mean, std = ([sum(each) / len(each)] * data.channels for each in own)
-    return mean, std
 
 
 def state_for(

@@ -9,6 +9,7 @@ from typing import Any
 from augcompress.errors import AugcompressError, UsageError
 from augcompress.raw import override_value, read_raw, read_resolved, validated
 from augcompress.spec.tree import Spec
+from augcompress.spec.weights_images import with_size
 from augcompress.training import of_another_length
 
 
@@ -75,8 +76,9 @@ def trainings(raw: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, A
 
 
 def validate(raw: dict[str, Any], base: str | None = None) -> Spec:
-    """A Spec from plain data; relative paths start at `base`.
+    """A Spec from plain data, with the images' size where it leaves that to weights; relative paths
+    start at `base`.
 
     Raises UsageError naming the field.
     """
-    return validated(Spec, raw, base)
+    return with_size(validated(Spec, raw, base))

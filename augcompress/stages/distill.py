@@ -87,5 +87,5 @@ STAGE = Stage(
     makes="network",
     reads=training_reads("distill"),
     trains=True,
-    version=3,
+    version=4,
 )

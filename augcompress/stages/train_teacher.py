@@ -49,5 +49,5 @@ STAGE = Stage(
     starts_fresh=True,
     trains=True,
     on_demand=lambda section: section.training is None,  # weights that fit need no training
-    version=3,
+    version=4,
 )
