@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from augcompress.cli.app import app
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, UsageError
 
 
 @app.command()
@@ -23,21 +24,42 @@ def recipes() -> None:
 
 @app.command()
 def init(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe's name.")] = "digits.yaml",
+    recipe: Annotated[
+        str | None, typer.Argument(help="A shipped recipe's name.  [default: digits.yaml]")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write one for these images instead.")
+    ] = None,
     to: Annotated[Path | None, typer.Option(help="The new file.  [default: ./<recipe>]")] = None,
 ) -> None:
-    """Copy a shipped recipe into this folder, to start from."""
+    """A recipe to start from: a copy of a shipped one, or one for your images."""
     from augcompress.raw import find_recipe
     from augcompress.render import Renderer
     from augcompress.storage import write_aside
 
-    source = find_recipe(recipe)
-    target = to or Path(source.name)
+    if data is None:
+        source = find_recipe(recipe or "digits.yaml")
+        name, text = source.name, source.read_bytes()
+    elif recipe is not None:
+        raise UsageError(f"init: give {recipe} or --data {data}, not both")
+    else:
+        name, text = written_for(data, to)
+    target = to or Path(name)
     if target.exists():
         raise AugcompressError(f"{target}: is already there; choose another name with --to")
     with write_aside(target) as aside:
-        aside.write_bytes(source.read_bytes())
+        aside.write_bytes(text)
     Renderer().text(f"{target}")
+
+
+def written_for(data: Path, to: Path | None) -> tuple[str, bytes]:
+    """A recipe for images: its file's name and content.  Relative paths start at the recipe."""
+    from augcompress.spec import propose_recipe
+
+    folder = (to.parent if to else Path()).resolve()
+    written = str(data) if data.is_absolute() else os.path.relpath(data.resolve(), folder)
+    name, text = propose_recipe(data, written)
+    return f"{name}.yaml", text.encode()
 
 
 @app.command("explain")

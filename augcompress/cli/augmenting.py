@@ -32,7 +32,8 @@ def measure_augmentations(options: Options) -> None:
     from augcompress.storage import RunDir
 
     permit_plugins(options.allow_plugins)
-    refuse(options, "augment --measure", "source", "teacher", "force", "epochs", "allow_chance")
+    refused = ("source", "teacher", "force", "epochs", "batch", "allow_chance")
+    refuse(options, "augment --measure", *refused)
     overrides = options.every_override
     spec, _ = load(options.recipe, overrides, smoke=options.smoke)
     run = options.run_dir or Path("runs") / spec.name

@@ -210,7 +210,7 @@ def write_verdicts(
 def search_command(options: Options) -> None:
     """Variants of a recipe, as its `search` section says: one table, with intervals."""
     permit_plugins(options.allow_plugins)
-    refuse(options, "search", "source", "force", "epochs", "seed", "allow_chance")
+    refuse(options, "search", "source", "force", "epochs", "batch", "seed", "allow_chance")
     run_study(options, "search")
 
 

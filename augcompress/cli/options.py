@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from augcompress.training import Processes
 
 
+NO_RECIPE = "is missing; name a recipe's file or one of `augcompress recipes`, or make one: init"
+
+
 class Device(StrEnum):
     """Where networks are trained."""
 
@@ -36,7 +39,13 @@ class Options:
 
     recipe: Annotated[
         str, typer.Option("--recipe", "-r", help="A recipe file, or a shipped recipe's name.")
-    ]
+    ] = ""
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="As --set; epochs, batch, size and device are known."
+        ),
+    ] = None
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="A.B=VALUE", help="Override a field; repeatable."),
@@ -45,6 +54,9 @@ class Options:
     epochs: Annotated[
         int | None,
         typer.Option(min=1, help="Epochs of the longest training; the others in proportion."),
+    ] = None
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images in an optimiser step, of every training.")
     ] = None
     name: Annotated[str | None, typer.Option(help="The same as --set name=NAME.")] = None
     run_dir: Annotated[
@@ -101,6 +113,27 @@ class Options:
         short = [f"{field}={value}" for field, value in given.items() if value is not None]
         return [*short, *(self.overrides or [])]
 
+    def with_words(self) -> Options:
+        """With what the bare words say: `epochs`, `batch` and `device`, as other tools call them
+        too, are options; the others override fields."""
+        from augcompress.raw import our_names
+
+        found = dataclasses.replace(self, words=None, overrides=[*(self.overrides or [])])
+        for word in self.words or []:
+            key, equals, value = word.partition("=")
+            if not equals or not key:
+                raise UsageError(f"{word}: is no KEY=VALUE; a recipe is given by --recipe {word}")
+            meant = {key, *our_names(key)}
+            if meant & {"epochs", "batch_size"} and value.isdecimal() and int(value) > 0:
+                setattr(found, "epochs" if "epochs" in meant else "batch", int(value))
+            elif key == "device" and value in list(Device):
+                found.device = Device(value)
+            else:
+                path = "data.size" if "size" in meant else key
+                assert found.overrides is not None
+                found.overrides.append(f"{path}={value}")
+        return found
+
 
 @cache
 def shared_parameters() -> list[inspect.Parameter]:
@@ -128,7 +161,10 @@ def shared(function: Callable[..., None]) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         mine = {item.name: given.pop(item.name) for item in options}
-        function(Options(**mine), **given)
+        options_given = Options(**mine).with_words()
+        if not options_given.recipe and not given.get("data"):
+            raise UsageError(f"--recipe: {NO_RECIPE}")
+        function(options_given, **given)
 
     command.__signature__ = inspect.Signature(options + kept)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in options + kept}
@@ -159,7 +195,7 @@ def open_context(
     permit_plugins(options.allow_plugins)
     from augcompress.raw import read_raw
     from augcompress.running import Context
-    from augcompress.spec import scale_epochs, shrink_to_smoke, validate
+    from augcompress.spec import scale_epochs, set_batch_sizes, shrink_to_smoke, validate
     from augcompress.storage import RunDir
     from augcompress.training import ALONE, use_available_cpus
 
@@ -168,6 +204,8 @@ def open_context(
     raw, text, base = read_raw(options.recipe, options.every_override)
     if options.epochs is not None:
         scale_epochs(raw, options.epochs)
+    if options.batch is not None:
+        set_batch_sizes(raw, options.batch)
     if options.smoke:
         shrink_to_smoke(raw)
     spec = validate(raw, base)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,11 +31,36 @@ def run_command(
     until: Annotated[
         str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Images: in place of --recipe, see init.")
+    ] = None,
 ) -> None:
     """All stages of a recipe, in order; finished ones are not repeated."""
     from augcompress.stages import run
 
-    execute(options, lambda context: run(context, stage_name(until) if until else None))
+    with recipe_for(options, data) as told:
+        execute(told, lambda context: run(context, stage_name(until) if until else None))
+
+
+@contextmanager
+def recipe_for(options: Options, data: Path | None) -> Iterator[Options]:
+    """With a recipe for the images, if any, written to where the run will be; of a dry run, to a
+    folder that is there for so long."""
+    from augcompress.storage import RECIPE_FILE, RunDir
+
+    if data is None:
+        yield options
+        return
+    if options.recipe:
+        raise UsageError("--data: has no meaning beside --recipe; use --set data.root=DIR")
+    from augcompress.spec import propose_recipe
+
+    name, text = propose_recipe(data, str(data.absolute()))
+    folder = options.run_dir or Path("runs") / f"{options.name or name}{'-smoke' * options.smoke}"
+    with tempfile.TemporaryDirectory() as aside:
+        run = RunDir(aside if options.dry_run else folder)
+        run.check_recipe(text)
+        yield replace(options, recipe=str(run.write_text(RECIPE_FILE, text)))
 
 
 def stage_command(name: str, summary: str) -> None:

@@ -40,6 +40,11 @@ for _own, _others in (*_ELSEWHERE.items(), *_NEAR.items()):
         _OURS.setdefault(_word, []).append(_own)
 
 
+def our_names(word: str) -> list[str]:
+    """The fields that other tools call so."""
+    return _OURS.get(word.lower(), [])
+
+
 def meant_by(place: Place, given: Any, raw: dict[str, Any], root: type[BaseModel]) -> str:
     """What an unknown key may stand for: the same further inside, what other tools call so, one
     spelt like it, the same in another section."""
@@ -47,7 +52,7 @@ def meant_by(place: Place, given: Any, raw: dict[str, Any], root: type[BaseModel
     name = str(place[-1])
     if owner is None:
         return ""
-    for word in (*_OURS.get(name.lower(), ()), name):
+    for word in (*our_names(name), name):
         found = list(_with_key(word, owner, place[:-1], raw, root))
         if found:
             return _told(found, given, pasted=word == name or word not in _NEAR)

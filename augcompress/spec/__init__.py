@@ -1,8 +1,16 @@
 """The recipe, validated: one Pydantic tree whose sections are named like the commands."""
 
 from augcompress.evidence import ORDER, StageName
-from augcompress.spec.loading import find_spec, load, scale_epochs, shrink_to_smoke, validate
+from augcompress.spec.loading import (
+    find_spec,
+    load,
+    scale_epochs,
+    set_batch_sizes,
+    shrink_to_smoke,
+    validate,
+)
 from augcompress.spec.meanings import meanings, recipe_schema
+from augcompress.spec.proposing import propose_recipe
 from augcompress.spec.search import Factor, GridSearch, Search
 from augcompress.spec.sections import (
     CompressionSection,

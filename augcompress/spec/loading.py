@@ -64,6 +64,12 @@ def scale_epochs(raw: dict[str, Any], epochs: int) -> None:
             inside["training"] = of_another_length(training, own, usual)
 
 
+def set_batch_sizes(raw: dict[str, Any], size: int) -> None:
+    """So many images in each step of every training, in place."""
+    for inside, training, _ in trainings(raw):
+        inside["training"] = {**training, "batch_size": size}
+
+
 def trainings(raw: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any], int]]:
     """The sections that train something, their `training`, and its epochs where it names none."""
     for section in ("pretrain", "train_teacher", "distill", "prune", "quantize"):
