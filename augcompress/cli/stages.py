@@ -15,6 +15,7 @@ from augcompress.cli.app import app
 from augcompress.cli.augmenting import measure_augmentations, show_preview
 from augcompress.cli.joining import join, started
 from augcompress.cli.layout import layout_of
+from augcompress.cli.next_steps import next_steps
 from augcompress.cli.options import Options, open_context, pick_device, shared
 from augcompress.errors import AugcompressError, UsageError
 
@@ -146,11 +147,13 @@ def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
         take_over(context)
         context.run.write_text(TYPED_FILE, typed_text(raw, context.run.path))
         context.run.write_text(RECIPE_FILE, text)  # a run repeated by its spec.json keeps both
+    context.reporter.message(context.machine())
     result = work(context)
     done = {stage.name for stage in result.stages}
     judged = context.spec.limits if "export" in done and not options.smoke else ()
     verdicts = check_limits(judged, with_linked(context, result) if judged else ())
-    renderer.result(result, verdicts)
+    renderer.result(result, verdicts, context.said)
+    renderer.next_steps(next_steps(options, result))
     missed = [verdict.limit for verdict in verdicts if not verdict.reached]
     if missed:
         raise AugcompressError(f"limits not reached: {'; '.join(missed)}", exit_code=3)

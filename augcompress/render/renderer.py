@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -73,8 +73,11 @@ class Renderer:
         self._progress = self._progress or ConsoleProgress(self.err, verbose=self.verbose)
         return self._progress
 
-    def result(self, result: RunResult, verdicts: Sequence[Verdict] = ()) -> None:
-        """What a run or a stage has done, and whether its limits were reached."""
+    def result(
+        self, result: RunResult, verdicts: Sequence[Verdict] = (), said: Container[str] = ()
+    ) -> None:
+        """What a run or a stage has done, whether its limits were reached, and each note that has
+        not been `said`, once."""
         self._stop_progress()
         if self.json:
             self._write(result.to_json())
@@ -82,13 +85,23 @@ class Renderer:
             self._write("\n".join(one.artifact for one in result.stages if one.artifact))
         else:
             self._result_tables(result)
+        stages = dict[str, list[str]]()
         for stage in result.stages:
             for note in stage.notes:
-                self.message(f"{stage.name}: {note}")
+                stages.setdefault(note, []).append(stage.name)
+        for note, names in stages.items():
+            if note not in said:
+                self.message(f"{', '.join(dict.fromkeys(names))}: {note}")
         if verdicts and not self.quiet:
             console = self.err if self.json else self.out
             console.print()
             console.print(verdict_table(verdicts))
+
+    def next_steps(self, commands: Sequence[str]) -> None:
+        """What to do next, one line each, for whoever reads along."""
+        if not self.json:
+            for start, command in zip(["next:", *[""] * len(commands)], commands, strict=False):
+                self.message(f"{start:5} {command}")
 
     def verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """What `augcompress check` found."""

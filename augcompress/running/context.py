@@ -19,9 +19,17 @@ from augcompress.errors import AugcompressError
 from augcompress.models import ModelFacts
 from augcompress.running.data_notes import data_notes
 from augcompress.spec import Sampling, Spec
-from augcompress.storage import RunDir, StoredArrays, digest_json, model_file, stand_in
+from augcompress.storage import (
+    RunDir,
+    StoredArrays,
+    digest_json,
+    model_file,
+    pending_stages,
+    stage_records,
+    stand_in,
+)
 from augcompress.system import Reporter, SilentReporter
-from augcompress.training import ALONE, Processes
+from augcompress.training import ALONE, Processes, resolve_precision
 
 EVALUATION_BATCH = 256
 SMOKE_IMAGES = 320
@@ -62,9 +70,26 @@ class Context:
         at_most = SMOKE_IMAGES if self.smoke else None
         facts = DataFacts(seed=self.spec.seed, at_most=at_most, stored=self.stored)
         data = self.spec.data.build(facts)
-        for note in data_notes(data):
-            self.reporter.message(note)
+        sizes, *notes = data_notes(data)
+        for note in [sizes] if self.is_begun else [sizes, *notes]:
+            self.say_once(note)
+        self.said.update(notes)
         return data
+
+    @property
+    def is_begun(self) -> bool:
+        """Has a stage of this run been finished, whose command told what is to be known?"""
+        return bool(set(stage_records(self.run.path)) - set(pending_stages(self.run.path)))
+
+    def machine(self) -> str:
+        """Where the stages run: `tiny: cpu, 2 threads, fp32`."""
+        sections = [getattr(self.spec, name) for name in self.spec.stages()]
+        trainings = [one.training for one in sections if getattr(one, "training", None)]
+        wanted = [resolve_precision(one.precision, self.device) for one in trainings]
+        threads = torch.get_num_threads()
+        several = [f"{self.processes.world} processes"] if self.processes.world > 1 else []
+        parts = [str(self.device), *several, f"{threads} thread{'s' if threads > 1 else ''}"]
+        return f"{self.spec.name}: {', '.join([*parts, *dict.fromkeys(wanted)])}"
 
     @property
     def stored(self) -> StoredArrays:

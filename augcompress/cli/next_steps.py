@@ -1,0 +1,50 @@
+"""What to do after a command, as lines to paste."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from augcompress.cli.options import Options
+
+if TYPE_CHECKING:
+    from augcompress.evidence import RunResult
+
+
+def next_steps(options: Options, result: RunResult) -> list[str]:
+    """Of a finished pipeline the page, the labels and the gate; else what goes on with it."""
+    from augcompress.storage import read_run, shipping_stage, unfinished
+
+    run = Path(result.run_dir)
+    report = ["report", str(run)]
+    if absent := unfinished(run):
+        going_on = ["run", *same_settings(options)]
+        return [f"{pasted(going_on)}    # {', '.join(absent)}", pasted(report)]
+    made = {one.name: one.artifact for one in read_run(run).stages if one.artifact}
+    shipped = made.get(shipping_stage(run, made) or "") or ""
+    label = [["predict", shipped, "IMAGE"]] if shipped.endswith(".onnx") else []
+    return [pasted(words) for words in (report, *label, ["check", str(run), *judged(options, run)])]
+
+
+def judged(options: Options, run: Path) -> list[str]:
+    """The recipe, unless something beside it has changed what was run."""
+    plain = not options.every_override and options.epochs is None and not options.smoke
+    return ["--recipe", options.recipe if plain else str(run / "spec.json")]
+
+
+def same_settings(options: Options) -> list[str]:
+    """The options that decide what is done, and where."""
+    words = ["--recipe", options.recipe]
+    for one in options.every_override:
+        words += ["--set", one]
+    given = {"--epochs": options.epochs, "--run-dir": options.run_dir, "--teacher": options.teacher}
+    for name, value in given.items():
+        words += [name, str(value)] if value is not None else []
+    flags = {"--smoke": options.smoke, "--allow-plugins": options.allow_plugins}
+    return words + [name for name, value in flags.items() if value]
+
+
+def pasted(words: list[str]) -> str:
+    """A line for a shell."""
+    return shlex.join(["augcompress", *words])
