@@ -16,7 +16,7 @@ def next_commands(answer) -> list[list[str]]:
     lines = answer.err.splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("next: "))
     assert all(line.startswith("      augcompress ") for line in lines[at + 1 :])
-    return [shlex.split(line[6:], comments=True)[1:] for line in lines[at:]]
+    return [shlex.split(line[6:])[1:] for line in lines[at:]]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,6 @@ def test_an_unfinished_one_with_how_to_go_on(place):
     options = ("--set", "train_teacher.training={epochs: 1}", "--seed", "3", "--run-dir", "a b")
     answer = done("train-teacher", "-r", recipe, *options)
     go_on, report = next_commands(answer)
-    assert "# augment, distill, prune, quantize, export" in answer.err
     assert report == ["report", "a b"]
     assert go_on[:3] == ["run", "--recipe", str(recipe)]
     planned = done(*go_on, "--dry-run").out

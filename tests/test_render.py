@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -14,7 +15,7 @@ from augcompress.render import NullProgress, Renderer
 from augcompress.render.shipped import shipped_rows
 from augcompress.storage.runs import RunSummary
 from augcompress.system import progress
-from augcompress.system.progress import ConsoleProgress
+from augcompress.system.progress import ConsoleProgress, _Bar
 from augcompress.system.reporter import SilentReporter
 
 
@@ -290,30 +291,44 @@ def clock(monkeypatch):
     return now
 
 
-def test_plain_progress_prints_a_line_every_five_seconds(capsys, clock):
+def test_plain_progress_has_a_line_an_epoch_and_one_every_ten_seconds(capsys, clock):
     progress = ConsoleProgress()
-    progress.start("distill", 100, "batch")
-    for _ in range(50):
-        clock[0] += 0.2
-        progress.advance(1, loss=0.5, validation=0.972)
+    progress.start("distill", 100, "batch", epochs=2)
+    for step in range(1, 101):
+        clock[0] += 0.3
+        progress.advance(1)
+        if step % 50 == 0:
+            progress.advance(0, loss=1 / step, labels=0.3, validation=0.972)
     progress.message("a sentence")
     progress.finish()
     captured = capsys.readouterr()
     assert captured.out == ""
+    rest = "loss 0.02, validation 97.2 %, 3.33 batches/s"
     assert captured.err.splitlines() == [
-        "distill: 25/100 batches, 5 batches/s, 15 s left, validation 97.2 %",
-        "distill: 50/100 batches, 5 batches/s, 10 s left, validation 97.2 %",
+        "distill: epoch 1/2, 34/100 batches, 3.33 batches/s, 20 s left",
+        f"distill: epoch 1/2, 50/100 batches, {rest}, 15 s left",
+        f"distill: epoch 2/2, 84/100 batches, {rest}, 4.8 s left",
         "a sentence",
-        "distill: 50/100 batches in 10 s, validation 97.2 %",
+        "distill: 100 batches in 30 s, loss 0.01, validation 97.2 %",
     ]
+
+
+def test_the_time_left_is_told_by_what_was_done_lately(capsys, clock):
+    """The first images came from a cold disk."""
+    progress = ConsoleProgress()
+    progress.start("distill", 10_000, "batch")
+    for seconds in (*[10.0] * 10, *[0.1] * 1000):
+        clock[0] += seconds
+        progress.advance(1)
+    assert capsys.readouterr().err.splitlines()[-1].endswith(", 10 batches/s, 15 min left")
 
 
 def test_plain_progress_of_unknown_length(capsys, clock):
     progress = ConsoleProgress()
     progress.start("hash", None, "image")
-    clock[0] += 6
+    clock[0] += 11
     progress.advance(12)
-    clock[0] += 6
+    clock[0] += 1
     progress.advance(12)
     progress.finish()
     assert capsys.readouterr().err.splitlines()[-1] == "hash: 24 images in 12 s"
@@ -331,13 +346,54 @@ def test_resumed_work_does_not_count_towards_the_speed(capsys, clock):
 def test_verbose_progress_shows_every_score(capsys, clock):
     progress = ConsoleProgress(verbose=True)
     progress.start("distill", 10, "batch")
-    clock[0] += 5
-    progress.advance(1, loss=0.25, validation=0.9)
-    assert "loss 0.25, validation 90.0 %" in capsys.readouterr().err
+    clock[0] += 10
+    progress.advance(1, labels=0.25, loss=0.5, validation=0.9)
+    assert "labels 0.25, loss 0.5, validation 90.0 %" in capsys.readouterr().err
 
 
-def terminal() -> Console:
-    return Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+def terminal(width: int = 80, colours: str | None = None, **variables: str) -> Console:
+    told = {"file": io.StringIO(), "width": width, "_environ": {"TERM": "xterm", **variables}}
+    return Console(force_terminal=True, color_system=colours, **told)
+
+
+CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
+"""What moves a terminal's cursor or colours its text."""
+WORDS = (
+    "train_teacher train_teacher: epoch batches loss soft_targets validation batches/s % s min left"
+    " in a long sentence about what is to be known"
+)
+
+
+@pytest.mark.parametrize(
+    ("width", "variables"),
+    [(24, {}), (40, {}), (80, {}), (500, {}), (80, {"NO_COLOR": "1"}), (80, {"TERM": "dumb"})],
+)
+def test_no_word_of_progress_is_broken_on_any_terminal(clock, width, variables):
+    console = terminal(width, "auto", **variables)
+    progress = ConsoleProgress(console, verbose=width > 80)
+    progress.start("train_teacher", 12_000, "batch", epochs=30)
+    for _ in range(25):
+        clock[0] += 1
+        progress.advance(80)
+        progress.advance(0, loss=0.0123, soft_targets=1.5)
+    progress.advance(0, loss=0.0123, validation=0.972)
+    if isinstance(progress._shown, _Bar):
+        progress._shown.progress.refresh()
+    progress.message("a long sentence about what is to be known " * 5)
+    progress.finish()
+    written = console.file.getvalue()
+    lines = [line.rstrip() for line in CONTROLS.sub("\n", written).split("\n")]
+    assert max(map(len, lines)) <= min(width, 220)
+    words = {word.strip("━╸╺,") for line in lines for word in line.split()}
+    broken = words - {*WORDS.split(), ""}
+    assert not {word for word in broken if not re.fullmatch(r"[\d.]+(/30|/12000)?", word)}
+    assert ("\x1b[" in written) == (variables != {"TERM": "dumb"})
+    assert bool(re.search(r"\x1b\[[\d;]+m", written)) == (not variables and width >= 80)
+    shown = [set(re.split(r"[\s,]+", line)) for line in lines]
+    if width >= 40:
+        assert any("5/30" in line for line in shown)
+    if width >= 80 and "TERM" not in variables:
+        assert any({"epoch", "loss", "validation", "left"} <= line for line in shown)
 
 
 def test_progress_on_a_terminal_is_a_bar_that_goes_away():

@@ -265,7 +265,7 @@ class Interrupting(SilentReporter):
     def message(self, text):
         self.said.append(text)
 
-    def start(self, title, total, unit):
+    def start(self, title, total, unit, epochs=0):
         self.ahead = title
 
     def advance(self, n=1, **scores):

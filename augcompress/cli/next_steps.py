@@ -18,9 +18,8 @@ def next_steps(options: Options, result: RunResult) -> list[str]:
 
     run = Path(result.run_dir)
     report = ["report", str(run)]
-    if absent := unfinished(run):
-        going_on = ["run", *same_settings(options)]
-        return [f"{pasted(going_on)}    # {', '.join(absent)}", pasted(report)]
+    if unfinished(run):
+        return [pasted(words) for words in (["run", *same_settings(options)], report)]
     made = {one.name: one.artifact for one in read_run(run).stages if one.artifact}
     shipped = made.get(shipping_stage(run, made) or "") or ""
     label = [["predict", shipped, "IMAGE"]] if shipped.endswith(".onnx") else []

@@ -33,7 +33,13 @@ from augcompress.render.tables import (
     verdict_table,
 )
 from augcompress.storage import RunSummary
-from augcompress.system import ConsoleProgress, Reporter, SilentReporter, stderr_console
+from augcompress.system import (
+    ConsoleProgress,
+    Reporter,
+    SilentReporter,
+    print_sentence,
+    stderr_console,
+)
 
 LEGEND = (
     "Score: top-1 accuracy with its 95 % interval on n images (val: validation). "
@@ -99,9 +105,9 @@ class Renderer:
 
     def next_steps(self, commands: Sequence[str]) -> None:
         """What to do next, one line each, for whoever reads along."""
-        if not self.json:
+        if not self.json and not self.quiet:
             for start, command in zip(["next:", *[""] * len(commands)], commands, strict=False):
-                self.message(f"{start:5} {command}")
+                self.err.print(Text(visible_text(f"{start:5} {command}")), soft_wrap=True)
 
     def verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """What `augcompress check` found."""
@@ -173,7 +179,7 @@ class Renderer:
     def message(self, text: str) -> None:
         """One sentence for people, on standard error."""
         if not self.quiet:
-            self.err.print(Text(visible_text(text)), soft_wrap=True)
+            print_sentence(self.err, text)
 
     def error(self, error: BaseException | str) -> None:
         """One line on standard error, whatever the mode."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
+from collections import deque
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from augcompress.errors import visible_text
-from augcompress.evidence import decimal_text, duration_text, percent, three_digits
+from augcompress.evidence import duration_text, percent, three_digits
 
-PLAIN_EVERY_S = 5.0
-"""Seconds between two lines of progress where standard error is no terminal."""
+PLAIN_EVERY_S = 10.0
+"""Seconds between two lines of progress where there is no bar, but for those of epochs."""
+RECENT_S = 30.0
+"""Seconds by whose speed the time left is told."""
+NARROW, WIDEST_BAR = 60, 40
+"""Columns of a terminal without room for a bar, and of a bar."""
 
 
 def stderr_console() -> Console:
@@ -21,19 +27,28 @@ def stderr_console() -> Console:
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
+def print_sentence(console: Console, text: str) -> None:
+    """A sentence; a terminal's lines end between words, and paths stay whole."""
+    text = visible_text(text)
+    if console.is_terminal:
+        wrap = textwrap.TextWrapper(console.width, break_long_words=False, break_on_hyphens=False)
+        text = "\n".join(line for part in text.split("\n") for line in wrap.wrap(part) or [""])
+    console.print(Text(text), soft_wrap=True)
+
+
 class ConsoleProgress:
-    """A Reporter that draws a bar on a terminal, and plain lines every few seconds elsewhere."""
+    """A Reporter that draws a bar on a terminal, and plain lines now and then elsewhere."""
 
     def __init__(self, console: Console | None = None, *, verbose: bool = False) -> None:
         self.console = console or stderr_console()
         self.verbose = verbose
         self._shown: _Bar | _Lines | None = None
 
-    def start(self, title: str, total: int | None, unit: str) -> None:
+    def start(self, title: str, total: int | None, unit: str, epochs: int = 0) -> None:
         """Begin a piece of work; one that was not finished ends."""
         self.close()
-        kind = _Bar if self.console.is_terminal else _Lines
-        self._shown = kind(self.console, title, total, unit, self.verbose)
+        kind = _Bar if self.console.is_terminal and not self.console.is_dumb_terminal else _Lines
+        self._shown = kind(self.console, title, total, unit, epochs, self.verbose)
 
     def advance(self, n: int = 1, **scores: float) -> None:
         """Show `n` units more, and the newest scores."""
@@ -42,7 +57,7 @@ class ConsoleProgress:
 
     def message(self, text: str) -> None:
         """Print one sentence above the bar."""
-        self.console.print(Text(visible_text(text)), soft_wrap=True)
+        print_sentence(self.console, text)
 
     def finish(self) -> None:
         """Take the bar away and leave one line that says what was done."""
@@ -62,24 +77,29 @@ class _Work:
     """Counts a piece of work."""
 
     def __init__(
-        self, console: Console, title: str, total: int | None, unit: str, verbose: bool
+        self, console: Console, title: str, total: int | None, unit: str, epochs: int, verbose: bool
     ) -> None:
         self.console, self.title, self.total, self.unit = console, title, total, unit
-        self.verbose = verbose
+        self.epochs, self.verbose = epochs, verbose
         self.done, self.scores = 0, dict[str, float]()
-        self.skipped = 0  # done before this process began: a resumed run's first units
         self.began: float = time.monotonic()
+        self.recent = deque([(self.began, 0)])  # when how much was done, a second apart
 
     def count(self, n: int, scores: dict[str, float]) -> None:
-        if self.done == 0 and n > 1:
-            self.skipped = n
-        self.done += n
         self.scores.update(scores)
+        now = time.monotonic()
+        if self.done == 0 and n > 1:  # done before this process began: a resumed run's first units
+            self.recent[0] = (now, n)
+        self.done += n
+        if now - self.recent[-1][0] >= 1:
+            self.recent.append((now, self.done))
+        while len(self.recent) > 2 and now - self.recent[1][0] >= RECENT_S:
+            self.recent.popleft()
 
     def rate(self) -> float | None:
-        """Units a second; None: too early to tell."""
-        spent = time.monotonic() - self.began
-        fresh = self.done - self.skipped
+        """Units a second, lately; None: too early to tell."""
+        since, before = self.recent[0]
+        spent, fresh = time.monotonic() - since, self.done - before
         return fresh / spent if fresh > 0 and spent > 0 else None
 
     def summary(self) -> str:
@@ -91,13 +111,29 @@ class _Work:
         of = f"/{self.total}" if self.total is not None and self.total != self.done else ""
         return f"{self.done}{of} {units}"
 
+    def epoch_text(self) -> list[str]:
+        if not self.epochs or not self.total:
+            return []
+        return [f"epoch {max(1, -(-self.done * self.epochs // self.total))}/{self.epochs}"]
+
+    def speed_text(self) -> list[str]:
+        rate = self.rate()
+        return [] if rate is None else [f"{three_digits(rate)} {_plural(self.unit)}/s"]
+
+    def left_text(self) -> list[str]:
+        rate = self.rate()
+        if rate is None or self.total is None:
+            return []
+        return [f"{duration_text((self.total - self.done) / rate)} left"]
+
     def score_texts(self) -> list[str]:
-        names = [name for name in self.scores if self.verbose or name == "validation"]
-        return [_progress_score(name, self.scores[name]) for name in names or self.scores]
+        main = [n for n in self.scores if n == "loss" or n.startswith("validation")]
+        names = main if main and not self.verbose else [*self.scores]
+        return [_progress_score(name, self.scores[name]) for name in names]
 
 
 class _Lines(_Work):
-    """Plain lines, at most one every few seconds."""
+    """Plain lines: one at the end of each epoch, and between them at most one every few seconds."""
 
     def __init__(self, *settings: Any) -> None:
         super().__init__(*settings)
@@ -105,39 +141,29 @@ class _Lines(_Work):
 
     def advance(self, n: int, scores: dict[str, float]) -> None:
         self.count(n, scores)
-        now = time.monotonic()
-        if now - self.printed >= PLAIN_EVERY_S:
+        now, ended = time.monotonic(), any(name.startswith("validation") for name in scores)
+        if (ended and n == 0 and self.done != self.total) or now - self.printed >= PLAIN_EVERY_S:
             self.printed = now
-            self.console.print(Text(self.line()), soft_wrap=True)
+            print_sentence(self.console, self.line())
 
     def line(self) -> str:
-        rate = self.rate()
-        parts = [f"{self.title}: {self.amount()}"]
-        if rate is not None:
-            parts.append(f"{three_digits(rate)} {_plural(self.unit)}/s")
-        if rate is not None and self.total is not None:
-            parts.append(f"{duration_text((self.total - self.done) / rate)} left")
-        return ", ".join(parts + self.score_texts())
+        parts = [*self.epoch_text(), self.amount(), *self.score_texts()]
+        return f"{self.title}: {', '.join([*parts, *self.speed_text(), *self.left_text()])}"
 
     def close(self) -> None:
         pass
 
 
 class _Bar(_Work):
-    """A bar with throughput, time left and the newest score."""
+    """A bar with what fits beside it: epoch, time left, the newest scores, throughput."""
 
     def __init__(self, *settings: Any) -> None:
         super().__init__(*settings)
+        width = self.console.width
+        bar = [BarColumn(bar_width=min(WIDEST_BAR, width // 16))] if width >= NARROW else []
+        title = TextColumn("{task.description}", markup=False)
         self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f} %"),
-            _RateColumn(self),
-            TimeRemainingColumn(compact=True),
-            _ScoreColumn(self),
-            console=self.console,
-            transient=True,
-            expand=True,
+            title, *bar, _StateColumn(self), console=self.console, transient=True
         )
         self.task = self.progress.add_task(self.title, total=self.total)
         self.progress.start()
@@ -149,28 +175,31 @@ class _Bar(_Work):
     def close(self) -> None:
         self.progress.stop()
 
+    def state(self) -> str:
+        """As much as has room, on one line."""
+        width = self.console.width
+        room = width - len(self.title) - (min(WIDEST_BAR, width // 16) + 1) * (width >= NARROW) - 1
+        share = [f"{100 * self.done / self.total:.0f} %"] if self.total else [self.amount()]
+        parts = [share, self.epoch_text(), self.score_texts(), self.speed_text(), self.left_text()]
+        shown: dict[int, str] = {}
+        for place in (0, 1, 4, 2, 3):  # what matters most comes first
+            for text in parts[place]:
+                if sum(len(one) + 2 for one in shown.values()) + len(text) <= room:
+                    shown[place] = ", ".join(filter(None, [shown.get(place), text]))
+        return ", ".join(shown[place] for place in sorted(shown))
 
-class _RateColumn(ProgressColumn):
-    def __init__(self, work: _Work) -> None:
+
+class _StateColumn(ProgressColumn):
+    def __init__(self, work: _Bar) -> None:
         self.work = work
         super().__init__()
 
     def render(self, task: Task) -> Text:
-        rate = self.work.rate()
-        return Text("" if rate is None else f"{three_digits(rate)} {_plural(self.work.unit)}/s")
-
-
-class _ScoreColumn(ProgressColumn):
-    def __init__(self, work: _Work) -> None:
-        self.work = work
-        super().__init__()
-
-    def render(self, task: Task) -> Text:
-        return Text(", ".join(self.work.score_texts()))
+        return Text(self.work.state(), no_wrap=True)
 
 
 def _progress_score(name: str, value: float) -> str:
-    return f"{name} {percent(value)} %" if name == "validation" else f"{name} {decimal_text(value)}"
+    return f"{name} {percent(value)} %" if name == "validation" else f"{name} {three_digits(value)}"
 
 
 def _plural(unit: str) -> str:

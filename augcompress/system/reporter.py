@@ -8,8 +8,8 @@ from typing import Protocol
 class Reporter(Protocol):
     """What a stage or the loop tells of its progress; `render.ConsoleProgress` shows it."""
 
-    def start(self, title: str, total: int | None, unit: str) -> None:
-        """A piece of work of `total` units begins; None: of unknown length."""
+    def start(self, title: str, total: int | None, unit: str, epochs: int = 0) -> None:
+        """A piece of work of `total` units, in so many epochs, begins; None: of unknown length."""
 
     def advance(self, n: int = 1, **scores: float) -> None:
         """`n` units more are done; `scores` are the newest values by name."""
@@ -24,7 +24,7 @@ class Reporter(Protocol):
 class SilentReporter:
     """A Reporter that says nothing."""
 
-    def start(self, title: str, total: int | None, unit: str) -> None:
+    def start(self, title: str, total: int | None, unit: str, epochs: int = 0) -> None:
         pass
 
     def advance(self, n: int = 1, **scores: float) -> None:

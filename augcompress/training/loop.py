@@ -82,7 +82,8 @@ def fit(
         around.callback(run.log.close)
         around.callback(run.release)
         run.restore()
-        engine.reporter.start(engine.where, training.epochs * len(batches), "batch")
+        total = training.epochs * len(batches)
+        engine.reporter.start(engine.where, total, "batch", epochs=training.epochs)
         engine.reporter.advance(run.epoch * len(batches) + run.step)
         while not run.over:
             run.one_epoch()
@@ -205,6 +206,7 @@ class _Run:
         looking = self.step % FETCH_EVERY == 0
         if looking:
             self.check_finite()
+            self.show({name: float(total) / self.step for name, total in self.sums.items()})
         if looking or self.processes.world == 1:
             waited = time.monotonic() - self.saved_at
             due = waited > self.engine.save_every_s or self.interruption.asked
@@ -212,6 +214,10 @@ class _Run:
                 self.check_finite()
                 self.save()
                 self.stop_where_asked()
+
+    def show(self, losses: dict[str, float], **scores: float) -> None:
+        """Means of an epoch so far, with their sum."""
+        self.engine.reporter.advance(0, **{**losses, "loss": sum(losses.values()), **scores})
 
     def stop_where_asked(self) -> None:
         """Raises KeyboardInterrupt in all processes when one was asked to stop."""
@@ -255,7 +261,7 @@ class _Run:
         if not score.settled:
             self.improved_epoch, self.improved_score = self.epoch, -math.inf
         shown = "validation" if score.n is not None else f"validation_{score.name}"
-        self.engine.reporter.advance(0, **{shown: score.value}, **means)
+        self.show(means, **{shown: score.value})
         self.log.add(
             {
                 "epoch": self.epoch,
