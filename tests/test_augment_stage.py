@@ -232,7 +232,7 @@ def test_preview_draws_pictures_and_leaves_nothing_else(place):
     [
         (["--preview", "--measure"], "give --preview or --measure, not both"),
         (["--preview", "--force"], "--force: has no meaning for augment --preview"),
-        (["--measure", "--from", "distill"], "--from: has no meaning for augment --measure"),
+        (["--measure", "--force"], "--force: has no meaning for augment --measure"),
     ],
 )
 def test_flags_that_do_not_go_together(place, flags, message):

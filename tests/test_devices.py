@@ -39,7 +39,7 @@ from augcompress.cli.joining import (
 )
 from augcompress.cli.launching import launch_config, outcome, own_command
 from augcompress.cli.layout import Layout, layout_of
-from augcompress.cli.options import Device, Options, pick_device, refuse
+from augcompress.cli.options import Device, Options, pick_device
 from augcompress.errors import AugcompressError, UsageError
 from augcompress.training.processes import StoppedElsewhere
 
@@ -242,11 +242,6 @@ def test_layouts(monkeypatch):
     for name, value in (("SLURM_NODEID", "1"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "7")):
         monkeypatch.setenv(name, value)
     assert layout_of(options(nodes=2)) == Layout(1, 2, 1, "a:7")
-
-
-def test_other_commands_use_one_device():
-    with pytest.raises(UsageError, match=r"^--devices: has no meaning for search; leave it out"):
-        refuse(options(devices="2"), "search", "force")
 
 
 TASK = {

@@ -24,7 +24,7 @@ INLINE = re.compile(r"`([^`\n]+)`")
 COMMAND = re.compile(r"(?<![\w./-])(?:\.venv/bin/)?augcompress[ \t]+([^\n|;&)`#]+)")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 SHELLS = ("", "bash", "sh", "console")
-SHARED = shlex.split("--recipe --set --run-dir --from --teacher --device --smoke --force --json -q")
+SHARED = shlex.split("--recipe --set --run-dir --device --smoke --force --json -q")
 
 
 def named(page: Path) -> str:

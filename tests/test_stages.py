@@ -223,7 +223,7 @@ def test_pipeline_that_starts_from_a_file(mine):
         ("distill", "distill", "--from distill: does not come before distill in the pipeline"),
         ("prune", "quantize", "--from quantize: does not come before prune in the pipeline"),
         ("evaluate", "augment", "--from augment: leaves no network or graph; name another stage"),
-        ("train-teacher", "prune", "--from: train_teacher starts from no network"),
+        ("run", "prune", "--from: train_teacher starts from no network; leave it out"),
     ],
 )
 def test_from_a_stage_that_cannot_be_started_from(mine, command, given, message):

@@ -34,6 +34,7 @@ from augcompress.output import close_object, one_object
 # isort: off
 from augcompress.cli import stages
 from augcompress.cli import evidence
+from augcompress.cli import studies
 from augcompress.cli import predicting
 from augcompress.cli import runs
 from augcompress.cli import about
@@ -62,7 +63,7 @@ def asks_for_json(arguments: Sequence[str]) -> bool:
 def carried_out() -> int:
     """Do what the command line says, or say why not; the exit code."""
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="augcompress", standalone_mode=False)
         if status == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
             raise KeyboardInterrupt
         close_object()
@@ -115,11 +116,14 @@ def report_error(error: BaseException) -> int:
 
 
 def usage_error(error: Any) -> int:
-    """Show one of click's; the exit code."""
-    with contextlib.suppress(OSError):
-        error.show()
-        close_object(failure(error.format_message(), error.exit_code))
-    return int(error.exit_code)
+    """Show one of click's on a line, or the help that nothing asks for; the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        with contextlib.suppress(OSError):
+            error.show()
+        return int(error.exit_code)
+    place = error.ctx.command_path if getattr(error, "ctx", None) else "augcompress"
+    told = f"{place}: {error.format_message().rstrip('.')}; see: {place} --help"
+    return said(True, told, int(error.exit_code))
 
 
 def mendable(error: BaseException) -> AugcompressError | None:

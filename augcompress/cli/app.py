@@ -10,6 +10,18 @@ from typer.core import TyperCommand, TyperGroup
 from augcompress import __version__
 from augcompress.output import results_alone
 
+GROUPS = {
+    "Arguments": "",
+    "Recipe": "--recipe --data --set --seed --epochs --batch --name --allow-plugins",
+    "Run": "--run-dir --from --teacher --until --smoke --allow-chance --force --dry-run",
+    "Options": "",
+    "Devices": "--device --devices --nodes --node-rank --rendezvous",
+    "Output": "--json --quiet --verbose --help",
+}
+"""Headings of options, in order; those that are named nowhere are the command's own."""
+COLUMN = 24
+"""Columns that names of options have; what an option is stands beside them, or below long ones."""
+
 
 class GroupedCommand(TyperCommand):
     """A command whose result alone goes to standard output, and whose options stand in groups."""
@@ -20,15 +32,22 @@ class GroupedCommand(TyperCommand):
             return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Arguments, then options by their `rich_help_panel`."""
-        groups = dict[str, list[tuple[str, str]]]()
+        """Arguments, then options, those of a group together."""
+        groups: dict[str, list[tuple[str, str]]] = {name: [] for name in GROUPS}
         for param in self.get_params(ctx):
-            own = "Arguments" if param.param_type_name == "argument" else "Options"
             if (record := param.get_help_record(ctx)) is not None:
-                groups.setdefault(getattr(param, "rich_help_panel", None) or own, []).append(record)
-        for title in sorted(groups, key="Options".__eq__):  # help and the like come last
+                groups[group_of(param)].append(record)
+        for title in (name for name, rows in groups.items() if rows):
             with formatter.section(title):
                 formatter.write_dl(groups[title], col_max=COLUMN)
+
+
+def group_of(param: Any) -> str:
+    """The heading that an argument or option stands below."""
+    if param.param_type_name == "argument":
+        return "Arguments"
+    named = (name for name, flags in GROUPS.items() if not {*flags.split()}.isdisjoint(param.opts))
+    return next(named, "Options")
 
 
 class Summaries(TyperGroup):
@@ -39,10 +58,6 @@ class Summaries(TyperGroup):
         found = [self.commands[name] for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl([(one.name, one.get_short_help_str(limit=1000)) for one in found])
-
-
-COLUMN = 24
-"""Columns that names of options have; what an option is stands beside them, or below long ones."""
 
 
 class App(typer.Typer):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from augcompress.cli.evidence import run_study
 from augcompress.cli.options import Options, open_context, permit_plugins, refuse
 
 
@@ -14,7 +13,7 @@ def show_preview(options: Options) -> None:
     from augcompress.render import Renderer
     from augcompress.stages import preview
 
-    refuse(options, "augment --preview", "source", "teacher", "force", "dry_run")
+    refuse(options, "augment --preview", "force", "dry_run")
     renderer = Renderer(json=options.as_json, quiet=options.quiet, verbose=options.verbose)
     context, *_ = open_context(options, renderer)
     files = [str(path) for path in preview(context)]
@@ -26,14 +25,14 @@ def show_preview(options: Options) -> None:
 
 def measure_augmentations(options: Options) -> None:
     """Run the study of the recipe's augmentations, in a folder beside the run."""
+    from augcompress.cli.studies import run_study
     from augcompress.running import Context
     from augcompress.search import measuring_settings
     from augcompress.spec import load
     from augcompress.storage import RunDir
 
     permit_plugins(options.allow_plugins)
-    refused = ("source", "teacher", "force", "epochs", "batch", "allow_chance")
-    refuse(options, "augment --measure", *refused)
+    refuse(options, "augment --measure", "force", "epochs", "batch")
     overrides = options.every_override
     spec, _ = load(options.recipe, overrides, smoke=options.smoke)
     run = options.run_dir or Path("runs") / spec.name

@@ -1,4 +1,4 @@
-"""`compare`, `check`, `search` and `report`: users of what runs have left."""
+"""`compare`, `check` and `report`: users of what runs have left."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from augcompress.cli.app import app
-from augcompress.cli.options import Options, permit_plugins, pick_device, refuse, shared
+from augcompress.cli.options import permit_plugins
 from augcompress.errors import AugcompressError, LimitError, UsageError
 
 if TYPE_CHECKING:
@@ -203,42 +203,6 @@ def write_verdicts(
         lines = headlines(read_run(run).stages)
         with storage_errors(summary.parent), summary.open("a", encoding="utf-8") as file:
             file.write(gate.summary(verdicts, f"augcompress check {run.name}", lines))
-
-
-@app.command("search")
-@shared
-def search_command(options: Options) -> None:
-    """Variants of a recipe, as its `search` section says: one table, with intervals."""
-    permit_plugins(options.allow_plugins)
-    refuse(options, "search", "source", "force", "epochs", "batch", "seed", "allow_chance")
-    run_study(options, "search")
-
-
-def run_study(options: Options, command: str) -> None:
-    """Run the study of a recipe's section `search`, or list its trials; `command` is named in
-    errors."""
-    from augcompress.render import Renderer
-    from augcompress.search import plan_search, run_search, study_notes, study_tables, trials_table
-
-    renderer = Renderer(json=options.as_json, quiet=options.quiet, verbose=options.verbose)
-    overrides, folder = options.every_override, options.run_dir
-    if options.dry_run:
-        plan = plan_search(options.recipe, overrides, run_dir=folder, smoke=options.smoke)
-        renderer.study(plan.to_json(), [trials_table(plan)], [])
-        return
-    study = run_search(
-        options.recipe,
-        overrides,
-        run_dir=folder,
-        reporter=renderer.reporter(),
-        device=pick_device(options.device),
-        smoke=options.smoke,
-        teacher=options.teacher,
-    )
-    renderer.study(study.to_json(), study_tables(study), study_notes(study))
-    failed = [trial.name for trial in study.trials if trial.error]
-    if failed:
-        raise AugcompressError(f"{command}: {len(failed)} trials failed: {', '.join(failed)}")
 
 
 @app.command("report")

@@ -28,8 +28,8 @@ def next_steps(options: Options, result: RunResult) -> list[str]:
 
 def judged(options: Options, run: Path) -> list[str]:
     """The recipe, unless something beside it has changed what was run."""
-    plain = not options.every_override and options.epochs is None and not options.smoke
-    return ["--recipe", options.recipe if plain else str(run / "spec.json")]
+    changed = options.every_override or options.epochs or options.batch or options.smoke
+    return ["--recipe", str(run / "spec.json") if changed else options.recipe]
 
 
 def same_settings(options: Options) -> list[str]:
@@ -37,7 +37,12 @@ def same_settings(options: Options) -> list[str]:
     words = ["--recipe", options.recipe]
     for one in options.every_override:
         words += ["--set", one]
-    given = {"--epochs": options.epochs, "--run-dir": options.run_dir, "--teacher": options.teacher}
+    given = {
+        "--epochs": options.epochs,
+        "--batch": options.batch,
+        "--run-dir": options.run_dir,
+        "--teacher": options.teacher,
+    }
     for name, value in given.items():
         words += [name, str(value)] if value is not None else []
     flags = {"--smoke": options.smoke, "--allow-plugins": options.allow_plugins}

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import os
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 NO_RECIPE = "is missing; name a recipe's file or one of `augcompress recipes`, or make one: init"
+PROCESSES = ("devices", "nodes", "node_rank", "rendezvous")
+"""Fields of Options for what several processes carry out together."""
 
 
 class Device(StrEnum):
@@ -151,9 +153,16 @@ def shared_parameters() -> list[inspect.Parameter]:
     ]
 
 
-def shared(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the fields of Options as its own options."""
-    options, own_hints = shared_parameters(), typing.get_type_hints(function, include_extras=True)
+def shared(*unused: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of Options, but for those that it has no use for, as its own
+    options."""
+    return lambda function: command_with(function, unused)
+
+
+def command_with(function: Callable[..., None], unused: Collection[str]) -> Callable[..., None]:
+    """The command that takes a line's options, and calls `function` with them."""
+    own_hints = typing.get_type_hints(function, include_extras=True)
+    options = [item for item in shared_parameters() if item.name not in unused]
     kept = [
         p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=own_hints[p.name])
         for p in list(inspect.signature(function).parameters.values())[1:]
@@ -181,7 +190,7 @@ def permit_plugins(allowed: bool) -> None:
 def refuse(options: Options, command: str, *names: str) -> None:
     """Raises UsageError when an option is given that a command does not know."""
     flags = {"source": "--from", "as_json": "--json"}
-    for name in (*names, "devices", "nodes", "node_rank", "rendezvous"):
+    for name in names:
         if getattr(options, name):
             flag = flags.get(name, f"--{name.replace('_', '-')}")
             raise UsageError(f"{flag}: has no meaning for {command}; leave it out")

@@ -16,7 +16,7 @@ from augcompress.cli.augmenting import measure_augmentations, show_preview
 from augcompress.cli.joining import join, started
 from augcompress.cli.layout import layout_of
 from augcompress.cli.next_steps import next_steps
-from augcompress.cli.options import Options, open_context, pick_device, shared
+from augcompress.cli.options import PROCESSES, Options, open_context, pick_device, shared
 from augcompress.errors import AugcompressError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @app.command("run")
-@shared
+@shared()
 def run_command(
     options: Options,
     until: Annotated[
@@ -64,10 +64,10 @@ def recipe_for(options: Options, data: Path | None) -> Iterator[Options]:
         yield replace(options, recipe=str(run.write_text(RECIPE_FILE, text)))
 
 
-def stage_command(name: str, summary: str) -> None:
-    """Register the command of one stage."""
+def stage_command(name: str, summary: str, *unused: str) -> None:
+    """Register the command of one stage, without the options that it has no use for."""
 
-    @shared
+    @shared(*unused)
     def command(options: Options) -> None:
         from augcompress.stages import run_stage
 
@@ -78,7 +78,7 @@ def stage_command(name: str, summary: str) -> None:
 
 
 @app.command("augment")
-@shared
+@shared("source", "teacher", "allow_chance", *PROCESSES)
 def augment_command(
     options: Options,
     preview: Annotated[
@@ -102,13 +102,17 @@ def augment_command(
         execute(options, lambda context: run_stage(context, "augment"))
 
 
-stage_command("pretrain", "Learn features from images without labels.")
-stage_command("train-teacher", "Train the network to learn from.")
+stage_command("pretrain", "Learn features from images without labels.", "source", "teacher")
+stage_command("train-teacher", "Train the network to learn from.", "source", "teacher")
 stage_command("distill", "Train the small network on labels and teacher.")
 stage_command("prune", "Make the network smaller and fine-tune it.")
 stage_command("quantize", "Make an int8 ONNX graph of the network and check it.")
-stage_command("export", "Write the ONNX file to ship, verify it, measure it on test images.")
-stage_command("evaluate", "Measure any artefact on test images.")
+stage_command(
+    "export", "Write the ONNX file to ship, verify it, measure it on test images.", *PROCESSES
+)
+stage_command(
+    "evaluate", "Measure any artefact on test images.", "teacher", "allow_chance", *PROCESSES
+)
 
 
 def stage_name(command: str) -> Any:
