@@ -429,3 +429,20 @@ def test_a_size_that_nothing_tells_is_asked_for(weights):
     teacher = {"model": {"kind": "small_cnn"}, **weights}
     with pytest.raises(UsageError, match=r"^data\.size: is missing, and .*: data\.size=64$"):
         validate({**PHOTOS, "train_teacher": teacher})
+
+
+@pytest.mark.parametrize(
+    "targets", [None, [{"kind": "onnx", "opset": 19}], [{"kind": "onnx", "input": "uint8"}]]
+)
+def test_the_input_of_every_target_has_a_short_name(targets):
+    export = {"input": "image"} if targets is None else {"input": "image", "targets": targets}
+    spec = validate({**copy.deepcopy(TINY), "export": export})
+    assert spec.export.headline.input == (targets or [{}])[0].get("input", "image")
+    written_out = [{"input": "image", **one} for one in targets or [{"kind": "onnx"}]]
+    assert spec == validate({**copy.deepcopy(TINY), "export": {"targets": written_out}})
+
+
+def test_whole_images_make_no_batch():
+    target = {"kind": "onnx", "input": "image", "batch": 8}
+    with pytest.raises(UsageError, match=r"^export\.targets\.0.*whole images takes one a call"):
+        validate({**copy.deepcopy(TINY), "export": {"targets": [target]}})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -22,7 +22,8 @@ ORT_FILE = "model.ort"
 class OnnxExporter(Exporter):
     """An ONNX file for ONNX Runtime.
 
-    Input `input`: `(N,C,H,W)`.  Output `logits` or `probabilities`: `(N,classes)`.
+    Input `input`: `(N,C,H,W)`, or `(H,W,C)` of a whole image.  Output `logits` or
+    `probabilities`: `(N,classes)`.
     """
 
     file: ClassVar[str] = "model.onnx"
@@ -50,6 +51,12 @@ class OnnxExporter(Exporter):
 
         save_verified(self.to_graph(source, example), folder / self.file)
         return folder / self.file
+
+    def prepare_inside(self, file: Path, resizing: Mapping[str, Any], size: Sequence[int]) -> None:
+        """Put resizing, crop and scaling before the graph, by ONNX's own operators."""
+        from augcompress.graphs import read_graph, save_verified, with_preparation
+
+        save_verified(with_preparation(read_graph(file), resizing, size), file)
 
     def open(self, file: Path, threads: int = 1) -> LoadedModel:
         """A session of ONNX Runtime, of a `.onnx` or `.ort` file."""

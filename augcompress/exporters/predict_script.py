@@ -30,8 +30,8 @@ for file in sys.argv[1:]:
         image = Image.fromarray(values.astype("uint8"))
     white = Image.new("RGBA", image.size, "white")
     image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB").convert("{mode}")
-{resize}    pixels = np.asarray(image).reshape({height}, {width}, {channels}).transpose(2, 0, 1)
-    scores = session.run(None, {{"input": pixels[None]{repeat}{convert}}})[0][0]
+{resize}    pixels = np.asarray(image).reshape({height}, {width}, {channels}){layout}
+    scores = session.run(None, {{"input": pixels{repeat}{convert}}})[0][0]
 {softmax}    row = [file, labels[scores.argmax()], round(float(scores.max()), 4)]
     csv.writer(sys.stdout, lineterminator="\\n").writerow(row)
 '''
@@ -61,19 +61,22 @@ def predict_script(
 ) -> str:
     """The script for a file that takes `channels` x `size` images prepared by `resizing`.
 
-    `formats` are those that Pillow may read, by its names; `input` is float32 or uint8, `output`
-    logits or probabilities, `batch` a fixed number of images a call.
+    `formats` are those that Pillow may read, by its names; `input` is float32, uint8 or image (the
+    file prepares whole images itself), `output` logits or probabilities, `batch` a fixed number of
+    images a call.
     """
-    height, width = size
-    least = resizing.get("scaled_decoding")
+    whole = input == "image"
+    height, width = ("image.height", "image.width") if whole else size
+    least = None if whole else resizing.get("scaled_decoding")
     return _SCRIPT.format(
         formats=" ".join(formats),
         draft="" if least is None else _DRAFT.format(least=least),
         mode=resizing["mode"],
-        resize=_resize(resizing, size),
+        resize="" if whole else _resize(resizing, size),
         height=height,
         width=width,
         channels=channels,
+        layout="" if whole else ".transpose(2, 0, 1)[None]",
         repeat=f".repeat({batch}, axis=0)" if batch is not None else "",
         convert=".astype(np.float32) / np.float32(255)" if input == "float32" else "",
         softmax=_SOFTMAX if output == "logits" else "",

@@ -3,6 +3,7 @@
 from augcompress.inference.images import (
     IMAGE_FORMATS,
     LARGEST_SIDE,
+    as_decoded,
     check_resizing,
     direct,
     image_endings,

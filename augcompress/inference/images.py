@@ -117,6 +117,11 @@ def direct(size: tuple[int, int], mode: str, interpolation: str = "bilinear") ->
     return {"resize": list(size), "crop": None, "interpolation": interpolation, "mode": mode}
 
 
+def as_decoded(resizing: dict[str, Any]) -> dict[str, Any]:
+    """The preprocessing without any resizing: every pixel, in the mode."""
+    return {**resizing, "resize": None, "crop": None, "scaled_decoding": None}
+
+
 def scaled_from(resizing: dict[str, Any]) -> int | None:
     """The `scaled_decoding` that goes unnoticed: twice what is resized to, so that the resizing
     still decides what a pixel becomes (docs/benchmarks.md, Decoding).  None: there is none."""

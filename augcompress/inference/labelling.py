@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from augcompress.errors import AugcompressError, first_line
-from augcompress.inference.images import check_resizing, load_image
+from augcompress.inference.images import as_decoded, check_resizing, load_image
 from augcompress.inference.loaded_model import LoadedModel
 from augcompress.inference.sessions import load_onnx, runtime_errors
 from augcompress.untrusted import parse_json, require_regular
@@ -48,7 +48,8 @@ def opened(model: Path) -> LoadedModel:
 
 
 def described(loaded: LoadedModel) -> tuple[list[str], dict[str, Any]]:
-    """What a shipped file says of itself: the names of its classes, and how to resize.
+    """What a shipped file says of itself: the names of its classes, and how images are prepared for
+    it; for one that resizes them itself, by what is left: their mode.
 
     Raises AugcompressError when it says none, or nothing that could be done.
     """
@@ -59,7 +60,8 @@ def described(loaded: LoadedModel) -> tuple[list[str], dict[str, Any]]:
             f"{loaded.name}: has no labels in its metadata; give a file from export"
         )
     try:
-        return labels, check_resizing(parse_json(told))
+        resizing = check_resizing(parse_json(told))
+        return labels, as_decoded(resizing) if loaded.input == "image" else resizing
     except ValueError as error:
         raise AugcompressError(f"{loaded.name}: its resizing: {error}; export it again") from error
 

@@ -25,7 +25,9 @@ class LoadedModel:
     call: Callable[[np.ndarray], np.ndarray]
     """One call of the runtime: images in the type and number that the file takes, to outputs
     `(N,classes)` float32."""
-    input: Literal["float32", "uint8"] = "float32"
+    input: Literal["float32", "uint8", "image"] = "float32"
+    """`image`: the file takes one image of any size a call, uint8 `(H,W,C)`, and prepares it
+    itself; one that is prepared already it leaves as it is."""
     output: Literal["logits", "probabilities"] = "logits"
     batch: int | None = None
     """Number of images that a call must have; None: any."""
@@ -47,7 +49,7 @@ class LoadedModel:
         """Images in the type that the file takes."""
         array = images if isinstance(images, np.ndarray) else images.detach().cpu().numpy()
         array = np.ascontiguousarray(array)
-        if self.input == "uint8":
+        if self.input != "float32":
             return array if array.dtype == np.uint8 else np.rint(array * 255).astype(np.uint8)
         scale = 255 if array.dtype == np.uint8 else 1
         return array.astype(np.float32) / np.float32(scale)

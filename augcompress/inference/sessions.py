@@ -7,11 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from augcompress.errors import AugcompressError, first_line
 from augcompress.inference.loaded_model import LoadedModel
 
 if TYPE_CHECKING:
     import onnxruntime
+
+_BYTES = "tensor(uint8)"
 
 
 def runtime_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
@@ -108,12 +112,20 @@ def load_onnx(file: str | Path | bytes, threads: int = 1, *, optimize: bool = Tr
 
 def _loaded(session: onnxruntime.InferenceSession, name: str) -> LoadedModel:
     takes, gives = session.get_inputs()[0], session.get_outputs()[0]
-    batch, _, *size = takes.shape
-    images_name = takes.name
+    whole, name_of_input = len(takes.shape) == 3 and takes.type == _BYTES, takes.name
+    batch, _, *size = (None, None) if whole else takes.shape
+
+    def call(images: np.ndarray) -> np.ndarray:
+        return session.run(None, {name_of_input: images})[0]
+
+    def call_one_by_one(images: np.ndarray) -> np.ndarray:
+        laid = np.ascontiguousarray(images.transpose(0, 2, 3, 1))  # (N,H,W,C)
+        return np.concatenate([call(image) for image in laid])
+
     return LoadedModel(
         name=name,
-        call=lambda images: session.run(None, {images_name: images})[0],
-        input="uint8" if takes.type == "tensor(uint8)" else "float32",
+        call=call_one_by_one if whole else call,
+        input="image" if whole else "uint8" if takes.type == _BYTES else "float32",
         output="probabilities" if gives.name == "probabilities" else "logits",
         batch=batch if isinstance(batch, int) else None,
         size=(size[0], size[1]) if [*map(type, size)] == [int, int] else None,

@@ -4,7 +4,9 @@
     python bench.py model.onnx --baseline other.onnx --threads 1,2 --batch 1,8 --json timing.json
 
 Needs Python 3.9, NumPy and ONNX Runtime, nothing else.  The file takes one input, images
-`(N,C,H,W)` as uint8 or float32; it is fed random images that are the same each time.
+`(N,C,H,W)` as uint8 or float32; it is fed random images that are the same each time.  One that
+takes a whole image of any size, `(H,W,C)`, is fed one as large as its network sees: what resizing
+a larger one takes comes on top.
 
 Calls that follow each other share the machine's state, and every session and every process is a
 little faster or slower for as long as it lives, by where things lie in memory.  So calls are no
@@ -200,12 +202,29 @@ def feed_of(session: Any, file: str | Path, batch: int | None = None) -> dict[st
     kind, shape = inputs[0].type, inputs[0].shape
     if kind not in INPUTS:
         raise BenchError(f"{file}: takes {kind}; needs tensor(uint8) or tensor(float)")
+    if len(shape) == 3 and kind == "tensor(uint8)":
+        _batch_of(1, file, batch)
+        return {inputs[0].name: noise((*_own_size(session, file), shape[2]))}
     if len(shape) != 4 or not all(isinstance(size, int) and size > 0 for size in shape[1:]):
         raise BenchError(f"{file}: takes {shape}; needs (N,C,H,W) with fixed C, H and W")
     count = _batch_of(shape[0], file, batch)
-    images = np.random.default_rng(0).integers(0, 256, (count, *shape[1:]), dtype=np.uint8)
+    images = noise((count, *shape[1:]))
     scale = 1 if kind == "tensor(uint8)" else np.float32(255)
     return {inputs[0].name: (images / scale).astype(INPUTS[kind])}
+
+
+def noise(shape: Sequence[int]) -> np.ndarray:
+    """Random bytes, the same for every shape."""
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _own_size(session: Any, file: str | Path) -> list[int]:
+    """Height and width that the network in a file sees, which the file itself tells."""
+    told = session.get_modelmeta().custom_metadata_map.get("input_size", "[]")
+    size = [int(side) for side in json.loads(told)[1:]]
+    if len(size) != 2:
+        raise BenchError(f"{file}: takes images of any size and names none; export it again")
+    return size
 
 
 def _batch_of(fixed: Any, file: str | Path, batch: int | None) -> int:
@@ -230,7 +249,8 @@ def candidate(
 ) -> Candidate:
     """A file, looked at; raises BenchError as `new_session` and `feed_of` do."""
     _, feed = open_with_images(file, settings.threads, settings.batch, opener)
-    batch = len(next(iter(feed.values())))
+    images = next(iter(feed.values()))
+    batch = len(images) if images.ndim == 4 else 1
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     return Candidate(Path(file).name if name is None else name, str(file), batch, digest, opener)
 

@@ -9,7 +9,14 @@ import onnx
 
 from augcompress.compressions import stored_weights
 from augcompress.errors import AugcompressError
-from augcompress.graphs import adopt, is_foreign, labels_of, read_graph, shape_of
+from augcompress.graphs import (
+    adopt,
+    is_foreign,
+    labels_of,
+    read_graph,
+    shape_of,
+    without_preparation,
+)
 from augcompress.inference import open_session
 from augcompress.running import Context
 
@@ -19,12 +26,13 @@ TRIED = 32
 
 def open_graph(context: Context, path: Path, *, resizes: bool = False) -> onnx.ModelProto:
     """A graph that takes the data's images in [0,1] and gives a score for each class; one from
-    elsewhere is adapted as the recipe's `foreign` says.  `resizes`: the caller resizes images, so
+    elsewhere is adapted as the recipe's `foreign` says, and one of ours that takes whole images
+    takes prepared ones here.  `resizes`: the caller resizes images, so
     that it may take another height and width.
 
     Raises AugcompressError when it is not ONNX, cannot be adapted or does not fit the data.
     """
-    graph = read_graph(path)
+    graph = without_preparation(read_graph(path))
     if is_foreign(graph):
         how = context.spec.foreign
         graph = adopt(

@@ -45,6 +45,8 @@ class CardFacts:
     """Name, type, shape and range of the file's input, in words, as Markdown."""
     output: str
     resizing: Mapping[str, object]
+    prepares: bool
+    """Does the file resize whole images itself?"""
     data: str
     """The kind of data set."""
     images: Mapping[str, int]

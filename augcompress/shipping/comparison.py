@@ -96,7 +96,10 @@ def timings(
     """The file's speed, and the baseline's taken in turns, for each number of threads and images
     a call that the recipe asks for."""
     section, rows = context.spec.export.timing, list[Measurement]()
-    fixed = target.exporter.batch or context.spec.export.headline.batch
+    both = (target.exporter, context.spec.export.headline)
+    fixed = both[0].batch or both[1].batch
+    if any(one.input == "image" for one in both):
+        fixed = 1
     against = "" if baseline is None else f" against {baseline.role}"
     for threads in section.threads:
         for batch in section.batches if fixed is None else (fixed,):

@@ -92,6 +92,8 @@ def open_baselines(context: Context, inputs: Inputs, folder: Path) -> dict[str, 
             )
             file = folder / f"{role}.onnx"
             save(origin.graph, file)
+            if exporter.input == "image":
+                exporter.prepare_inside(file, context.data.resizing, context.data.size)
             found[role] = Baseline(role, origin, file)
     return found
 

@@ -52,6 +52,7 @@ def write_card(context: Context, folder: Path, rows: list[Measurement], *, forei
         input=input_in_words(model, [data.channels, *data.size]),
         output=f"`{model.output}`, float32, (images, {len(data.classes)})",
         resizing=data.resizing,
+        prepares=model.input == "image",
         data=context.spec.data.kind,
         images=splits,
         steps=steps_in_words(context, foreign=foreign),
@@ -67,6 +68,9 @@ def write_card(context: Context, folder: Path, rows: list[Measurement], *, forei
 
 def input_in_words(model: LoadedModel, shape: Sequence[int]) -> str:
     """`input`, float32, (images, 1, 28, 28), values in [0,1]."""
+    if model.input == "image":
+        channels = f"(height, width, {shape[0]})"
+        return f"`input`, uint8, one image of any size {channels}, values 0 to 255"
     sides = ", ".join(map(str, (model.batch or "images", *shape)))
     values = "0 to 255" if model.input == "uint8" else "in [0,1]"
     return f"`input`, {model.input}, ({sides}), values {values}"

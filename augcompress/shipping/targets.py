@@ -12,7 +12,7 @@ from augcompress import measures
 from augcompress.component import Plugin
 from augcompress.evidence import Measurement, Predictions
 from augcompress.exporters import Exporter, OnnxExporter, resolve_target
-from augcompress.graphs import integer_time, is_quantized, kernels, read_graph
+from augcompress.graphs import integer_time, is_quantized, kernels, read_graph, without_preparation
 from augcompress.running import Context
 from augcompress.scoring import (
     measure_calibration,
@@ -66,6 +66,8 @@ def write_target(
     exporter = resolve_target(setting)
     folder.mkdir()
     file = exporter.write(source, folder, context.example())
+    if exporter.input == "image":
+        exporter.prepare_inside(file, context.data.resizing, context.data.size)
     function = predict_with_file(exporter.open(file), context)
     found = predict(function, context, "test")
     scores = measure_quality(found, file.name, role)
@@ -109,7 +111,7 @@ def file_costs(context: Context, target: WrittenTarget) -> list[Measurement]:
         *measures.footprint(target.file, subject=name, opener=opener(context, target)),
     ]
     if target.quantized and isinstance(target.exporter, OnnxExporter):
-        row = integer_time(kernels(read_graph(target.file)))
+        row = integer_time(kernels(without_preparation(read_graph(target.file))))
         rows.append(row.model_copy(update={"subject": name}))
     return [with_role(row, target.role) for row in rows]
 

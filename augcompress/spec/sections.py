@@ -368,6 +368,8 @@ class ExportSection(Section):
     targets: tuple[Target, ...] = Field((OnnxExporter(),), min_length=1)
     """The runtimes to export for.  The first is `onnx`, whose `model.onnx` is what limits, report
     and `predict` mean by the shipped file; each has its own file, parity and measurements."""
+    input: Literal["float32", "uint8", "image"] | None = None
+    """Short for the `input` of every target that names none; None: theirs."""
     timing: TimingSection = TimingSection()
     """How the file is timed against its baselines."""
     card: CardSection = CardSection()
@@ -375,6 +377,17 @@ class ExportSection(Section):
     keep_baselines: bool = False
     """Keep the float network's and the teacher's fp32 files, `float.onnx` and `teacher.onnx`,
     to time against them on another device."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def input_is_that_of_the_targets(cls, data: Any) -> Any:
+        """What is short for a field of the targets stands there."""
+        if not isinstance(data, dict) or data.get("input") is None:
+            return data
+        targets, short = data.get("targets", [{"kind": "onnx"}]), {"input": data["input"]}
+        if isinstance(targets, list | tuple):
+            targets = [short | one if isinstance(one, dict) else one for one in targets]
+        return {**data, "input": None, "targets": targets}
 
     @model_validator(mode="after")
     def first_target_is_onnx_and_none_stands_twice(self) -> ExportSection:

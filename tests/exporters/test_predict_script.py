@@ -13,7 +13,7 @@ from PIL import Image
 
 from augcompress.errors import AugcompressError
 from augcompress.exporters import predict_script
-from augcompress.inference import IMAGE_FORMATS, load_image
+from augcompress.inference import IMAGE_FORMATS, as_decoded, load_image
 
 RESIZINGS = {
     "direct": {"resize": [12, 10], "crop": None, "interpolation": "bilinear"},
@@ -157,3 +157,20 @@ def test_script_is_short_and_needs_three_packages(how):
     assert named == {"csv", "json", "os", "sys", "numpy", "onnxruntime", "PIL"}
     assert max(map(len, script.splitlines())) <= 100
     assert len(tree.body[-1].body) <= 12  # statements of the loop over images
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("kind", ["RGB", "L", "RGBA", "P", "I;16", "CMYK"])
+def test_a_file_that_prepares_images_itself_is_given_every_pixel(
+    tmp_path, monkeypatch, capsys, kind, mode
+):
+    file = tmp_path / ("image.tif" if kind == "CMYK" else "image.png")
+    picture(kind).save(file)
+    resizing = {**RESIZINGS["scaled"], "mode": mode}
+    channels = 1 if mode == "L" else 3
+    told = {"formats": FORMATS, "input": "image", "output": "logits"}
+    script = predict_script(resizing, SIZE, channels=channels, **told)
+    (fed,) = run_script(script, tmp_path, [file], monkeypatch, "logits", [0.0, 1.0])
+    assert fed.shape == (40, 30, channels)
+    np.testing.assert_array_equal(fed, load_image(file, as_decoded(resizing)))
+    assert capsys.readouterr().out == f'{file},"dog, wet",0.7311\n'

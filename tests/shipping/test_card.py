@@ -25,6 +25,7 @@ def facts(**changes) -> CardFacts:
         "input": "`input`, float32, (images, 1, 8, 8), values in [0,1]",
         "output": "`logits`, float32, (images, 2)",
         "resizing": {"kind": "resize", "antialias": None},
+        "prepares": False,
         "data": "digits",
         "images": {"train": 300, "validation": 144, "test": 359},
         "steps": ["Teacher: small_cnn (widths [8, 16])"],

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from end_to_end import SHIPPED_FILES, done, files, invoke
 from onnx import numpy_helper
+from PIL import Image
 
 from augcompress.compressions import StaticInt8
-from augcompress.evidence import read_measurements
+from augcompress.evidence import Predictions, read_measurements
 from augcompress.spec import load
 from augcompress.stages import quantize
 
@@ -140,3 +145,36 @@ def test_metadata_name_the_recipe_of_the_run(finished, monkeypatch):
     spec, _ = load("tiny.yaml")
     graph = onnx.load(RUN / "export/model.onnx")
     assert {one.key: one.value for one in graph.metadata_props}["recipe"] == spec.digest()
+
+
+def test_files_that_prepare_images_themselves(mine):
+    whole = (
+        "-r",
+        "tiny.yaml",
+        "--set",
+        "export.input=image",
+        "--set",
+        "export.keep_baselines=true",
+    )
+    folder = mine / RUN / "export"
+    before = Predictions.load(folder / "predictions.npz").probabilities
+    done("run", *whole)
+    after = Predictions.load(folder / "predictions.npz").probabilities
+    np.testing.assert_allclose(after, before, atol=1e-5)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8))
+    image.save(mine / "photo.png")
+    for name in ("model.onnx", "float.onnx", "teacher.onnx"):
+        session = onnxruntime.InferenceSession(folder / name)
+        assert session.get_inputs()[0].shape == ["height", "width", 1]
+        scores = session.run(None, {"input": np.atleast_3d(np.asarray(image))})[0]
+        assert scores.shape == (1, 10)
+    said = done("predict", str(folder / "model.onnx"), "photo.png", "--json").out
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "uint8, one image of any size (height, width, 1)" in card
+    assert "The file prepares an image itself" in card
+    script = subprocess.run(
+        [sys.executable, folder / "predict.py", "photo.png"], capture_output=True, text=True
+    )
+    assert script.stdout.split(",")[1] == re.search(r'"label": "(\d)"', said)[1]
+    done("evaluate", *whole, "--from", str(folder / "model.onnx"))
+    done("check", str(RUN), *whole)
