@@ -465,3 +465,22 @@ def test_a_network_that_only_guesses_stops_the_chain(place):
     assert invoke("train-teacher", "-r", "tiny.yaml", chance=False).code == 3  # cached, and as bad
     done("train-teacher", "-r", "tiny.yaml")
     done("distill", "-r", "tiny.yaml", "--set", "distill.training.epochs=1")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["prune.steps=[{kind: channels, macs: 0.05}]"],
+        ["prune.steps=[{kind: magnitude, sparsity: 0.5}, {kind: channels, macs: 0.05}]"],
+        ["prune.steps=[{kind: channels, macs: 0.5, round_to: 16}]"],
+        ["distill.student={kind: cifar_resnet, depth: 8}", "prune.steps.0.macs=0.01"],
+    ],
+)
+def test_a_target_out_of_reach_is_refused_before_anything_trains(place, change):
+    write_recipe(place)
+    told = [word for each in change for word in ("--set", each)]
+    answer = invoke("run", "-r", "tiny.yaml", *told)
+    assert answer.code == 2, answer.error
+    assert ".macs: 0." in answer.error
+    assert " cannot be reached, " in answer.error
+    assert not (place / "runs/tiny/train_teacher").exists()

@@ -126,6 +126,13 @@ class NetworkCompression(AnyCompression):
     def prepare(self, network: nn.Module, probe: Probe, *, round: int = 0) -> Prepared:
         """A copy of `network` made ready for round `round` (from 0)."""
 
+    def unreachable(
+        self, network: nn.Module, example: Tensor, macs: Callable[[nn.Module], float]
+    ) -> str:
+        """Which setting asks for what no network of this architecture can be, and what to do;
+        empty where that cannot be told without its weights.  `example` is `(2,C,H,W)`."""
+        return ""
+
     def stop_after(self, done: int, score: Callable[[int], float]) -> int | None:
         """After `done` rounds: None goes on; a number ends the step with the network that it had
         after so many rounds (0: before the first).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -122,6 +123,34 @@ class Channels(NetworkCompression):
         _restore_modes(network, pruned)
         return Prepared(pruned, _history(network, pruned, gone, share, probe))
 
+    def unreachable(
+        self, network: nn.Module, example: Tensor, macs: Callable[[nn.Module], float]
+    ) -> str:
+        with in_evaluation(network):
+            groups = prunable(
+                dependency_graph(network, example), set(self.layers.choose(network, ROOTS).values())
+            )
+            every = [
+                block
+                for root, group in groups.items()
+                for block in blocks_of(
+                    root, torch.zeros(len(group[0].idxs)), self.round_to, self.scope
+                )
+            ]
+            smallest = remove(network, example, together(every))
+            with without_channels_at_work():
+                least = macs(smallest) / macs(network)
+        wrong = self._too_little(least, self.macs)
+        return f"macs: {wrong}" if wrong else ""
+
+    def _too_little(self, least: float, share: float) -> str:
+        if least <= share:
+            return ""
+        return (
+            f"{share:.3g} cannot be reached, {least:.3g} is the least with widths of at least"
+            f" round_to={self.round_to}; raise macs, lower round_to or include more layers"
+        )
+
     def replay(self, network: nn.Module, history: History) -> nn.Module:
         """Resize the layers; their weights are zero until the state dict is loaded."""
         for name, sizes in history["sizes"].items():
@@ -196,13 +225,8 @@ class Channels(NetworkCompression):
             with without_channels_at_work():
                 return probe.cost(pruned, "macs")
 
-        lowest = cost(len(blocks))
-        if lowest > share * original:
-            raise AugcompressError(
-                f"channels: macs {share:.3g} cannot be reached, {lowest / original:.3g} is the"
-                f" least with widths of at least round_to={self.round_to}; raise macs, lower"
-                " round_to or include more layers"
-            )
+        if wrong := self._too_little(cost(len(blocks)) / original, share):
+            raise AugcompressError(f"channels: macs {wrong}")
         low, high = 0, len(blocks)
         while low < high:
             middle = (low + high) // 2

@@ -7,16 +7,19 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from augcompress.component import Plugin
 from augcompress.compressions import NetworkCompression, Prepared, Probe, resolve, resolve_steps
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, UsageError
 from augcompress.evidence import Measurement, StageName
 from augcompress.learning.fitting import engine_for, how_it_went, learn
-from augcompress.learning.probe import make_probe
+from augcompress.learning.probe import cost_of, make_probe
 from augcompress.learning.student import TrainingSetup
+from augcompress.models import build_classifier
 from augcompress.networks import (
     DESCRIPTION,
     WEIGHTS,
@@ -59,6 +62,39 @@ def compress_network(
     context.processes.rank_zero_only(lambda: save_network(shrunk, folder))
     reopened = load_network(folder / WEIGHTS)
     return reopened, check_promises(reopened, probe)
+
+
+def check_targets(context: Context) -> None:
+    """Before anything trains: can `prune` come from the architecture to what it promises?
+
+    Raises UsageError naming the field.
+    """
+    spec, section = context.spec, context.spec.prune
+    student = spec.distill.student if spec.distill and "distill" in spec.stages() else None
+    model = student or (spec.train_teacher.model if spec.train_teacher else None)
+    if section is None or model is None or isinstance(model, Plugin) or context.source is not None:
+        return
+    if getattr(model, "pretrained", False):
+        model = model.model_copy(update={"pretrained": False})
+    example = context.example()
+    for place, step in enumerate(section.steps):
+        if not isinstance(step, NetworkCompression):
+            return  # what a plug-in does is not known before
+        with torch.random.fork_rng():
+            network = _untrained(context, model)
+        macs = partial(cost_of, context, example=example, name="macs")
+        wrong = step.unreachable(network, example, macs)
+        if wrong:
+            raise UsageError(f"prune.steps.{place}.{wrong}")
+        if step.reshapes:
+            return
+
+
+def _untrained(context: Context, model: Any) -> nn.Module:
+    """The network of an architecture, with any weights."""
+    channels = context.model_facts.input.channels
+    constants = [0.0] * channels, [1.0] * channels
+    return build_classifier(model, context.model_facts, *constants).eval()
 
 
 def compression_inputs(sources: Sources, where: StageName) -> dict[str, Input]:

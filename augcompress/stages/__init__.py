@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from augcompress.errors import AugcompressError, LimitError, UsageError
 from augcompress.evidence import RunResult, StageResult, only_guesses, own_measurements
+from augcompress.learning import check_targets
 from augcompress.running import Context, Runner, Stage, check_source_is_used
 from augcompress.spec import ORDER, StageName, differing_sections, find_spec
 from augcompress.stages import (
@@ -37,6 +38,10 @@ def run(context: Context, until: StageName | None = None) -> RunResult:
     wanted = stages if until is None else stages[: stages.index(until) + 1]
     runner = Runner(context, STAGES, first_with_source(stages))
     check_source_is_used(runner)
+    if "prune" in wanted and (ahead := wanted[: wanted.index("prune")]):
+        to_do = {row["name"] for row in planned(context) if row["status"] == "to do"}
+        if any(STAGES[name].trains and name in to_do for name in ahead):
+            check_targets(context)
     context.processes.rank_zero_only(lambda: take_over(context, wanted))
     stale = [s for s in ORDER if s not in stages and s != "evaluate"]
     for line in context.processes.rank_zero_only(lambda: context.run.remove_stale(stale)) or ():
