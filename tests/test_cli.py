@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -140,9 +139,14 @@ def test_runs_are_listed_shown_and_cleaned(mine):
 @pytest.fixture
 def pictures(tmp_path):
     """The first test images of the digits, as PNG files."""
-    split = Digits(validation=0.1, subset=300).build(DataFacts(seed=0)).test
-    paths = [tmp_path / f"{number}.png" for number in range(12)]
-    for path, pixels in zip(paths, split.fetch(np.arange(12)).numpy(), strict=True):
+    return saved_pictures("test", tmp_path)
+
+
+def saved_pictures(split, folder):
+    """The first images of a part of the digits, as PNG files."""
+    part = getattr(Digits(validation=0.1, subset=300).build(DataFacts(seed=0)), split)
+    paths = [folder / f"{number}.png" for number in range(12)]
+    for path, pixels in zip(paths, part.fetch(np.arange(12)).numpy(), strict=True):
         Image.fromarray(pixels[0]).save(path)
     return paths
 
@@ -204,29 +208,90 @@ def page_of(path: str) -> str:
     return " ".join(Path(path.strip()).read_text().split())
 
 
-def test_predicted_labels_are_the_runs_own(mine, pictures):
-    answer = done("predict", RUN / "export" / "model.onnx", *pictures, "--json", "--top", "3")
-    told = json.loads(answer.out)["predictions"]
-    own = Predictions.load(mine / RUN / "export" / "predictions.npz").probabilities[:12]
-    assert [row["image"] for row in told] == [str(path) for path in pictures]
-    assert [row["labels"][0]["label"] for row in told] == [str(each) for each in own.argmax(1)]
-    firsts = [row["labels"][0]["probability"] for row in told]
-    assert firsts == pytest.approx(own.max(1).tolist(), abs=1e-5)
-    assert all(len(row["labels"]) == 3 for row in told)
-    shutil.copy(pictures[0], "0.png")
-    assert "0.png" in done("predict", RUN / "export" / "model.onnx", "0.png").out
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        (RUN, "export/model.onnx"),
+        (RUN / "export", "export/model.onnx"),
+        (RUN / "quantize", "quantize/model.onnx"),
+        (RUN / "distill", "distill/model.safetensors"),
+        (RUN / "prune/model.safetensors", "prune/model.safetensors"),
+    ],
+)
+def test_whatever_compare_takes_labels_as_it_did_in_the_run(mine, tmp_path, given, file):
+    own = Predictions.load((mine / RUN / file).with_name("predictions.npz"))
+    pictures = saved_pictures(own.split, tmp_path)
+    answer = done("predict", given, *pictures, "--json", "--top", "3")
+    said = f"predict: {RUN}: export/model.onnx stands for the run\n"
+    assert answer.err == (said if given == RUN else "")
+    told = json.loads(answer.out)
+    assert told["model"] == str(RUN / file)
+    rows, best = told["predictions"], own.probabilities[:12].max(1)
+    assert [row["image"] for row in rows] == [str(path) for path in pictures]
+    assert [row["labels"][0]["label"] for row in rows] == [str(each) for each in own.chosen[:12]]
+    firsts = [row["labels"][0]["probability"] for row in rows]
+    assert firsts == pytest.approx(best.tolist(), abs=1e-5)
+    assert all(len(row["labels"]) == 3 for row in rows)
 
 
-def test_prediction_of_what_is_no_image_or_no_model(mine, pictures):
+def test_one_bad_image_costs_one_line(mine, tmp_path, pictures):
+    """Among several files, and folders at any depth, whose other files are not looked at."""
+    (tmp_path / "more/inside").mkdir(parents=True)
+    for path in pictures[1:3]:
+        path.rename(tmp_path / "more/inside" / path.name)
+    (tmp_path / "more/bad.png").write_bytes(b"no image")
+    (tmp_path / "more/notes.txt").write_text("no image, and not called one")
+    given, inside = (pictures[0], tmp_path / "more", "absent.png"), tmp_path / "more/inside"
+    good = [pictures[0], inside / "1.png", inside / "2.png"]
+    one_line = [f"error: {tmp_path}/more/bad.png: not", "error: absent.png: not a readable image ("]
+    for form in ("", "--csv", "--json"):
+        answer = invoke("predict", RUN / "export", *given, *filter(None, [form]))
+        assert answer.code == 1
+        told = [
+            line[: len(start)]
+            for line, start in zip(answer.err.splitlines(), one_line, strict=True)
+        ]
+        assert told == one_line
+        if form == "--json":
+            rows = json.loads(answer.out)["predictions"]
+            assert [row["image"] for row in rows if "error" not in row] == [*map(str, good)]
+            assert [row["labels"] for row in rows if "error" in row] == [[], []]
+        elif form == "--csv":
+            table = list(csv.DictReader(answer.out.splitlines()))
+            assert [row["image"] for row in table] == [*map(str, good)]
+            assert all(0.1 < float(row["probability"]) <= 1 for row in table)
+        else:
+            assert [line.split()[0] for line in answer.out.splitlines()[3:]] == [*map(str, good)]
+
+
+def test_a_row_of_the_table_is_a_label(mine, pictures):
+    answer = done("predict", RUN / "export", *pictures[:2], "--csv", "--top", "99")
+    table = list(csv.DictReader(answer.out.splitlines()))
+    assert [row["image"] for row in table] == [str(p) for p in pictures[:2] for _ in range(10)]
+    assert {row["label"] for row in table[:10]} == {str(digit) for digit in range(10)}
+    shares = [float(row["probability"]) for row in table[:10]]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("runs/tiny/export", "bad.png"), 1, "bad.png: not a readable image"),
+        (("runs/tiny/export", "runs/tiny/distill"), 1, "runs/tiny/distill: has no image in it"),
+        (("bad.png", "good.png"), 1, "is no ONNX file"),
+        (("absent.onnx", "good.png"), 1, "absent.onnx: is no run, stage or model file"),
+        (("runs/tiny/augment", "good.png"), 1, "augment: this stage makes no model"),
+        (("bad.pt", "good.png"), 1, "bad.pt: is no checkpoint of augcompress"),
+        (("runs/tiny", "good.png", "--csv", "--json"), 2, "leave one out"),
+    ],
+)
+def test_prediction_of_what_is_no_image_or_no_model(mine, arguments, code, words):
     (mine / "bad.png").write_bytes(b"no image")
-    answer = invoke("predict", RUN / "export" / "model.onnx", "bad.png")
-    assert (answer.code, "bad.png: not a readable image" in answer.error) == (1, True)
-    answer = invoke("predict", RUN / "quantize" / "model.onnx", pictures[0])
-    assert (answer.code, "has no labels in its metadata" in answer.error) == (1, True)
-    answer = invoke("predict", "bad.png", pictures[0])
-    assert (answer.code, "is no ONNX file" in answer.error) == (1, True)
-    answer = invoke("predict", "absent.onnx", pictures[0])
-    assert (answer.code, "absent.onnx" in answer.error) == (1, True)
+    (mine / "bad.pt").write_bytes(b"no weights")
+    Image.new("L", (8, 8)).save("good.png")
+    answer = invoke("predict", *arguments)
+    assert (answer.code, words in answer.error, answer.out) == (code, True, "")
 
 
 def test_cuda_where_there_is_none(mine):

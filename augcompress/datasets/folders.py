@@ -11,8 +11,8 @@ from augcompress.datasets.class_names import printable
 from augcompress.datasets.left_out import LINK, LeftOut, endings_text
 from augcompress.datasets.listing import Entry, Listing
 from augcompress.datasets.parts import KNOWN, PARTS, naming_notes, part_named, parts_named
-from augcompress.datasets.walking import files_below, folders_in, images_in, is_image, visible
 from augcompress.errors import AugcompressError
+from augcompress.inference import files_below, folders_in, images_in, is_image, visible
 
 WHERE = "data.root"
 NAMED = 4

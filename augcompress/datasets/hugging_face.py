@@ -20,9 +20,8 @@ from augcompress.datasets.left_out import endings_of, endings_text
 from augcompress.datasets.parts import PARTS, naming_notes, parts_named
 from augcompress.datasets.resizing import ResizedImages, draw_test
 from augcompress.datasets.splits import FileSplit, unreadable
-from augcompress.datasets.walking import files_below
 from augcompress.errors import AugcompressError, first_line
-from augcompress.inference import image_endings
+from augcompress.inference import files_below, image_endings
 from augcompress.storage import cache_folder
 
 SAVED = ("dataset_dict.json", "state.json")

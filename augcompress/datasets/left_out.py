@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from augcompress.datasets.class_names import printable
-from augcompress.datasets.walking import files_below, is_image
 from augcompress.errors import AugcompressError
+from augcompress.inference import files_below, is_image
 
 LINK = "a link to a folder above or to one that is read already"
 NAMED = 4

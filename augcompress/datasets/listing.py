@@ -13,8 +13,8 @@ import numpy as np
 from augcompress.datasets.class_names import check_class_names, printable
 from augcompress.datasets.compact import Files, Names
 from augcompress.datasets.parts import PARTS
-from augcompress.datasets.walking import identities
 from augcompress.errors import AugcompressError
+from augcompress.inference import identities
 
 NUMBER_DIGITS = 18
 """Class names of digits only, and no more than these, are ordered by their numbers."""

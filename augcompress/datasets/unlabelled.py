@@ -14,8 +14,8 @@ from torch import Tensor
 from augcompress.datasets.hashing import digest_of, file_hashes
 from augcompress.datasets.left_out import LeftOut
 from augcompress.datasets.splits import FileSplit, Split, Stored, decoded_bytes, made_anew
-from augcompress.datasets.walking import identities
 from augcompress.errors import AugcompressError
+from augcompress.inference import identities
 
 IN_MEMORY_BYTES = 1 << 30
 """Folders that are smaller than this when decoded are held in memory."""

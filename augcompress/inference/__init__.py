@@ -10,7 +10,7 @@ from augcompress.inference.images import (
     load_image,
     scaled_from,
 )
-from augcompress.inference.labelling import parse_labels, predict_files
+from augcompress.inference.labelling import images_of, open_shipped, parse_labels, predict_files
 from augcompress.inference.loaded_model import (
     BATCH,
     ImageNames,
@@ -25,4 +25,13 @@ from augcompress.inference.sessions import (
     runtime_errors,
     save_ort,
     session_options,
+)
+from augcompress.inference.walking import (
+    Below,
+    files_below,
+    folders_in,
+    identities,
+    images_in,
+    is_image,
+    visible,
 )

@@ -154,7 +154,7 @@ def load_image(
             ImageOps.exif_transpose(image, in_place=True)
             pixels = np.asarray(_fit(_in_mode(image, resizing["mode"]), resizing))
     except UNREADABLE as error:
-        reason = str(error).replace("\n", " ")
+        reason = (getattr(error, "strerror", None) or str(error)).replace("\n", " ")
         raise AugcompressError(f"{name}: not a readable image ({reason}); {advice}") from error
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 

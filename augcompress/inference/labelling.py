@@ -1,7 +1,8 @@
-"""Labels for image files, by a shipped ONNX file that says itself how to resize."""
+"""Labels for image files, by a model that says itself how to resize."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +12,56 @@ from augcompress.errors import AugcompressError, first_line
 from augcompress.inference.images import as_decoded, check_resizing, load_image
 from augcompress.inference.loaded_model import LoadedModel
 from augcompress.inference.sessions import load_onnx, runtime_errors
+from augcompress.inference.walking import files_below, is_image
 from augcompress.untrusted import parse_json, require_regular
 
 
-def predict_files(model: Path, files: list[Path], top: int) -> list[dict[str, Any]]:
-    """The `top` labels of each image with their probabilities.
+def predict_files(model: LoadedModel, files: Iterable[Path], top: int) -> Iterator[dict[str, Any]]:
+    """The `top` labels of each image with their probabilities, one image after the other; of one
+    that cannot be read none, and the `error`.
 
-    Raises AugcompressError when the file is not one of ours or an image cannot be read.
+    Raises AugcompressError when the model does not say what labels it has or how to resize.
     """
-    loaded = opened(model)
-    labels, resizing = described(loaded)
-    rows = []
+    labels, resizing = described(model)
     for file in files:
-        image = load_image(file, resizing)  # (H,W,C)
-        found = scores_of(loaded, np.ascontiguousarray(image.transpose(2, 0, 1))[None])
-        if found.shape != (len(labels),):
+        row: dict[str, Any] = {"image": str(file), "labels": []}
+        try:
+            image = load_image(file, resizing)  # (H,W,C)
+        except AugcompressError as error:
+            yield {**row, "error": str(error)}
+            continue
+        scores = scores_of(model, np.ascontiguousarray(image.transpose(2, 0, 1))[None])
+        if scores.shape != (len(labels),):
             raise AugcompressError(
-                f"{model}: gives {found.shape} scores for {len(labels)} labels; export it again"
+                f"{model.name}: gives {scores.shape} scores for {len(labels)} labels; export it"
+                " again"
             )
-        best = np.argsort(-found, kind="stable")[:top]
-        ranked = [{"label": labels[i], "probability": float(found[i])} for i in best]
-        rows.append({"image": str(file), "labels": ranked})
-    return rows
+        best = np.argsort(-scores, kind="stable")[:top]
+        ranked = [{"label": labels[i], "probability": float(scores[i])} for i in best]
+        yield {**row, "labels": ranked}
 
 
-def opened(model: Path) -> LoadedModel:
-    """The file in ONNX Runtime.
+def images_of(given: Iterable[Path]) -> list[Path]:
+    """The files of a command line, with those below a folder that are images in its place.
 
-    Raises AugcompressError when it is no ONNX.
+    Raises AugcompressError when a folder has none.
+    """
+    found = list[Path]()
+    for path in given:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = [name for name in files_below(path, "predict").names if is_image(name)]
+        if not inside:
+            raise AugcompressError(f"{path}: has no image in it; give another folder")
+        found += [path / name for name in inside]
+    return found
+
+
+def open_shipped(model: Path) -> LoadedModel:
+    """An ONNX file in ONNX Runtime.
+
+    Raises AugcompressError when it is none.
     """
     try:
         return load_onnx(require_regular(model))

@@ -3,6 +3,7 @@
 from augcompress.scoring.predict_functions import (
     PredictFunction,
     averaged,
+    load_checkpoint,
     open_predict_function,
     predict,
     predict_with_file,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from augcompress.evidence import Predictions
 from augcompress.inference import LoadedModel, load_onnx, softmax
 from augcompress.models import place
 from augcompress.modules import in_evaluation
-from augcompress.networks import Network, open_graph, open_network
+from augcompress.networks import Network, load_network, open_graph, open_network
 from augcompress.running import Context
 from augcompress.spec import TestTimeAugmentation
 
@@ -45,6 +46,21 @@ def predict_with_file(model: LoadedModel, context: Context) -> PredictFunction:
 def predict_with_onnx(file: Path | bytes, context: Context) -> PredictFunction:
     """An ONNX file, or its bytes, as a predict function, run as it ships."""
     return predict_with_file(load_onnx(file), context)
+
+
+def load_checkpoint(path: Path) -> LoadedModel:
+    """One of our checkpoints as a function of images, which says of itself what a file does.
+
+    Raises AugcompressError when it is none.
+    """
+    network = load_network(path)
+
+    def call(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return network.module(torch.from_numpy(images)).float().numpy()
+
+    told = {"labels": json.dumps(network.classes), "resizing": json.dumps(network.resizing)}
+    return LoadedModel(str(path), call, metadata=told)
 
 
 def open_predict_function(

@@ -11,6 +11,7 @@ from augcompress.shipping.origins import (
     open_baselines,
     open_origin,
 )
+from augcompress.shipping.package import usage
 from augcompress.shipping.targets import SHIPPED, WrittenTarget, file_costs, verify, write_target
 from augcompress.shipping.verification import (
     calibration,

@@ -152,13 +152,21 @@ def metadata(context: Context, rows: list[Measurement], *, quantized: bool) -> d
     """What the file says of itself; no paths."""
     metrics = {row.name: numbers_of(row) for row in rows if row.name in IN_METADATA}
     return {
-        "labels": json.dumps(list(context.data.classes)),
-        "resizing": json.dumps(context.data.resizing),
-        "input_size": json.dumps([context.data.channels, *context.data.size]),
+        **usage(context),
         "recipe": context.recipe_digest,
         "test_top1": json.dumps(metrics["top1"]),
         "metrics": json.dumps(metrics),
         "quantized": json.dumps(quantized),
+    }
+
+
+def usage(context: Context) -> dict[str, str]:
+    """What whoever runs a file must know, as its metadata."""
+    data = context.data
+    return {
+        "labels": json.dumps(list(data.classes)),
+        "resizing": json.dumps(data.resizing),
+        "input_size": json.dumps([data.channels, *data.size]),
         "producer_version": context.version,
     }
 

@@ -12,7 +12,7 @@ from augcompress import measures
 from augcompress.compressions import Decisions, GraphCompression, GraphProbe, resolve_steps
 from augcompress.errors import AugcompressError, LimitError
 from augcompress.evidence import Measurement
-from augcompress.graphs import is_quantized, optimizer_operators, read_graph, save
+from augcompress.graphs import dress, is_quantized, optimizer_operators, read_graph, save
 from augcompress.learning import check_promises, compress_network, compression_inputs
 from augcompress.networks import GRAPH, WEIGHTS
 from augcompress.running import (
@@ -33,6 +33,7 @@ from augcompress.shipping import (
     check_file_promises,
     check_parity,
     open_origin,
+    usage,
 )
 from augcompress.spec import QuantizeSection, Spec, require_section
 from augcompress.storage import write_aside
@@ -83,7 +84,7 @@ def make_graph(
         )
     graph, decided = packed(context, origin, steps)
     with write_aside(folder / GRAPH) as aside:
-        save(graph, aside)
+        save(dress(graph, usage(context)), aside)
     if origin.network is None:  # nobody else knows what it was
         save(origin.graph, folder / FLOAT_GRAPH)
     rows = check_graph(read_graph(folder / GRAPH), origin, steps)
@@ -161,4 +162,4 @@ def reads(spec: Spec) -> dict[str, Any]:
     return {"targets": spec.export.targets[:1], **trained}
 
 
-STAGE = Stage("quantize", inputs, body, makes="graph", reads=reads, trains=True)
+STAGE = Stage("quantize", inputs, body, makes="graph", reads=reads, trains=True, version=2)

@@ -13,7 +13,7 @@ from augcompress.storage.files import (
     storage_errors,
     write_aside,
 )
-from augcompress.storage.models import model_file, model_folder, stand_in
+from augcompress.storage.models import MODEL_ENDINGS, model_file, model_folder, stand_in
 from augcompress.storage.run_directory import RECIPE_FILE, RunDir, pending_stages
 from augcompress.storage.runs import (
     TRIALS_FOLDER,

@@ -9,7 +9,7 @@ from augcompress.storage.files import RECORD_FILE
 from augcompress.storage.runs import read_run, read_stage, shipping_stage, unfinished
 
 GRAPH = ".onnx"
-OPENS = GRAPH, ".safetensors", ".pt", ".pth", ".th"
+MODEL_ENDINGS = GRAPH, ".safetensors", ".pt", ".pth", ".th"
 """How names of model files end."""
 
 
@@ -18,7 +18,7 @@ def model_file(path: Path, *, network: bool = False) -> Path:
 
     Raises AugcompressError when there is none.
     """
-    if path.is_file() and path.suffix in OPENS:
+    if path.is_file() and path.suffix in MODEL_ENDINGS:
         return path
     folder = model_folder(path, network=network)
     artifact = read_stage(folder).artifact
@@ -33,12 +33,12 @@ def model_folder(path: Path, *, network: bool = False) -> Path:
 
     Raises AugcompressError when it is neither, or the run has no model.
     """
-    if not path.exists() and path.suffix in OPENS:
+    if not path.exists() and path.suffix in MODEL_ENDINGS:
         raise AugcompressError(f"{path}: no such file; check the path")
     if not path.is_dir():
         raise AugcompressError(
             f"{path}: is no run, stage or model file; give runs/NAME, runs/NAME/STAGE or a file"
-            f" ({', '.join(OPENS)})"
+            f" ({', '.join(MODEL_ENDINGS)})"
         )
     if (path / RECORD_FILE).is_file():
         return path

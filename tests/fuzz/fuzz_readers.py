@@ -28,7 +28,7 @@ from augcompress.datasets.mnist import read_idx
 from augcompress.errors import AugcompressError
 from augcompress.evidence import Measurement, Predictions, write_measurements
 from augcompress.gate import check_run
-from augcompress.inference import load_image, predict_files
+from augcompress.inference import load_image, open_shipped, predict_files
 from augcompress.models import ModelFacts, build_classifier, load_weights, read_weights
 from augcompress.models.small_cnn import SmallCNN
 from augcompress.networks import Network, load_network, save_network
@@ -288,7 +288,7 @@ def graphs() -> dict[str, Kind]:
     def predicted(content: bytes, folder: Path) -> None:
         (folder / "m.onnx").write_bytes(content)
         (folder / "p.png").write_bytes(pictures()[0])
-        predict_files(folder / "m.onnx", [folder / "p.png"], top=3)
+        list(predict_files(open_shipped(folder / "m.onnx"), [folder / "p.png"], top=3))
 
     good = {"labels": LABELS, "resizing": RESIZING}
     return {

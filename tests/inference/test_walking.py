@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from augcompress.datasets.walking import files_below, identities
 from augcompress.errors import AugcompressError
+from augcompress.inference.walking import files_below, identities
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from augcompress.errors import AugcompressError
-from augcompress.inference import image_endings
+from augcompress.inference.images import image_endings
 
 
 @dataclass
