@@ -32,7 +32,7 @@ def write_scripts(context: Context, folder: Path) -> None:
         data.resizing,
         data.size,
         channels=data.channels,
-        formats=tuple(IMAGE_FORMATS),
+        formats=IMAGE_FORMATS,
         input=model.input,
         output=model.output,
         batch=model.batch,

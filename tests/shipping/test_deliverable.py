@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import hashlib
 import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -138,8 +141,9 @@ def test_examples_are_test_images_that_were_lost_or_won_or_wrong(finished):
     assert len(won) == min(16, (ours.right & ~teacher.right).sum())
 
 
-def test_predict_script_labels_as_the_run_did_without_the_package(finished, tmp_path):
-    """Run with no other packages in reach than those that it names."""
+@pytest.fixture
+def alone(tmp_path):
+    """Python with no other packages in reach than those that the scripts name."""
     reach = tmp_path / "packages"
     reach.mkdir()
     for name in STANDALONE:
@@ -148,25 +152,63 @@ def test_predict_script_labels_as_the_run_did_without_the_package(finished, tmp_
             (reach / name).symlink_to(next(iter(spec.submodule_search_locations)))
     for found in Path(np.__file__).parents[1].glob("*.libs"):
         (reach / found.name).symlink_to(found)
+    environment = {**os.environ, "PYTHONPATH": str(reach), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def run(*arguments):
+        command = [sys.executable, "-S", *map(str, arguments)]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment, cwd=tmp_path
+        )
+
+    assert run("-c", "import torch").returncode != 0
+    return run
+
+
+def test_predict_script_labels_as_predict_does_without_the_package(finished, tmp_path, alone):
+    """Files and folders, an image that is none among them."""
+    script, images = shipped(finished) / "predict.py", tmp_path / "images"
+    (images / "inside/.hidden").mkdir(parents=True)
     arrays = load_arrays(shipped(finished) / "examples.npz", "examples")
     ours = Predictions.load(shipped(finished) / "predictions.npz")
-    images, wanted = [], []
-    for index, pixels in list(zip(arrays["index"], arrays["images"], strict=True))[:10]:
-        Image.fromarray(pixels[:, :, 0]).save(tmp_path / f"{index}.png")
-        images.append(str(tmp_path / f"{index}.png"))
-        place = int(np.flatnonzero(ours.index == index)[0])
-        wanted.append(ours.classes[ours.chosen[place]])
-    command = [sys.executable, "-S", str(shipped(finished) / "predict.py"), *images]
-    environment = {**os.environ, "PYTHONPATH": str(reach), "PYTHONDONTWRITEBYTECODE": "1"}
-    found = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert found.returncode == 0, found.stderr
-    rows = [line.rsplit(",", 2) for line in found.stdout.splitlines()]
-    assert len(rows) == len(images) == 10
-    assert [row[1] for row in rows] == wanted
-    blocked = subprocess.run(
-        [sys.executable, "-S", "-c", "import torch"], env=environment, capture_output=True
-    )
-    assert blocked.returncode != 0
+    for number, pixels in enumerate(arrays["images"][:6]):
+        place = (images / f"{number}.png", images / f"inside/{number}.PNG")[number % 2]
+        Image.fromarray(pixels[:, :, 0]).save(place)
+    shutil.copy(images / "0.png", images / "inside/.hidden/0.png")
+    (images / "inside/notes.txt").write_text("no image")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    given = ("bad.png", images, images / "0.png", "--csv", "--top", "3")
+    found = alone(script, *given)
+    with contextlib.chdir(tmp_path):
+        wanted = invoke("predict", shipped(finished) / "model.onnx", *given)
+    assert (found.returncode, wanted.code) == (1, 1)
+    assert found.stdout == wanted.out
+    assert [line.split("(")[0] for line in found.stderr.splitlines()] == [
+        "bad.png: not a readable image "
+    ]
+    rows = list(csv.DictReader(found.stdout.splitlines()))
+    assert len(rows) == 3 * 7
+    place = np.flatnonzero(ours.index == arrays["index"][0])[0]
+    label, share = ours.classes[ours.chosen[place]], ours.probabilities[place].max()
+    plain = alone(script, images / "0.png")
+    assert plain.stdout == f"{images}/0.png: {label} {share:.1%}\n"
+    assert (plain.returncode, plain.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("script", ["predict.py", "bench.py"])
+def test_scripts_explain_themselves_and_say_in_a_line_what_is_wrong(
+    finished, tmp_path, alone, script
+):
+    source, empty = shipped(finished) / script, tmp_path / "empty"
+    empty.mkdir()
+    told = alone(source, "--help")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "--top" in told.stdout or "--json" in told.stdout
+    shutil.copy(source, empty / script)
+    (tmp_path / "no.onnx").write_bytes(b"no model")
+    for lacking in (alone(empty / script, "no.onnx"), alone(source, empty)):
+        assert lacking.returncode == 1
+        assert (lacking.stdout, len(lacking.stderr.splitlines())) == ("", 1)
+        assert "Traceback" not in lacking.stderr
 
 
 def test_probabilities_uint8_input_and_ort_format(place):
