@@ -212,3 +212,19 @@ def test_check_fails_after_a_run_on_other_data_has_failed(mine, monkeypatch):
     answer = invoke("check", RUN, "-r", "tiny.yaml", "--set", KEPT)
     assert answer.code == 3
     assert "train_teacher, distill, prune, quantize, export not done" in answer.error
+
+
+def test_a_licence_that_nobody_says_misses_its_limit_until_the_recipe_says_it(mine):
+    """Weights of a file from elsewhere, which ship as they are: after the work, in check and on the
+    card."""
+    shutil.copy(RUN / "distill/model.safetensors", "foreign.safetensors")
+    limit = "limits=[{measure: weights_licence, allow: [mit]}]"
+    given = ("-r", "tiny.yaml", "--set", limit)
+    telling = ("--set", "export.card.weights_license={foreign.safetensors: MIT}")
+    for said, code in ((), 3), (telling, 0):
+        exported = invoke("export", *given, *said, "--from", "foreign.safetensors")
+        answer = invoke("check", RUN, *given, *said)
+        assert (exported.code, answer.code) == (code, code), answer.err
+        licence = "mit" if said else "unknown"
+        assert f"foreign.safetensors: {licence}" in " ".join(answer.out.split())
+        assert f"| foreign.safetensors: {licence} |" in (RUN / "export/MODEL_CARD.md").read_text()

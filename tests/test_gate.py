@@ -338,16 +338,45 @@ def test_a_noisy_timing_without_interval_says_nothing():
     assert "too noisy to say; time it again" in found.note
 
 
+def licence(text: str, of: str | None) -> Measurement:
+    return number("weights_licence", float(of is not None), None, {"licence": text}, subject=of)
+
+
+FREE, OWN, SECRET = licence("mit", "a"), licence("cc-by-nc-4.0", "b"), licence("unknown", "c.pth")
+
+
+@pytest.mark.parametrize(
+    ("rows", "label", "reached", "found", "note"),
+    [
+        ([FREE], None, True, "a: mit", ""),
+        ([licence("no weights", None)], None, True, "no weights", ""),
+        ([FREE, OWN], None, False, "b: cc-by-nc-4.0", "the worst of 2 is b"),
+        ([FREE, OWN], "a", True, "mit", ""),
+        ([SECRET], None, False, "c.pth: unknown", "nobody says it of c.pth; say it under export"),
+        ([SECRET, OWN], None, False, "c.pth: unknown", "of 2 is c.pth; also missed: b; nobody"),
+        ([], None, False, "", "weights_licence was not measured; run: augcompress export"),
+    ],
+)
+def test_texts_are_allowed_or_not(rows, label, reached, found, note):
+    """Of what went into the last stage, its teachers' weights among it."""
+    stages = [stage("distill", OWN), stage("export", number("top1", 0.9, "shipped"), *rows)]
+    stages = stages if rows else stages[1:]
+    told = verdict(stages, measure="weights_licence", allow=["MIT", "apache-2.0"], label=label)
+    assert (told.reached, told.found, told.asked) == (reached, found, "MIT or apache-2.0")
+    assert note in told.note
+    assert bool(note) == bool(told.note)
+
+
 def test_every_class_is_held_to_a_limit_without_label():
     found = verdict(CLASSES, measure="recall", at_least=0.9)
     assert not found.reached
     assert found.actual == 0.80
     assert found.limit == "recall of every class on test at least 90 %"
     assert found.found == "Shirt: 80 % (78–82 %)"
-    assert found.note == "the worst of 3 classes is Shirt; also missed: Coat"
+    assert found.note == "the worst of 3 is Shirt; also missed: Coat"
     passed = verdict(CLASSES, measure="recall", at_least=0.8)
     assert passed.reached
-    assert passed.note == "the worst of 3 classes is Shirt"
+    assert passed.note == "the worst of 3 is Shirt"
 
 
 def test_one_class_can_be_meant():

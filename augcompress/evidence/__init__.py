@@ -33,7 +33,14 @@ from augcompress.evidence.formatting import (
     value_text,
 )
 from augcompress.evidence.limits import Limit
-from augcompress.evidence.names import OF_SHIPPED_FILES, MeasureName, unit_of, unknown_measure
+from augcompress.evidence.names import (
+    OF_SHIPPED_FILES,
+    TEXTS,
+    UNKNOWN,
+    MeasureName,
+    unit_of,
+    unknown_measure,
+)
 from augcompress.evidence.predictions import (
     PREDICTIONS_FILE,
     Predictions,

@@ -121,6 +121,8 @@ def value_text(one: Measurement | None) -> str:
     None."""
     if one is None:
         return "–"
+    if one.text is not None:
+        return one.text
     number, unit = _writer(one.unit)
     return f"{number(one.value)}{unit}{_certainty(one, number, '–')}"
 

@@ -8,20 +8,21 @@ from pydantic import Field, model_validator
 
 from augcompress.component import Section
 from augcompress.evidence.formatting import amount_text
-from augcompress.evidence.names import unit_of
+from augcompress.evidence.names import TEXTS, unit_of
 
-Goal = Literal["at_least", "at_most", "at_most_worse", "at_least_better", "times_better"]
+Goal = Literal["at_least", "at_most", "at_most_worse", "at_least_better", "times_better", "allow"]
 GOALS: tuple[Goal, ...] = (
     "at_least",
     "at_most",
     "at_most_worse",
     "at_least_better",
     "times_better",
+    "allow",
 )
 COMPARING = ("at_most_worse", "at_least_better", "times_better")
 """Goals that compare the measure with a baseline's."""
-FLOORS = ("at_least", "at_least_better", "times_better")
-"""Goals that want a number at least as large as theirs."""
+FLOORS = ("at_least", "at_least_better", "times_better", "allow")
+"""Goals that want a number at least as large as theirs; of texts, that all are allowed."""
 AS_TYPED = 12  # digits: a limit is shown as the recipe has it
 
 
@@ -48,6 +49,9 @@ class Limit(Section):
     """Smallest gain over the baseline, in the measure's unit."""
     times_better: float | None = Field(None, gt=0)
     """Smallest ratio to the baseline: 4 is four times smaller, faster, or four times the value."""
+    allow: tuple[str, ...] | None = Field(None, min_length=1)
+    """What may be found, of a measure that is no number: `[apache-2.0, mit]` for weights_licence.
+    `unknown` allows what nobody says."""
     relative: bool = False
     """Losses and gains as a share of the baseline's value: 0.1 is a tenth of it."""
     bound: Literal["value", "interval"] = "value"
@@ -63,6 +67,9 @@ class Limit(Section):
             raise ValueError(f"{given[0]} needs a baseline: teacher, previous, float or reference")
         if self.relative and given[0] not in ("at_most_worse", "at_least_better"):
             raise ValueError("relative belongs to at_most_worse and at_least_better")
+        if (self.allow is not None) != (self.measure in TEXTS):
+            goals = "needs" if self.measure in TEXTS else "is a number, and has no"
+            raise ValueError(f"{self.measure} {goals} allow: [text, …]; give it the other goal")
         return self
 
     @property
@@ -72,8 +79,12 @@ class Limit(Section):
 
     @property
     def wanted(self) -> float:
-        """The goal's number."""
-        return getattr(self, self.goal)
+        """The goal's number; 1 where it allows texts: that all are such."""
+        return 1.0 if self.allow is not None else getattr(self, self.goal)
+
+    def allows(self, text: str | None) -> bool:
+        """May this be found, where the measure is no number?  Upper and lower case are one."""
+        return str(text).lower() in [one.lower() for one in self.allow or ()]
 
     @property
     def compares(self) -> bool:
@@ -115,6 +126,7 @@ class Limit(Section):
         unit = self.unit(measured)
         amount = amount_text(self.wanted, unit if unit in ("%", "points") else "", AS_TYPED)
         return {
+            "allow": f"one of {', '.join(self.allow or ())}",
             "at_least": f"at least {amount}",
             "at_most": f"at most {amount}",
             "at_most_worse": f"at most {amount} worse than {self.baseline}",
@@ -124,6 +136,8 @@ class Limit(Section):
 
     def asked(self, unit: str) -> str:
         """What is wanted, for a table: `≥ 95 %`, `≤ 10 % worse`, `≥ 4 times better`."""
+        if self.allow is not None:
+            return " or ".join(self.allow)
         words = {"at_most_worse": " worse", "at_least_better": " better"}
         words["times_better"] = " times better"
         sign = "≥" if self.is_floor else "≤"

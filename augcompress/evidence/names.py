@@ -39,6 +39,7 @@ class MeasureName(StrEnum):
     INT8_KERNELS = "int8_kernels"
     INT8_TIME = "int8_time"
     MAX_ABS_DIFFERENCE = "max_abs_difference"
+    WEIGHTS_LICENCE = "weights_licence"
 
 
 OF_SHIPPED_FILES = (
@@ -50,8 +51,13 @@ OF_SHIPPED_FILES = (
     "load_ms",
     "peak_memory_bytes",
     "int8_time",
+    "weights_licence",
 )
 """What is measured of the files that `export` writes only."""
+TEXTS = ("weights_licence",)
+"""Measures that are no numbers: a limit on them says which texts it allows."""
+UNKNOWN = "unknown"
+"""What they are where nobody says."""
 OTHER_NAMES = {
     "accuracy": "top1",
     "acc": "top1",
@@ -69,6 +75,9 @@ OTHER_NAMES = {
     "file_size": "size_bytes",
     "latency": "latency_ms",
     "memory": "peak_memory_bytes",
+    "license": "weights_licence",
+    "licence": "weights_licence",
+    "weights_license": "weights_licence",
 }
 """What other tools call some of them."""
 
@@ -82,6 +91,7 @@ _UNITS = {
     "throughput": "images/s",
     "speedup": "ratio",
     "max_abs_difference": "",
+    "weights_licence": "weights",
 }
 
 

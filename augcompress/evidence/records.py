@@ -76,8 +76,16 @@ class Measurement(Section):
 
     @property
     def label(self) -> str | None:
-        """What tells it from others of its name: the class, or what images were changed by."""
-        return self.conditions.get("class", self.conditions.get("under"))
+        """What tells it from others of its name: the class, what images were changed by, or whose
+        text it is."""
+        other = self.subject if self.text is not None else None
+        return self.conditions.get("class", self.conditions.get("under", other))
+
+    @property
+    def text(self) -> str | None:
+        """What was found, where that is no number: a licence.  The value then counts what it was
+        found of: 0 where there is nothing."""
+        return self.conditions.get("licence")
 
     @property
     def role(self) -> str | None:

@@ -49,6 +49,12 @@ def of(one: Measurement) -> Estimate:
     return Estimate(one.value, low, high, one.unit, too_noisy=is_noisy(one))
 
 
+def of_text(one: Measurement, limit: Limit) -> Estimate:
+    """1 where the limit allows what was found, or nothing was found; else 0."""
+    allowed = float(one.value == 0 or limit.allows(one.text))
+    return Estimate(allowed, allowed, allowed, "")
+
+
 def is_exact(one: Measurement) -> bool:
     """Whether nothing was sampled, so that no interval is due."""
     return one.n is None and one.low is None

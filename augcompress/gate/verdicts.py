@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from augcompress.evidence import (
+    UNKNOWN,
     Limit,
     Measurement,
     StageResult,
@@ -20,6 +21,7 @@ from augcompress.gate.evidence import Evidence, MeasuredPair, pairs
 from augcompress.gate.missing import TIMED, Unjudged
 
 MOST_CLASSES = 5
+SAY_IT = "say it under export.card.weights_license"
 TIME_AGAIN = "time it again with less beside it: augcompress export --force, or bench.py"
 
 WITHOUT_VNNI = (
@@ -81,7 +83,9 @@ def _verdict(limit: Limit, evidence: Evidence) -> Verdict:
     worst = min(judged, key=lambda one: (one.reached, one.slack))
     return Verdict(
         limit=limit.in_words(
-            worst.ours.split, every_class=worst.label is not None, measured=worst.estimate.unit
+            worst.ours.split,
+            every_class=worst.label is not None and limit.allow is None,
+            measured=worst.estimate.unit,
         ),
         reached=worst.reached,
         actual=worst.actual,
@@ -105,6 +109,8 @@ def _judge(limit: Limit, pair: MeasuredPair) -> Judged:
 
 def _estimate(limit: Limit, pair: MeasuredPair) -> Estimate:
     """The number that the limit's goal speaks of."""
+    if limit.allow is not None:
+        return estimates.of_text(pair.ours, limit)
     if not limit.compares:
         return estimates.of(pair.ours)
     if limit.goal == "times_better":
@@ -141,8 +147,10 @@ def _note(limit: Limit, worst: Judged, judged: Sequence[Judged], evidence: Evide
     said = []
     if worst.estimate.too_noisy:
         said.append(_noise(worst.estimate))
-    if worst.label is not None and limit.label is None:
-        said.append(_worst_class(worst, judged))
+    if len(judged) > 1:
+        said.append(_worst_one(worst, judged))
+    if not worst.reached and worst.ours.text == UNKNOWN:
+        said.append(f"nobody says it of {worst.label}; {SAY_IT}")
     if limit.bound == "interval" and worst.estimate.method:
         said.append(worst.estimate.method)
     if not worst.reached and _is_int8_without_instructions(worst.ours, evidence):
@@ -162,15 +170,21 @@ def _noise(estimate: Estimate) -> str:
     return f"too noisy to say{measured}; {TIME_AGAIN}"
 
 
-def _worst_class(worst: Judged, judged: Sequence[Judged]) -> str:
+def _worst_one(worst: Judged, judged: Sequence[Judged]) -> str:
     missed = [str(one.label) for one in judged if not one.reached and one is not worst]
     more = f" and {len(missed) - MOST_CLASSES} more" if len(missed) > MOST_CLASSES else ""
     also = f"; also missed: {', '.join(missed[:MOST_CLASSES])}{more}" if missed else ""
-    return f"the worst of {len(judged)} classes is {worst.label}{also}"
+    return f"the worst of {len(judged)} is {worst.label}{also}"
 
 
 def _found(limit: Limit, one: Judged) -> str:
-    """`Shirt: 0.81 (0.78–0.83)`, with as many digits as show on which side of the limit it is."""
+    """`Shirt: 0.81 (0.78–0.83)`, `resnet50.pth: unknown`."""
+    text = one.ours.text if one.ours.text is not None else _found_number(limit, one)
+    return f"{one.label}: {text}" if one.label is not None and limit.label is None else text
+
+
+def _found_number(limit: Limit, one: Judged) -> str:
+    """With its interval, and as many digits as show on which side of the limit it is."""
     estimate = one.estimate
     unit = limit.unit(estimate.unit)
     scale = 100 if unit in ("%", "points") else 1
@@ -178,4 +192,4 @@ def _found(limit: Limit, one: Judged) -> str:
     text = amount_text(estimate.value, unit, digits)
     if estimate.low is not None and estimate.high is not None and estimate.low < estimate.high:
         text += f" ({range_text(estimate.low, estimate.high, unit, digits)})"
-    return f"{one.label}: {text}" if one.label is not None and limit.label is None else text
+    return text

@@ -4,7 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from augcompress.models.base import Constants, ModelFacts, ModelSettings, TrainedWith
+from augcompress.models.base import (
+    Constants,
+    ModelFacts,
+    ModelSettings,
+    PretrainedWeights,
+    TrainedWith,
+)
 from augcompress.models.checking import check_batch_of_one, require_logits
 from augcompress.models.cifar_resnet import CifarResNet, PadShortcut
 from augcompress.models.depth import backbone_layers

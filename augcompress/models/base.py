@@ -32,6 +32,16 @@ Constants = tuple[Sequence[float], Sequence[float]]
 
 
 @dataclass(frozen=True)
+class PretrainedWeights:
+    """Weights that somebody else has trained."""
+
+    name: str
+    """What cards and limits call them."""
+    licence: str | None
+    """As whoever gives them says it: `apache-2.0`; None: nobody says."""
+
+
+@dataclass(frozen=True)
 class TrainedWith:
     """How images were prepared for the weights that a network starts from."""
 
@@ -56,4 +66,8 @@ class ModelSettings(Component):
         """How images were prepared for the weights that it starts from: its own, where it is
         `pretrained`, or those in a file, which are taken for the published ones of this design.
         None: it starts from none, or it is not known."""
+        return None
+
+    def pretrained_weights(self) -> PretrainedWeights | None:
+        """The weights that it starts from; None: it starts from none."""
         return None

@@ -6,7 +6,7 @@ from torch import nn
 
 from augcompress.component import Plugin
 from augcompress.errors import AugcompressError
-from augcompress.models.base import ModelFacts, ModelSettings, TrainedWith
+from augcompress.models.base import ModelFacts, ModelSettings, PretrainedWeights, TrainedWith
 
 
 class ModelPlugin(Plugin):
@@ -19,6 +19,11 @@ class ModelPlugin(Plugin):
     def trained_with(self, weights: str | None = None) -> TrainedWith | None:
         if issubclass(self.load(), ModelSettings):
             return self.component(ModelSettings).trained_with(weights)
+        return None
+
+    def pretrained_weights(self) -> PretrainedWeights | None:
+        if issubclass(self.load(), ModelSettings):
+            return self.component(ModelSettings).pretrained_weights()
         return None
 
     def build(self, facts: ModelFacts) -> nn.Module:

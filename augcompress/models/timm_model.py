@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from augcompress.errors import AugcompressError, first_line, require
-from augcompress.models.base import ModelFacts, ModelSettings, TrainedWith
+from augcompress.models.base import ModelFacts, ModelSettings, PretrainedWeights, TrainedWith
 
 _OURS = {"pretrained", "num_classes", "in_chans", "img_size"}
 
@@ -51,6 +51,13 @@ class TimmModel(ModelSettings):
         size, stretched = tuple(told.input_size[1:]), told.crop_mode == "squash"
         resize = None if stretched else math.floor(max(size) / told.crop_pct)
         return TrainedWith((told.mean, told.std), size, resize, told.interpolation)
+
+    def pretrained_weights(self) -> PretrainedWeights | None:
+        if not self.pretrained:
+            return None
+        timm = require("timm", extra="timm")
+        _check_name(timm, self.name)
+        return PretrainedWeights(f"timm {self.name}", timm.get_pretrained_cfg(self.name).license)
 
     def build(self, facts: ModelFacts) -> nn.Module:
         """The network.

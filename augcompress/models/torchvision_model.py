@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from augcompress.errors import AugcompressError, first_line
-from augcompress.models.base import ModelFacts, ModelSettings, TrainedWith
+from augcompress.models.base import ModelFacts, ModelSettings, PretrainedWeights, TrainedWith
 from augcompress.models.head import find_head
 from augcompress.models.weights import load_weights
 
@@ -32,6 +32,9 @@ _SMALL_STEMS: dict[str, str | None] = {
 }
 _OURS = {"weights", "progress", "num_classes", "aux_logits"}
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+LICENCE = "bsd-3-clause"
+_LICENCES = {"https://github.com/facebookresearch/SWAG/blob/main/LICENSE": "cc-by-nc-4.0"}
+"""What stands at the addresses that descriptions of weights name."""
 _REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)", re.MULTILINE)
 
 
@@ -94,6 +97,15 @@ class TorchvisionModel(ModelSettings):
         told = (named[0] if named else published["DEFAULT"]).transforms()
         (side,), (resize,) = told.crop_size, told.resize_size
         return TrainedWith((told.mean, told.std), (side, side), resize, told.interpolation.value)
+
+    def pretrained_weights(self) -> PretrainedWeights | None:
+        """Under torchvision's own licence, unless their description names another."""
+        if not self.pretrained:
+            return None
+        from torchvision.models import get_model_weights
+
+        other = get_model_weights(self.name)["DEFAULT"].meta.get("license", LICENCE)
+        return PretrainedWeights(f"torchvision {self.name}", _LICENCES.get(other, other))
 
     def build(self, facts: ModelFacts) -> nn.Module:
         arguments = {**own_arguments(self.name, facts, self.pretrained), **self.options}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from augcompress.batch import Batch
 from augcompress.component import key_of
 from augcompress.datasets import Batches, Data, DataFacts, Split, fit_normalization
 from augcompress.errors import AugcompressError
+from augcompress.evidence import Measurement
 from augcompress.models import ModelFacts
 from augcompress.running.data_notes import data_notes
 from augcompress.spec import Sampling, Spec
@@ -60,6 +61,8 @@ class Context:
     """`--allow-chance`: go on with a network that is no better than guessing."""
     said: set[str] = field(default_factory=set)
     """What need not be said again."""
+    licences: Sequence[Measurement] = ()
+    """Of weights from elsewhere that the result of the stage that is carried out stands on."""
     fitted: Path | None = None
     """Folder of what `augment` fitted for the stage that is carried out."""
 

@@ -13,12 +13,14 @@ from augcompress.errors import UsageError
 from augcompress.evidence import (
     MEASUREMENTS_FILE,
     PREDICTIONS_FILE,
+    Measurement,
     StageResult,
     read_measurements,
     write_measurements,
 )
 from augcompress.running.context import Context
 from augcompress.running.environment import environment, version_note
+from augcompress.running.licences import weights_licences
 from augcompress.running.rank_zero import broadcast, rank_zero_only
 from augcompress.running.stage import FITTED, Inputs, Output, Sources, Stage, artifact_digest
 from augcompress.spec import StageName
@@ -34,6 +36,8 @@ class Task:
     entry: StoreEntry
     folder: Path
     started: float
+    licences: list[Measurement]
+    """Of weights from elsewhere that its result stands on."""
     redone: bool
     """Does the result take the place of one that is there?"""
     processes: int
@@ -68,6 +72,7 @@ class Runner:
                 return begun
             fitted = begun.inputs.get("augment")
             self.context.fitted = fitted.path.with_name(FITTED) if fitted else None
+            self.context.licences = begun.licences
             output = self.stages[name].body(self.context, begun.inputs, begun.folder)
             rank_zero_only(self.context, lambda: self.commit(begun, output))
         return broadcast(
@@ -89,13 +94,15 @@ class Runner:
         folder = held.enter_context(entry.writing(fresh=redone))
         if not redone and entry.done:  # another command may have finished it since
             return self.result(name, entry, "done", elapsed(started))
-        return Task(name, inputs, entry, folder, started, redone, processes)
+        licences = weights_licences(self.stages[name], self.context.spec, inputs)
+        return Task(name, inputs, entry, folder, started, licences, redone, processes)
 
     def commit(self, task: Task, output: Output) -> None:
         """Write what was measured and make the stage final."""
         training = getattr(getattr(self.context.spec, task.name), "training", None)
         together = [f"{task.processes} processes"] if task.processes > 1 and training else []
-        noted = replace(output, notes=[*output.notes, *together])
+        rows = [*output.measurements, *(task.licences if self.stages[task.name].makes else ())]
+        noted = replace(output, measurements=rows, notes=[*output.notes, *together])
         seconds = task.entry.spent + elapsed(task.started)
         commit(task.entry, task.name, noted, task.folder, seconds, task.redone)
 

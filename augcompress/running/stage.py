@@ -80,6 +80,8 @@ class Stage:
     """The work: writes into the folder that it is given."""
     makes: Literal["network", "graph"] | None
     """What a later stage may start from; None where nothing is passed on."""
+    builds: Callable[[Spec], Any] = lambda spec: None
+    """The design of the network that it makes where it starts from none."""
     reads: Callable[[Spec], dict[str, Any]] = nothing
     """What of the recipe decides the result and stands outside the stage's section; for the key."""
     starts_fresh: bool = False

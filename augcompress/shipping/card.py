@@ -81,6 +81,7 @@ def model_card(facts: CardFacts, measurements: Sequence[Measurement]) -> str:
         recalls=sorted(recalls, key=lambda one: one.value),
         differences=[one for one in ours if one.name in ("top1_difference", "speedup")],
         agreements=[one for one in ours if one.name == "agreement" and one.split == "test"],
+        licences=[one for one in measurements if one.name == "weights_licence"],
         value=value_text,
         difference=difference_text,
         count=count_text,

@@ -352,6 +352,10 @@ class CardSection(Section):
     """None takes the recipe's name."""
     license: str | None = None
     """Licence of the model; None: the card says that none is stated."""
+    weights_license: dict[str, str] = Field(default_factory=dict)
+    """Licence of weights from elsewhere, by the name of their file or model, where these do not say
+    it, or you have another: `{resnet50.pth: mit}`.  Others are named as timm, torchvision and the
+    cards of Hugging Face say, or as unknown."""
     data_license: str | None = None
     """Licence of the training data; None: the card says that none is stated."""
     contact: str | None = None

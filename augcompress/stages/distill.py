@@ -85,6 +85,7 @@ STAGE = Stage(
     inputs,
     body,
     makes="network",
+    builds=lambda spec: require_section(spec, "distill").student,
     reads=training_reads("distill"),
     trains=True,
     version=4,

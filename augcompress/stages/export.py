@@ -72,7 +72,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     deliverable.write_scripts(context, folder)
     deliverable.write_sums(folder, files)
     known = FLOAT in baselines and baselines[FLOAT].origin.network is not None
-    deliverable.write_card(context, folder, rows, foreign=not known)
+    deliverable.write_card(context, folder, [*rows, *context.licences], foreign=not known)
     notes = context.data_notes()
     if sentence := gained_nothing(rows):
         notes.insert(0, sentence)
@@ -172,5 +172,5 @@ STAGE = Stage(
     body,
     makes="graph",
     reads=lambda spec: {"recipe": spec.digest(), "title": spec.name},  # stand in file and card
-    version=2,
+    version=3,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from augcompress.datasets import digest_unlabelled
 from augcompress.evidence import Measurement, difference_text, top1_difference, value_text
@@ -35,7 +36,7 @@ def body(context: Context, inputs: Inputs, folder: Path) -> Output:
     return output or Output(WEIGHTS)
 
 
-def model_of(spec: Spec) -> object:
+def model_of(spec: Spec) -> Any:
     """The architecture that is pretrained."""
     stage, field = require_section(spec, "pretrain").trains()
     return getattr(getattr(spec, stage), field)
@@ -77,6 +78,7 @@ STAGE = Stage(
     inputs,
     body,
     makes="network",
+    builds=model_of,
     reads=lambda spec: {"model": model_of(spec)},  # stands in another section
     starts_fresh=True,
     trains=True,

@@ -45,6 +45,7 @@ STAGE = Stage(
     inputs,
     body,
     makes="network",
+    builds=lambda spec: require_section(spec, "train_teacher").model,
     reads=training_reads("train_teacher"),
     starts_fresh=True,
     trains=True,

@@ -46,12 +46,31 @@ from augcompress.evidence import Limit
             "recall of Shirt at least 75 %",
             "≥ 75 %",
         ),
+        (
+            {"measure": "weights_licence", "allow": ["mit", "apache-2.0"]},
+            "weights_licence one of mit, apache-2.0",
+            "mit or apache-2.0",
+        ),
     ],
 )
 def test_limits_in_words(settings, words, wish):
     assert Limit(**settings).in_words() == words
     limit = Limit(**settings)
     assert limit.asked("fraction") == wish
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"measure": "weights_licence", "at_least": 1}, "weights_licence needs allow: "),
+        ({"measure": "top1", "allow": ["mit"]}, "top1 is a number, and has no allow: "),
+        ({"measure": "weights_licence", "allow": []}, "at least 1 item"),
+        ({"measure": "weights_licence", "allow": ["mit"], "at_most": 1}, "exactly one of"),
+    ],
+)
+def test_what_is_no_number_is_allowed_or_not(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        Limit(**settings)
 
 
 def test_a_limit_from_a_run_is_the_same_limit():
