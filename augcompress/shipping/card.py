@@ -10,7 +10,7 @@ from importlib import resources
 from jinja2 import Environment, StrictUndefined
 
 from augcompress.errors import visible_text
-from augcompress.evidence import Measurement, count_text, difference_text, markdown_text, value_text
+from augcompress.evidence import Measurement, difference_text, markdown_text, value_text
 
 TITLES = {
     "top1": "Top-1 accuracy",
@@ -22,6 +22,7 @@ TITLES = {
     "nll_scaled": "… NLL after temperature scaling",
     "ece_scaled": "… calibration error after temperature scaling",
 }
+NOISY = "too noisy to say"
 COSTS = {
     "size_bytes": "Size",
     "compressed_bytes": "Size, compressed (zlib)",
@@ -82,11 +83,20 @@ def model_card(facts: CardFacts, measurements: Sequence[Measurement]) -> str:
         differences=[one for one in ours if one.name in ("top1_difference", "speedup")],
         agreements=[one for one in ours if one.name == "agreement" and one.split == "test"],
         licences=[one for one in measurements if one.name == "weights_licence"],
-        value=value_text,
+        figure=figure,
         difference=difference_text,
-        count=count_text,
         text=markdown_text,
     )
+
+
+def figure(one: Measurement) -> str:
+    """A value as it stands in the card: what was counted, in full (`13,870`); of a timing that says
+    so, that it is too noisy; anything else with its unit, interval and n."""
+    if one.conditions.get("too_noisy"):
+        return NOISY
+    if one.n is None and one.low is None and one.unit in ("bytes", "count"):
+        return f"{one.value:,.0f}{' bytes' if one.unit == 'bytes' else ''}"
+    return value_text(one)
 
 
 def _visible(value: object) -> object:

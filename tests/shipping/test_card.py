@@ -133,6 +133,60 @@ def test_card_of_a_file_from_elsewhere_claims_nothing_of_its_training():
         assert claim not in card
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "unit", "more", "shown"),
+    [
+        ("parameters", 1270330, "count", {}, "| Parameters | 1,270,330 |"),
+        ("macs", 13870, "count", {}, "| Multiply-adds for one image | 13,870 |"),
+        ("size_bytes", 6956, "bytes", {}, "| Size | 6,956 bytes |"),
+        ("compressed_bytes", 999, "bytes", {}, "| Size, compressed (zlib) | 999 bytes |"),
+        (
+            "peak_memory_bytes",
+            15.36e6,
+            "bytes",
+            {"n": 5, "low": 15.3e6, "high": 15.4e6},
+            "| Peak memory of inference | 15.4 MB (15.3 MB–15.4 MB, n=5) |",
+        ),
+        (
+            "throughput",
+            63800,
+            "images/s",
+            {"n": 6, "low": 56000, "high": 72700, "conditions": {"too_noisy": True}},
+            "| Throughput | too noisy to say |",
+        ),
+        (
+            "speedup",
+            1.5,
+            "ratio",
+            {"n": 6, "baseline": "teacher", "conditions": {"too_noisy": True}},
+            "| teacher | speedup | too noisy to say |",
+        ),
+    ],
+)
+def test_what_was_counted_stands_in_full_and_what_is_noisy_nowhere(name, value, unit, more, shown):
+    card = model_card(facts(), [Measurement(name=name, value=value, unit=unit, **more)])
+    assert shown in card
+
+
+def test_numbers_of_images_stand_in_full():
+    images = {"train": 60000, "validation": 1000, "test": 10000}
+    card = model_card(facts(images=images), rows())
+    assert "digits: 60,000 train, 1,000 validation, 10,000 test images." in card
+
+
+def test_licences_of_weights_are_named_and_are_no_markup():
+    found = [
+        Measurement(name="weights_licence", value=1, subject=name, conditions={"licence": text})
+        for name, text in (("timm resnet18", "apache-2.0"), (EVIL, "unknown"))
+    ]
+    card = model_card(facts(), [*rows(), *found])
+    row = next(line for line in card.splitlines() if line.startswith("| Licence of weights"))
+    assert "| timm resnet18: apache-2.0; " in row
+    assert row.endswith(": unknown |")
+    assert kinds(card, *MARKUP) == []
+    assert "among them | not known |" in model_card(facts(), rows())
+
+
 def test_card_of_a_file_from_elsewhere_without_steps():
     card = model_card(facts(foreign=True, steps=[]), rows())
     assert "What was done to it" not in card
