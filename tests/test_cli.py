@@ -279,8 +279,8 @@ def test_a_row_of_the_table_is_a_label(mine, pictures):
     [
         (("runs/tiny/export", "bad.png"), 1, "bad.png: not a readable image"),
         (("runs/tiny/export", "runs/tiny/distill"), 1, "runs/tiny/distill: has no image in it"),
-        (("bad.png", "good.png"), 1, "is no ONNX file"),
-        (("absent.onnx", "good.png"), 1, "absent.onnx: is no run, stage or model file"),
+        (("bad.png", "good.png"), 1, "bad.png: is no ONNX file"),
+        (("absent.onnx", "good.png"), 1, "absent.onnx: no such file"),
         (("runs/tiny/augment", "good.png"), 1, "augment: this stage makes no model"),
         (("bad.pt", "good.png"), 1, "bad.pt: is no checkpoint of augcompress"),
         (("runs/tiny", "good.png", "--csv", "--json"), 2, "leave one out"),
