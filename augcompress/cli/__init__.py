@@ -33,6 +33,7 @@ from augcompress.output import close_object, one_object
 # Commands register themselves; help lists them in this order.
 # isort: off
 from augcompress.cli import stages
+from augcompress.cli import comparing
 from augcompress.cli import evidence
 from augcompress.cli import studies
 from augcompress.cli import predicting

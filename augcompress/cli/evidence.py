@@ -1,9 +1,8 @@
-"""`compare`, `check` and `report`: users of what runs have left."""
+"""`check` and `report`: users of what runs have left."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +13,8 @@ from augcompress.cli.options import permit_plugins
 from augcompress.errors import AugcompressError, LimitError, UsageError
 
 if TYPE_CHECKING:
-    from augcompress.evidence import Limit, Predictions, Verdict
+    from augcompress.evidence import Limit, Verdict
     from augcompress.render import Renderer
-    from augcompress.running import Context
     from augcompress.spec import Spec
 
 Overrides = Annotated[
@@ -27,91 +25,6 @@ AllowPlugins = Annotated[
     bool, typer.Option("--allow-plugins", help="Run code from the recipe's plug-ins.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-
-
-@app.command("compare")
-def compare_command(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            help="Runs, stages (runs/NAME/STAGE), checkpoints or ONNX files; the first is the"
-            " baseline.  Commas join the same model trained with several seeds."
-        ),
-    ],
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", "-r", help="Whose data; else that of the first run named."),
-    ] = None,
-    overrides: Overrides = None,
-    split: Annotated[str, typer.Option(help="Images to compare on: test or validation.")] = "test",
-    margin: Annotated[
-        float, typer.Option(min=0, max=1, help="How much worse is still not worse, a fraction.")
-    ] = 0.005,
-    level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Confidence level.")] = 0.95,
-    all_pairs: Annotated[
-        bool, typer.Option("--all-pairs", help="Each against each, not all against the first.")
-    ] = False,
-    images: Annotated[
-        Path | None, typer.Option(help="A new folder for the images on which they differ.")
-    ] = None,
-    fail_if_worse: Annotated[
-        bool, typer.Option("--fail-if-worse", help="Exit 3 unless each is shown to be not worse.")
-    ] = False,
-    as_json: AsJson = False,
-    allow_plugins: AllowPlugins = False,
-) -> None:
-    """Models against each other on the same images, and whether the difference is chance."""
-    from augcompress import compare as comparing
-    from augcompress.render import Renderer
-
-    permit_plugins(allow_plugins)
-    if split not in ("test", "validation"):
-        raise UsageError(f"--split {split}: choose test or validation")
-    renderer = Renderer(json=as_json)
-    opened = cache(lambda: context_of(models, recipe, overrides or [], renderer))
-    answer = partial(answers_now, opened)
-    for line in (line for given in models for line in comparing.stand_ins(given)):
-        renderer.message(f"compare: {line}")
-    contenders = [comparing.open_contender(given, split, answer) for given in models]
-    found = comparing.compare_models(contenders, margin=margin, level=level, all_pairs=all_pairs)
-    apart = comparing.differing(contenders[0], contenders[1])
-    if images is not None:
-        comparing.write_images(opened(), contenders[0].answers[0], apart, images)
-    renderer.comparison(found, apart, images)
-    if fail_if_worse and (worse := [one.model for one in found.pairs if not one.not_worse]):
-        raise LimitError(
-            f"compare: not shown to be at most {margin:g} worse on {split}: {', '.join(worse)}"
-        )
-
-
-def context_of(
-    models: list[str], recipe: str | None, overrides: list[str], renderer: Renderer
-) -> Context:
-    """The data to run models on: of the recipe, else of the first run among them.
-
-    Raises UsageError where there is neither.
-    """
-    from augcompress.running import Context
-    from augcompress.spec import find_spec, load
-    from augcompress.storage import RunDir
-
-    if recipe is not None:
-        spec, _ = load(recipe, overrides)
-        return Context(spec, RunDir(Path("runs") / spec.name), recipe, reporter=renderer.reporter())
-    parts = [Path(part) for given in models for part in given.split(",")]
-    for part in parts:
-        if (run := next((p for p in (part, *part.parents) if is_run(p)), None)) is not None:
-            return Context(find_spec(run, overrides), RunDir(run), reporter=renderer.reporter())
-    raise UsageError("compare: none of these is a run; say whose test images with --recipe")
-
-
-def answers_now(context: Callable[[], Context], path: Path, split: str) -> Predictions:
-    """A model's answers to a split, computed now."""
-    from augcompress.scoring import open_predict_function, predict
-
-    opened = context()
-    opened.reporter.message(f"compare: running {path} on {split}")
-    return predict(open_predict_function(opened, path, "compare")[0], opened, split)
 
 
 def validate_all(raw: dict[str, Any], base: str) -> Spec:

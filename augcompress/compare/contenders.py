@@ -23,24 +23,24 @@ class Contender:
     """One for each seed."""
 
 
-def open_contender(given: str, split: str, answer: Answer) -> Contender:
+def open_contender(given: str, split: str, answer: Answer, *, kept: bool = True) -> Contender:
     """`runs/a`, `runs/a/distill`, a file, or several of them with commas between: seeds.
 
-    Answers that a run has kept are read; everything else is asked to `answer`.
+    Answers that a run has kept are read where `kept` counts; all else is asked to `answer`.
     Raises AugcompressError when there is no such run or file, or when it cannot be opened.
     """
     parts = [part for part in given.split(",") if part]
     if not parts:
         raise AugcompressError("compare: an empty name; give runs, stages or files")
-    return Contender(given, tuple(answers_of(Path(part), split, answer) for part in parts))
+    return Contender(given, tuple(answers_of(Path(part), split, answer, kept) for part in parts))
 
 
-def answers_of(path: Path, split: str, answer: Answer) -> Predictions:
+def answers_of(path: Path, split: str, answer: Answer, kept: bool) -> Predictions:
     """What one model says to a split."""
     path = path.expanduser()
-    if path.is_dir():
-        kept = model_folder(path) / PREDICTIONS_FILE
-        if kept.is_file() and (found := Predictions.load(kept)).split == split:
+    if kept and path.is_dir():
+        file = model_folder(path) / PREDICTIONS_FILE
+        if file.is_file() and (found := Predictions.load(file)).split == split:
             return found
     return answer(model_file(path), split)
 

@@ -12,7 +12,7 @@ from augcompress.datasets.copies import Copies
 from augcompress.datasets.data import Data, DataFacts, Source
 from augcompress.datasets.digits import Digits
 from augcompress.datasets.hugging_face import HuggingFace
-from augcompress.datasets.image_folder import ImageFolder
+from augcompress.datasets.image_folder import ImageFolder, PreparedFolder
 from augcompress.datasets.loading import Batches
 from augcompress.datasets.mnist import FashionMnist, Kmnist, Mnist
 from augcompress.datasets.normalization import GivenNormalization, fit_normalization

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -85,3 +85,13 @@ class ImageFolder(ResizedImages):
             return train, test, validation
         test, train = draw_test(listing.labels, self.test, "data.test")
         return train, test, np.arange(0)
+
+
+class PreparedFolder(ImageFolder):
+    """A folder of images that are resized as a file says that was trained elsewhere."""
+
+    given: dict[str, Any]
+    """The evaluation preprocessing, for `load_image`."""
+
+    def resizing(self) -> dict[str, Any]:
+        return dict(self.given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from pydantic import Field
 
 from augcompress.component import Section
 from augcompress.evidence.predictions import Predictions
@@ -137,6 +138,10 @@ class Comparison(Section):
     """Images."""
     level: float
     pairs: list[ModelPair]
+    prepared: dict[str, str] = Field(default_factory=dict)
+    """How images were prepared for each file, where the files or trying had to say it."""
+    timings: list[Measurement] = Field(default_factory=list)
+    """Of files against the first one, in turns; empty: nothing was timed."""
 
 
 class Differing(Section):

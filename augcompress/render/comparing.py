@@ -15,6 +15,7 @@ from augcompress.evidence import (
     decimal_text,
     difference_text,
     p_text,
+    speed_text,
     value_text,
 )
 
@@ -47,7 +48,28 @@ def comparison_tables(found: Comparison) -> list[TitledTable]:
         rows = [_difference_row(one) for one in pair.differences if said[one.name] is one]
         title = f"{pair.model} minus {pair.baseline}, image by image"
         tables.append((title, ["Measure", "Difference", "Interval"], rows))
+    if found.timings:
+        tables.append(_latencies(found.timings))
     return tables
+
+
+def _latencies(timings: Sequence[Measurement]) -> TitledTable:
+    """Of each file once; and how fast each is against the first."""
+    latencies = {one.subject: one for one in timings if one.name == "latency_ms"}
+    told = next(iter(latencies.values())).conditions
+    batch, threads = (
+        f"{told[name]} {one}{'' if told[name] == 1 else 's'}"
+        for name, one in (("batch", "image"), ("threads", "thread"))
+    )
+    title = f"Latency, {batch} a call, {threads}, {told['cpu']}"
+    rows = [[one.subject, _timed(one, value_text(one))] for one in latencies.values()]
+    speeds = [one for one in timings if one.name == "speedup"]
+    rows += [[one.subject, _timed(one, speed_text(one, str(one.baseline)))] for one in speeds]
+    return title, ["File", "Median call, or speed"], rows
+
+
+def _timed(one: Measurement, text: str) -> str:
+    return f"{text}: too noisy to say" if one.conditions.get("too_noisy") else text
 
 
 def _difference_row(one: Measurement) -> list[str]:
@@ -59,7 +81,7 @@ def comparison_sentences(
     found: Comparison, apart: Sequence[Differing], images: Path | None
 ) -> list[str]:
     """What the numbers mean, a paragraph a pair; and on which images the first two differ."""
-    lines = []
+    lines = [f"Images of {file}: {told}." for file, told in found.prepared.items()]
     for pair in found.pairs:
         lines += [f"{pair.model} against {pair.baseline}:", *_verdicts(pair, found), ""]
     if apart:
