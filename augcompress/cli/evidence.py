@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from augcompress.cli.app import app
-from augcompress.cli.options import permit_plugins
 from augcompress.errors import AugcompressError, LimitError, UsageError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import typer
 
 from augcompress.cli.app import app
 from augcompress.cli.options import permit_plugins
-from augcompress.errors import UsageError, visible_text
+from augcompress.errors import AugcompressError, UsageError, visible_text
 from augcompress.output import results
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ def predict_command(
     file = model if model.is_file() else model_file(model)
     files = images_of(images)
     found = predict_files(opened(file), files, top)
-    unread = print_csv(found) if as_csv else print_whole(file, [*found], as_json=as_json)
-    if unread:
+    if as_json:
+        print_json(file, [*found])
+    elif print_csv(found) if as_csv else print_table(file, [*found]):
         raise typer.Exit(1)
 
 
@@ -79,15 +80,21 @@ def print_csv(found: Iterable[Row]) -> int:
     return unread
 
 
-def print_whole(file: Path, found: list[Row], *, as_json: bool) -> int:
-    """All labels as one JSON object or table; how many images could not be read."""
-    if as_json:
-        told = {"version": 1, "model": str(file), "predictions": found}
-        typer.echo(visible_text(json.dumps(told, indent=2, allow_nan=False)), results())
-    elif labelled := [row for row in found if row["labels"]]:
+def print_table(file: Path, found: list[Row]) -> int:
+    """A line an image; how many could not be read."""
+    if labelled := [row for row in found if row["labels"]]:
         typer.echo(typer.style(visible_text(str(file)), bold=results().isatty()), results())
         typer.echo("\n".join(label_lines(labelled)), results())
     return say_unread(found)
+
+
+def print_json(file: Path, found: list[Row]) -> None:
+    """One object.  Raises AugcompressError when an image could not be read."""
+    told = {"version": 1, "model": str(file), "predictions": found}
+    typer.echo(visible_text(json.dumps(told, indent=2, allow_nan=False)), results())
+    if errors := [row["error"] for row in found if "error" in row]:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise AugcompressError(f"{errors[0]}{more}")
 
 
 def say_unread(found: Iterable[Row]) -> int:
