@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from augcompress.evidence import Measurement, Predictions
     from augcompress.render import Renderer
     from augcompress.running import Context
-    from augcompress.scoring import Prepared
+    from augcompress.scoring import Preparation
 
 
 @app.command("compare")
@@ -86,7 +86,7 @@ def compare_command(
         first = Path(models[0].split(",")[0])
         comparing.write_images(opened(first), contenders[0].answers[0], apart, images)
     if folder is not None:
-        told = {"prepared": folder.told(), "timings": timings(models, renderer)}
+        told = {"prepared": folder.told(), "timings": timed_in_turns(models, renderer)}
         found = found.model_copy(update=told)
     renderer.comparison(found, apart, images)
     if fail_if_worse and (worse := [one.model for one in found.pairs if not one.not_worse]):
@@ -136,7 +136,7 @@ class FolderImages:
     def __init__(self, folder: Path, overrides: list[str], renderer: Renderer) -> None:
         self.folder, self.overrides, self.renderer = folder, overrides, renderer
         self._decoded = tempfile.TemporaryDirectory()  # is removed with it
-        self._prepared: dict[Path, Prepared] = {}
+        self._prepared: dict[Path, Preparation] = {}
 
     def context(self, path: Path) -> Context:
         """The images for this model; the first one's way is tried first."""
@@ -156,7 +156,7 @@ class FolderImages:
         return {str(file): found.told for file, found in self._prepared.items()}
 
 
-def timings(models: Sequence[str], renderer: Renderer) -> list[Measurement]:
+def timed_in_turns(models: Sequence[str], renderer: Renderer) -> list[Measurement]:
     """Each ONNX file against the first, in turns; with several seeds, the first of each."""
     from augcompress.measures import time_file
     from augcompress.storage import model_file

@@ -10,7 +10,7 @@ from augcompress.scoring.predict_functions import (
     predict_with_network,
     predict_with_onnx,
 )
-from augcompress.scoring.preparing import Prepared, prepare_images
+from augcompress.scoring.preparing import Preparation, prepare_images
 from augcompress.scoring.robustness import measure_robustness
 from augcompress.scoring.scores import (
     accuracy,

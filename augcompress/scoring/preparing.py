@@ -66,7 +66,7 @@ GREY = (
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Preparation:
     """A model's images, as it wants them."""
 
     context: Context
@@ -77,8 +77,8 @@ class Prepared:
 
 
 def prepare_images(
-    file: Path, folder: Path, overrides: Sequence[str], run: RunDir, like: Prepared | None = None
-) -> Prepared:
+    file: Path, folder: Path, overrides: Sequence[str], run: RunDir, like: Preparation | None = None
+) -> Preparation:
     """The images of a folder as a model wants them; `overrides` are of the sections `data` and
     `foreign`.  `like` was found for another model: it holds for this one as well, unless another
     way fits it better beyond chance.
@@ -88,13 +88,13 @@ def prepare_images(
     graph = read_graph(file) if file.suffix == ".onnx" else None
     if graph is None or not is_foreign(graph):
         told = load_network(file).resizing if graph is None else _resizing_in(graph, file)
-        return Prepared(_context(folder, {"size": 1}, overrides, run, told), "as the file says")
+        return Preparation(_context(folder, {"size": 1}, overrides, run, told), "as the file says")
     entry = graph.graph.input[0]
     context = _context(folder, _settings(shape_of(entry)), overrides, run)
     if any(override.startswith("foreign.") for override in overrides):
-        return Prepared(context, "as --set says")
+        return Preparation(context, "as --set says")
     if entry.type.tensor_type.elem_type == onnx.TensorProto.UINT8:
-        return Prepared(context, "0 to 255, as the file takes them")
+        return Preparation(context, "0 to 255, as the file takes them")
     if like is not None and like.way and like.context.data.size == context.data.size:
         context = Context(_resized(context.spec, like.context.data.resizing), run)
     return _tried(context, file, like.way if like else None)
@@ -139,7 +139,7 @@ def _resized(spec: Spec, resizing: dict[str, Any]) -> Spec:
     return spec.model_copy(update={"data": data})
 
 
-def _tried(context: Context, file: Path, like: Way | None) -> Prepared:
+def _tried(context: Context, file: Path, like: Way | None) -> Preparation:
     """The usual ways of preparing images tried on those that will not be compared: what is done to
     pixels, then how they are resized."""
     model = load_onnx(open_graph(context, file).SerializeToString())
@@ -163,7 +163,7 @@ def _tried(context: Context, file: Path, like: Way | None) -> Prepared:
     values = {"scale": best.scale, "mean": best.mean, "std": best.std}
     foreign = resized.foreign.model_copy(update=values)
     spec = resized.model_copy(update={"foreign": foreign})
-    return Prepared(Context(spec, context.run), f"{told}; {how}", best)
+    return Preparation(Context(spec, context.run), f"{told}; {how}", best)
 
 
 def _resizing_tried(

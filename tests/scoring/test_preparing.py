@@ -10,6 +10,7 @@ import pytest
 from end_to_end import invoke
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from augcompress import measures
 from augcompress.errors import AugcompressError
@@ -150,6 +151,22 @@ def test_a_pair_from_elsewhere_is_compared_without_a_recipe(folder, place, monke
     assert "Latency, 1 image a call, 1 thread, a CPU" in text
     assert "int8.onnx 2 times as fast as float.onnx" in text
     assert sorted(path.name for path in place.iterdir()) == ["float.onnx", "int8.onnx"]
+
+
+def test_models_of_ours_say_themselves_how_and_answer_anew(mine, monkeypatch):
+    """A run's file and a checkpoint, on other images than those that the run has answered."""
+    found = load_digits()
+    for place, (pixels, label) in enumerate(zip(found.images, found.target, strict=True)):
+        if place < 400:
+            (mine / f"digits/{label}").mkdir(parents=True, exist_ok=True)
+            image = Image.fromarray((pixels * 255 / 16).astype(np.uint8))
+            image.save(mine / f"digits/{label}/{place}.png")
+    answer = invoke("compare", "runs/tiny", "runs/tiny/distill", "--data", "digits", "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    assert (told["n"], told["timings"]) == (300, [])
+    assert set(told["prepared"].values()) == {"as the file says"}
+    assert told["pairs"][0]["top1"][0]["value"] > 0.2  # of ten classes; it was trained briefly
 
 
 @pytest.mark.parametrize(
