@@ -17,16 +17,15 @@ from augcompress.component import FilePath, NotInKey, expand_path, start_of
 from augcompress.errors import AugcompressError, first_line, require
 from augcompress.models.base import ModelFacts, ModelSettings, PretrainedWeights, TrainedWith
 from augcompress.models.head import find_head
+from augcompress.models.hugging_face_card import licence_said
 from augcompress.models.hugging_face_images import (
     PREPROCESSOR,
     constants_in,
     read_preprocessor,
     trained_with,
 )
-from augcompress.untrusted import plain_yaml
 
 CONFIG = "config.json"
-CARD = "README.md"
 EXTRA = "hugging-face"
 # What a config says beside the design: where it lay, who wrote it, labels, number types, code.
 _NO_DESIGN = {
@@ -123,17 +122,9 @@ class HuggingFaceModel(ModelSettings):
         if not self.pretrained:
             return None
         name = self.name or Path(str(self.path)).name
-        return PretrainedWeights(f"hugging_face {name}", self._licence())
-
-    def _licence(self) -> str | None:
-        """What the model's card says; None: there is none, or it says nothing."""
-        try:
-            if self.path is not None:
-                return read_licence(Path(self.path) / CARD)
-            hub = require("huggingface_hub", extra=EXTRA)
-            return read_licence(Path(hub.hf_hub_download(self.name, CARD, revision=self.revision)))
-        except Exception:  # the hub, the file or the network may fail in any way
-            return None
+        return PretrainedWeights(
+            f"hugging_face {name}", licence_said(self.path, self.name, self.revision)
+        )
 
     def build(self, facts: ModelFacts) -> nn.Module:
         """The network.
@@ -246,19 +237,6 @@ def read_design(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or "model_type" not in found:
         raise ValueError(f"{folder / CONFIG}: names no model_type; give a transformers model")
     return _design(found)
-
-
-def read_licence(card: Path) -> str | None:
-    """The licence that the data at the head of a model's card names; None where it names none.
-
-    Raises OSError or ValueError when it cannot be read.
-    """
-    head = card.read_text(encoding="utf-8").split("\n---", 1)[0]
-    told = plain_yaml(head.removeprefix("---")) if head.startswith("---\n") else {}
-    given = told.get("license") if isinstance(told, dict) else None
-    if given == "other":
-        given = told.get("license_name", given)
-    return given if isinstance(given, str) else None
 
 
 def _design(config: dict[str, Any]) -> dict[str, Any]:
