@@ -12,28 +12,22 @@ from pathlib import Path
 
 import pytest
 import typer
+from fences import FENCE, PAGES, SHELLS, fences, named, read
 from reference import ROOT, pages
 from ruamel.yaml import YAML
 
 from augcompress.cli import app
 from augcompress.raw import shipped_recipes
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.M | re.S)
 INLINE = re.compile(r"`([^`\n]+)`")
 COMMAND = re.compile(r"(?<![\w./-])(?:\.venv/bin/)?augcompress[ \t]+([^\n|;&)`#]+)")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-SHELLS = ("", "bash", "sh", "console")
 SHARED = shlex.split("--recipe --set --run-dir --device --smoke --force --json -q")
-
-
-def named(page: Path) -> str:
-    return page.relative_to(ROOT).as_posix()
 
 
 def commands(text: str) -> Iterator[list[str]]:
     """The words after `augcompress` of every command line in a page."""
-    shells = [body for kind, body in FENCE.findall(text) if kind in SHELLS]
+    shells = [fence.body for fence in fences(text) if fence.kind in SHELLS]
     inline = INLINE.findall(FENCE.sub("", text))
     for code in [*shells, *inline]:
         for line in COMMAND.findall(code.replace("\\\n", " ")):
@@ -58,7 +52,7 @@ def problem(words: list[str]) -> str | None:
 
 def anchors(page: Path) -> set[str]:
     """The headings of a page, as links name them."""
-    titles = re.findall(r"^#+ +(.+)$", page.read_text(encoding="utf-8"), re.M)
+    titles = re.findall(r"^#+ +(.+)$", read(page), re.M)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
@@ -76,12 +70,12 @@ def broken(page: Path, link: str) -> bool:
 @pytest.mark.parametrize("page", pages(), ids=named)
 def test_generated_page_is_up_to_date(page):
     expected = pages()[page]
-    assert page.read_text(encoding="utf-8") == expected, "run: python -m tests.reference"
+    assert read(page) == expected, "run: python -m tests.reference"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_command_lines_name_commands_and_options_that_exist(page):
-    lines = list(commands(page.read_text(encoding="utf-8")))
+    lines = list(commands(read(page)))
     wrong = [(words, found) for words in lines if (found := problem(words)) is not None]
     assert wrong == []
 
@@ -98,15 +92,15 @@ def test_command_lines_in_recipe_headers_exist():
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_resolve(page):
-    links = LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
+    links = LINK.findall(FENCE.sub("", read(page)))
     assert [link for link in links if broken(page, link)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_yaml_examples_are_yaml(page):
-    for kind, body in FENCE.findall(page.read_text(encoding="utf-8")):
-        if kind == "yaml":
-            assert isinstance(YAML(typ="safe", pure=True).load(body), dict)
+    for fence in fences(read(page)):
+        if fence.kind == "yaml":
+            assert isinstance(YAML(typ="safe", pure=True).load(fence.body), dict)
 
 
 @pytest.mark.parametrize("line", ["run --recpe x", "trian", "runs lst", "explain a --json"])
@@ -127,7 +121,7 @@ def test_a_link_to_nowhere_is_noticed():
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_places_in_the_code_are_there(page):
-    for file, name in re.findall(r"`([\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8")):
+    for file, name in re.findall(r"`([\w/]+\.py)::(\w+)`", read(page)):
         source = (ROOT / "augcompress" / file).read_text(encoding="utf-8")
         assert re.search(rf"^ *(?:def|class) {name}\b", source, re.M), f"{file} has no {name}"
 
