@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 
 from augcompress.errors import PLUGIN_MODULE, AugcompressError, UsageError, note_users_code
+from augcompress.wording import wrong_value
 
 ALLOW_PLUGINS = "AUGCOMPRESS_ALLOW_PLUGINS"
 LONGEST_NAME, LONGEST_PATH = 255, 4000
@@ -86,7 +87,10 @@ def _resolve_target(given: Any, info: ValidationInfo) -> Any:
         return given
     location, colon, name = given.rpartition(":")
     if not colon or not name.isidentifier():
-        raise ValueError("write ./file.py:Class, a file beside the recipe, or package.module:Class")
+        raise ValueError(
+            f"{given[:60]} names no class; write ./file.py:Class, a file beside the recipe, or"
+            " package.module:Class"
+        )
     if location.endswith(".py"):
         location = expand_path(location, start_of(given, info))
     return f"{location}:{name}"
@@ -113,7 +117,9 @@ class Plugin(Component):
         location, _, name = self.target.rpartition(":")
         found = getattr(self._imported(location), name, None)
         if not isinstance(found, type):
-            raise AugcompressError(f"plugin {self.target}: the module has no class {name}")
+            raise AugcompressError(
+                f"plugin {self.target}: the module has no class {name}; name one of its own"
+            )
         return found
 
     def component(self, expected: type[Component]) -> Any:
@@ -124,14 +130,17 @@ class Plugin(Component):
         found = self.load()
         if not issubclass(found, expected):
             raise AugcompressError(
-                f"plugin {self.target}: is no subclass of {expected.__module__}.{expected.__name__}"
+                f"plugin {self.target}: is no subclass of"
+                f" {expected.__module__}.{expected.__name__}; derive it from that"
             )
         try:
             return found(**self.options)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"plugin {self.target}: options.{where}: {first['msg']}") from error
+            raise UsageError(
+                f"plugin {self.target}: options.{where}: {wrong_value(first)}"
+            ) from error
 
     def module(self, expected: type, **facts: Any) -> Any:
         """The user's class, made from `options` and those of `facts` that it takes.
@@ -140,7 +149,9 @@ class Plugin(Component):
         """
         found = self.load()
         if not issubclass(found, expected):
-            raise AugcompressError(f"plugin {self.target}: is no subclass of {expected.__name__}")
+            raise AugcompressError(
+                f"plugin {self.target}: is no subclass of {expected.__name__}; derive it from that"
+            )
         taken = inspect.signature(found).parameters
         wanted = {name: value for name, value in facts.items() if name in taken}
         try:
@@ -156,7 +167,9 @@ class Plugin(Component):
         try:
             return hashlib.sha256(Path(file).read_bytes()).hexdigest()
         except OSError as error:
-            raise AugcompressError(f"plugin {self.target}: {error.strerror}: {file}") from error
+            raise AugcompressError(
+                f"plugin {self.target}: {file} cannot be read ({error.strerror}); check the path"
+            ) from error
 
     def _imported(self, location: str) -> ModuleType:
         if os.environ.get(ALLOW_PLUGINS, "") in ("", "0"):
@@ -176,7 +189,7 @@ def _import(location: str) -> ModuleType:
         return _import_file(Path(location).resolve())
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise AugcompressError(
-            f"plugin {location}: cannot be imported: {type(error).__name__}: {error}"
+            f"plugin {location}: cannot be imported: {type(error).__name__}: {error}; mend it"
         ) from error
 
 
@@ -201,9 +214,7 @@ def first_problem(error: ValidationError, whole: str) -> str:
     """The first thing that is wrong with data from outside: `field.0: what`; `whole` is what the
     data are called."""
     first = error.errors()[0]
-    return (
-        f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg'].removeprefix('Value error, ')}"
-    )
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {wrong_value(first)}"
 
 
 def _is_marked(metadata: Iterable[Any], annotation: Any) -> bool:

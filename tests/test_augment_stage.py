@@ -230,7 +230,7 @@ def test_preview_draws_pictures_and_leaves_nothing_else(place):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--preview", "--measure"], "give --preview or --measure, not both"),
+        (["--preview", "--measure"], "--preview and --measure exclude each other; give one"),
         (["--preview", "--force"], "--force: has no meaning for augment --preview"),
         (["--measure", "--force"], "--force: has no meaning for augment --measure"),
     ],

@@ -71,7 +71,7 @@ def test_shell_completion_is_there():
 def test_unknown_option_is_a_usage_error():
     answer = invoke("run", "--recipee", "digits.yaml")
     assert answer.code == 2
-    assert "No such option" in answer.err
+    assert "there is no option" in answer.err
 
 
 def test_dry_run_plans_and_does_nothing(place):

@@ -59,7 +59,7 @@ def test_most_commands_have_it():
 @pytest.mark.parametrize("name", WITH_JSON)
 def test_an_object_also_of_a_wrong_command_line(name, place):
     words = name.split()
-    assert failed(invoke(*words, "--json", "--nonsense"), 2, "No such option") == {}
+    assert failed(invoke(*words, "--json", "--nonsense"), 2, "there is no option --nonsense") == {}
     if WITH_JSON[name]:
         answer = invoke(*words, *WITH_JSON[name], "--json")
         assert failed(answer, answer.code, "absent") == {}

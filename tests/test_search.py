@@ -487,7 +487,7 @@ def test_a_full_disk_ends_the_study_and_it_goes_on(place, monkeypatch):
         ),
         ({"vary": {"mixup": MIXUP}, "control": {"mixup": "of"}}, r"no such level; .*: off, on"),
         ({"vary": {"mixup": MIXUP}, "control": {"mix": "of"}}, r"no such factor; .*: mixup"),
-        ({"vary": {"mixup": MIXUP}, "seeds": [1, 1]}, "seeds: give different numbers"),
+        ({"vary": {"mixup": MIXUP}, "seeds": [1, 1]}, "seeds: one stands twice or is negative"),
         ({"vary": {"mixup": MIXUP}, "measure": "recall"}, "recall has a number for each class"),
         (
             {"vary": {"mixup": MIXUP}, "measure": "topp1"},

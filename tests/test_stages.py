@@ -169,7 +169,7 @@ def test_until_stops_after_the_stage(place):
     answer = invoke("run", "-r", "tiny.yaml", "--until", "nowhere")
     assert (answer.code, answer.error) == (
         2,
-        "error: --until nowhere: is not in this recipe's pipeline: " + ", ".join(STAGES),
+        "error: --until nowhere: is no stage of the recipe; known: " + ", ".join(STAGES),
     )
 
 
@@ -220,8 +220,16 @@ def test_pipeline_that_starts_from_a_file(mine):
 @pytest.mark.parametrize(
     "command, given, message",
     [
-        ("distill", "distill", "--from distill: does not come before distill in the pipeline"),
-        ("prune", "quantize", "--from quantize: does not come before prune in the pipeline"),
+        (
+            "distill",
+            "distill",
+            "--from distill: does not come before distill in the pipeline; name one that does",
+        ),
+        (
+            "prune",
+            "quantize",
+            "--from quantize: does not come before prune in the pipeline; name one that does",
+        ),
         ("evaluate", "augment", "--from augment: leaves no network or graph; name another stage"),
         ("run", "prune", "--from: train_teacher starts from no network; leave it out"),
     ],
@@ -330,7 +338,8 @@ def test_missed_limit_ends_with_3_and_keeps_the_files(mine):
     limit = "limits=[{measure: top1, at_least: 0.999999}]"
     answer = invoke("run", "-r", "tiny.yaml", "--set", limit)
     assert answer.code == 3
-    assert answer.error == "error: limits not reached: top1 on test at least 99.9999 %"
+    missed = "error: limits not reached: top1 on test at least 99.9999 %; see: augcompress report"
+    assert answer.error == f"{missed} {RUN}"
     assert "MISSED" in answer.out
     assert artifacts(mine / RUN) == before
     assert run_json().stages == CACHED

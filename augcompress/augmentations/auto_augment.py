@@ -23,6 +23,7 @@ from augcompress.augmentations.policy_magnitudes import operations, plan_of, tab
 from augcompress.augmentations.policy_operations import Plan
 from augcompress.component import expand_path, start_of
 from augcompress.untrusted import load_yaml
+from augcompress.wording import wrong_value
 
 _LEVELS = 10
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -45,7 +46,7 @@ def _a_known_step(step: PolicyStep) -> PolicyStep:
         raise ValueError(f"unknown operation {step.operation!r}; known: {', '.join(_NAMES)}")
     space = operations("auto_augment")[step.operation]
     if step.level is None and space.mildest != space.strongest:
-        raise ValueError(f"{step.operation} needs a level from 0 to {_LEVELS - 1}")
+        raise ValueError(f"{step.operation} has no level; give one from 0 to {_LEVELS - 1}")
     return step
 
 
@@ -63,14 +64,16 @@ def checked_policy(value: Any) -> tuple[tuple[PolicyStep, ...], ...]:
     Raises ValueError naming the place of what is wrong, counted from 1.
     """
     if not isinstance(value, list | tuple):
-        raise ValueError("is no list of sub-policies, such as [[[ShearX, 0.9, 4], [Invert, 0.2]]]")
+        raise ValueError(
+            "is no list of sub-policies; write one, such as [[[ShearX, 0.9, 4], [Invert, 0.2]]]"
+        )
     try:
         return _LIST.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         numbers = [part + 1 for part in first["loc"] if isinstance(part, int)]
         parts = [f"{n} {i}" for n, i in zip(("sub-policy", "step"), numbers, strict=False)]
-        message = first["msg"].removeprefix("Value error, ").replace("Tuple", "List")
+        message = wrong_value(first)
         raise ValueError(": ".join([", ".join(parts), message] if parts else [message])) from None
 
 
@@ -82,7 +85,7 @@ def read_policy(path: str) -> tuple[tuple[PolicyStep, ...], ...]:
     try:
         return checked_policy(load_yaml(path)[0])
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -38,7 +38,7 @@ def above_zero(rule: str) -> AfterValidator:
 
 def _lowest_first(limits: tuple[float, float]) -> tuple[float, float]:
     if limits[0] > limits[1]:
-        raise ValueError(f"write the lower end first: [{limits[1]}, {limits[0]}]")
+        raise ValueError(f"is upside down; write the lower end first: [{limits[1]}, {limits[0]}]")
     return limits
 
 

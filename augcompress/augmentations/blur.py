@@ -128,7 +128,7 @@ def tenth_of(size: tuple[int, int]) -> int:
 
 def _odd(number: int) -> int:
     if number % 2 == 0:
-        raise ValueError(f"a kernel has a pixel in its centre: write an odd number, {number + 1}")
+        raise ValueError(f"a kernel has a pixel in its centre; write an odd number, {number + 1}")
     return number
 
 

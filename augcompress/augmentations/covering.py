@@ -145,7 +145,7 @@ def drop_pixels(images: Tensor, keys: Tensor, share: Tensor, colour: Tensor) -> 
 
 def _a_share(limits: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= limits[0] <= limits[1] <= 1:
-        raise ValueError("an area is a share of the image, from 0 to 1")
+        raise ValueError("an area is a share of the image; give it from 0 to 1")
     return limits
 
 
@@ -164,7 +164,9 @@ class RandomErasing(PixelAugmentation):
     """Share of the samples that lose a rectangle."""
     scale: Annotated[Limits, AfterValidator(_a_share)] = (0.02, 0.4)
     """Area of the rectangle, as a share of the image's."""
-    ratio: Annotated[Limits, above_zero("a height-to-width ratio must be above 0")] = (0.3, 1 / 0.3)
+    ratio: Annotated[
+        Limits, above_zero("a height-to-width ratio must be above 0; raise the lower end")
+    ] = (0.3, 1 / 0.3)
     """Height divided by width."""
     value: Annotated[float, Field(ge=0, le=1)] | Literal["noise"] = "noise"
     """What is written: a value in [0,1], or "noise", even in [0,1] for every pixel and channel."""

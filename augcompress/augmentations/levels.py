@@ -17,7 +17,7 @@ _Bits = Annotated[int, Field(ge=1, le=8)]
 
 def _fewest_first(bits: tuple[int, int]) -> tuple[int, int]:
     if bits[0] > bits[1]:
-        raise ValueError(f"write the fewer bits first: [{bits[1]}, {bits[0]}]")
+        raise ValueError(f"is upside down; write the fewer bits first: [{bits[1]}, {bits[0]}]")
     return bits
 
 

@@ -31,7 +31,9 @@ from augcompress.augmentations.matrices import (
 
 _ATTEMPTS = 10
 
-ZoomRange = Annotated[Limits, above_zero("a zoom must be above 0; 1 keeps the size")]
+ZoomRange = Annotated[
+    Limits, above_zero("a zoom must be above 0; raise the lower end, 1 keeps the size")
+]
 """The two ends of a range of zooms, 1 keeping the size."""
 
 
@@ -146,7 +148,9 @@ class ResizedCrop(GeometricAugmentation):
     scale: Shares = (0.08, 1.0)
     """Area of the window, as a share of the image's, drawn evenly; at 1 the image stays, if its own
     shape is within `ratio`."""
-    ratio: Annotated[Limits, above_zero("a width-to-height ratio must be above 0")] = (3 / 4, 4 / 3)
+    ratio: Annotated[
+        Limits, above_zero("a width-to-height ratio must be above 0; raise the lower end")
+    ] = (3 / 4, 4 / 3)
     """Width of the window divided by its height, drawn evenly in its logarithm."""
 
     def transforms(self, draws: Draws, size: tuple[int, int]) -> Tensor:

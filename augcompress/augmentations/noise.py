@@ -15,7 +15,7 @@ from augcompress.augmentations.draws import Draws, between
 from augcompress.augmentations.pixel_draws import blockwise, pixel_normal, pixel_uniform
 from augcompress.augmentations.poisson import poisson
 
-_PHOTONS = above_zero("a number of photons must be above 0; the more, the less noise")
+_PHOTONS = above_zero("a number of photons must be above 0; raise the lower end")
 _UNSAFE = "classes that hang on fine texture or on single faint pixels (microscopy, stars)"
 
 

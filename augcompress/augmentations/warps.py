@@ -62,7 +62,7 @@ def radially(images: Tensor, k1: Tensor, outside: Outside) -> Tensor:
 
 def _one_to_one(limits: tuple[float, float]) -> tuple[float, float]:
     if limits[0] <= -1 / 3 or limits[1] > 1:
-        raise ValueError("k1 must be above -1/3, else the image folds over, and at most 1")
+        raise ValueError("the image would fold over; give k1 above -1/3 and at most 1")
     return limits
 
 

@@ -18,6 +18,7 @@ import typer
 
 from augcompress.cli.app import app
 from augcompress.cli.joining import LOST, is_news, leave, lost_contact
+from augcompress.cli.usage import usage_error
 from augcompress.errors import (
     BUG,
     INTERRUPTED,
@@ -95,7 +96,7 @@ def open_streams() -> None:
 def report_error(error: BaseException) -> int:
     """Say what went wrong, once; the exit code."""
     if hasattr(error, "show") and hasattr(error, "exit_code"):
-        return usage_error(error)
+        return misused(error)
     if isinstance(error, SystemExit) and failure_elsewhere(error) is None:
         return error.code if isinstance(error.code, int) else 1
     news = is_news(error)
@@ -116,15 +117,14 @@ def report_error(error: BaseException) -> int:
     return said(news, f"this is a bug in augcompress; {ISSUES}", BUG)
 
 
-def usage_error(error: Any) -> int:
-    """Show one of click's on a line, or the help that nothing asks for; the exit code."""
-    if type(error).__name__ == "NoArgsIsHelpError":
-        with contextlib.suppress(OSError):
-            error.show()
-        return int(error.exit_code)
-    place = error.ctx.command_path if getattr(error, "ctx", None) else "augcompress"
-    told = f"{place}: {error.format_message().rstrip('.')}; see: {place} --help"
-    return said(True, told, int(error.exit_code))
+def misused(error: Any) -> int:
+    """Say one of Typer's errors, or show the help that it is; the exit code."""
+    if (told := usage_error(error)) is not None:
+        return said(True, str(told), told.exit_code)
+    with contextlib.suppress(OSError):
+        error.show()
+        close_object(failure(error.format_message(), error.exit_code))
+    return int(error.exit_code)
 
 
 def mendable(error: BaseException) -> AugcompressError | None:

@@ -41,7 +41,7 @@ def init(
         source = find_recipe(recipe or "digits.yaml")
         name, text = source.name, source.read_bytes()
     elif recipe is not None:
-        raise UsageError(f"init: give {recipe} or --data {data}, not both")
+        raise UsageError(f"init: {recipe} and --data {data} exclude each other; give one")
     else:
         name, text = written_for(data, to)
     target = to or Path(name)

@@ -67,7 +67,7 @@ def compare_command(
 
     permit_plugins(allow_plugins)
     if split not in ("test", "validation"):
-        raise UsageError(f"--split {split}: choose test or validation")
+        raise UsageError(f"--split {split}: there are no such images; choose test or validation")
     if data is not None and recipe is not None:
         raise UsageError("compare: --data and --recipe both name images; leave one out")
     renderer = Renderer(json=as_json)
@@ -91,7 +91,8 @@ def compare_command(
     renderer.comparison(found, apart, images)
     if fail_if_worse and (worse := [one.model for one in found.pairs if not one.not_worse]):
         raise LimitError(
-            f"compare: not shown to be at most {margin:g} worse on {split}: {', '.join(worse)}"
+            f"compare: not shown to be at most {margin:g} worse on {split}: {', '.join(worse)};"
+            " measure on more images, or allow a larger --margin"
         )
 
 

@@ -97,7 +97,7 @@ def check_command(
         if not one.reached
     ]
     if missed:
-        raise LimitError(f"check {run}: not kept: {'; '.join(missed)}")
+        raise LimitError(gate.not_kept(f"check {run}: not kept", missed, run))
 
 
 def write_verdicts(

@@ -48,7 +48,9 @@ def layout_of(options: Options) -> Layout:
     if rank is None:
         rank = int(first_of("NODE_RANK", "GROUP_RANK", "SLURM_NODEID", default="-1"))
     if not 0 <= rank < nodes:
-        raise UsageError(f"--nodes {nodes}: give --node-rank 0 to {nodes - 1} on each machine")
+        raise UsageError(
+            f"--nodes {nodes}: this machine's number is missing; give --node-rank 0 to {nodes - 1}"
+        )
     return Layout(devices, nodes, rank, meeting_point(options.rendezvous, nodes))
 
 
@@ -84,7 +86,9 @@ def meeting_point(given: str | None, nodes: int) -> str:
     if given is None and host:
         given = f"{host}:{first_of('MASTER_PORT', default=str(PORT))}"
     if given is None:
-        raise UsageError(f"--nodes {nodes}: give --rendezvous HOST:PORT of the first machine")
+        raise UsageError(
+            f"--nodes {nodes}: no meeting point; give --rendezvous HOST:PORT of the first machine"
+        )
     name, _, port = given.rpartition(":")
     if not name:
         return f"{given}:{PORT}"

@@ -17,7 +17,7 @@ from augcompress.cli.joining import join, started
 from augcompress.cli.layout import layout_of
 from augcompress.cli.next_steps import next_steps
 from augcompress.cli.options import PROCESSES, Options, open_context, pick_device, shared
-from augcompress.errors import AugcompressError, UsageError
+from augcompress.errors import LimitError, UsageError
 
 if TYPE_CHECKING:
     from augcompress.evidence import RunResult, StageResult
@@ -91,7 +91,7 @@ def augment_command(
 ) -> None:
     """Draw the augmentations, probe the labels, write augmented copies."""
     if preview and measure:
-        raise UsageError("augment: give --preview or --measure, not both")
+        raise UsageError("augment: --preview and --measure exclude each other; give one")
     if preview:
         show_preview(options)
     elif measure:
@@ -122,7 +122,7 @@ def stage_name(command: str) -> Any:
 
 def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
     """Load the recipe, do the work, show the result, judge the limits."""
-    from augcompress.gate import check_limits
+    from augcompress.gate import check_limits, not_kept
     from augcompress.raw import TYPED_FILE, typed_text
     from augcompress.render import Renderer
     from augcompress.stages import take_over
@@ -160,7 +160,7 @@ def execute(options: Options, work: Callable[[Context], RunResult]) -> None:
     renderer.next_steps(next_steps(options, result))
     missed = [verdict.limit for verdict in verdicts if not verdict.reached]
     if missed:
-        raise AugcompressError(f"limits not reached: {'; '.join(missed)}", exit_code=3)
+        raise LimitError(not_kept("limits not reached", missed, context.run.path))
 
 
 def with_linked(context: Context, result: RunResult) -> list[StageResult]:

@@ -40,4 +40,7 @@ def run_study(options: Options, command: str) -> None:
     renderer.study(study.to_json(), study_tables(study), study_notes(study))
     failed = [trial.name for trial in study.trials if trial.error]
     if failed:
-        raise AugcompressError(f"{command}: {len(failed)} trials failed: {', '.join(failed)}")
+        raise AugcompressError(
+            f"{command}: {len(failed)} trials failed: {', '.join(failed)}; see above why,"
+            " and run it again"
+        )

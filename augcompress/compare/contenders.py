@@ -31,7 +31,7 @@ def open_contender(given: str, split: str, answer: Answer, *, kept: bool = True)
     """
     parts = [part for part in given.split(",") if part]
     if not parts:
-        raise AugcompressError("compare: an empty name; give runs, stages or files")
+        raise AugcompressError("compare: a name is empty; give runs, stages or files")
     return Contender(given, tuple(answers_of(Path(part), split, answer, kept) for part in parts))
 
 

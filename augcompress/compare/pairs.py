@@ -53,7 +53,9 @@ def compare_models(
     Raises AugcompressError when there are fewer than two, or when they cannot be paired.
     """
     if len(contenders) < 2:
-        raise AugcompressError("compare: give at least two models; the first is the baseline")
+        raise AugcompressError(
+            "compare: one model alone; give two or more, the first is the baseline"
+        )
     check_same_images(list(contenders))
     pairs = [(contenders[0], other) for other in contenders[1:]]
     if all_pairs:

@@ -41,7 +41,9 @@ class ImageFolder(ResizedImages):
     @model_validator(mode="after")
     def _one_of_root_and_manifest(self) -> ImageFolder:
         if (self.root is None) == (self.manifest is None):
-            raise ValueError("give either root or manifest")
+            raise ValueError(
+                f"{'neither' if self.root is None else 'both'} of root and manifest given; give one"
+            )
         return self
 
     def read(self) -> Source:

@@ -129,8 +129,8 @@ class Listing:
                 raise AugcompressError(f"data: {found()}: no {missing} image; add some")
         if differing := classes["train"] ^ classes[held_out]:
             raise AugcompressError(
-                f"data: {found()}: train and {held_out} have different classes:"
-                f" {self._named(differing)} is in one of them only; add images or remove the class"
+                f"data: train and {held_out} have different classes: {self._named(differing)} in"
+                f" one of them only; add images or remove the class; found {found()}"
             )
         if unknown := classes["validation"] - classes["train"]:
             raise AugcompressError(

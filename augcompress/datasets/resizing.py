@@ -52,7 +52,9 @@ class ResizedImages(DatasetSettings):
         if self.size is None or self.resize is None:
             return self
         if self.resize < max(self._size()):
-            raise ValueError(f"resize must be at least the size, {max(self._size())}")
+            raise ValueError(
+                f"resize: {self.resize} is less than the size; give at least {max(self._size())}"
+            )
         if self.fit == "stretch":
             raise ValueError("resize is the shorter side before a crop; leave it out, or fit")
         return self

@@ -62,14 +62,24 @@ class Limit(Section):
         """One sentence a limit."""
         given = [goal for goal in GOALS if getattr(self, goal) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of {', '.join(GOALS)}")
+            told = f"has {len(given)} goals ({', '.join(given)})" if given else "has no goal"
+            raise ValueError(f"{told}; give exactly one of {', '.join(GOALS)}")
         if self.compares and self.baseline is None:
-            raise ValueError(f"{given[0]} needs a baseline: teacher, previous, float or reference")
+            raise ValueError(
+                f"{given[0]} has nothing to compare with; give baseline: teacher, previous, float"
+                " or reference"
+            )
         if self.relative and given[0] not in ("at_most_worse", "at_least_better"):
-            raise ValueError("relative belongs to at_most_worse and at_least_better")
+            raise ValueError(f"relative has no meaning for {given[0]}; leave it out")
         if (self.allow is not None) != (self.measure in TEXTS):
             goals = "needs" if self.measure in TEXTS else "is a number, and has no"
             raise ValueError(f"{self.measure} {goals} allow: [text, …]; give it the other goal")
+        if self.allow is None and not self.relative and self.unit() in ("%", "points"):
+            if self.wanted > 1:
+                raise ValueError(
+                    f"{given[0]}: {self.wanted:g} is more than 1 and {self.measure} a share; give"
+                    " it as a fraction, such as 0.9 for 90 %"
+                )
         return self
 
     @property

@@ -107,7 +107,7 @@ def unit_of(name: str, told: str = "") -> str:
 def unknown_measure(name: str) -> str:
     """What is wrong with a name that no measurement has; empty: one has it."""
     if name in OTHER_NAMES:
-        return f"{name} is called {OTHER_NAMES[name]} here"
+        return f"unknown measure {name!r}; did you mean {OTHER_NAMES[name]}?"
     known = [one.value for one in MeasureName]
     if name in known:
         return ""

@@ -4,4 +4,4 @@ from augcompress.gate.check import check_run
 from augcompress.gate.formats import junit, summary
 from augcompress.gate.integrity import completeness, integrity, shipped_file
 from augcompress.gate.timing import read_timing
-from augcompress.gate.verdicts import check_limits
+from augcompress.gate.verdicts import check_limits, not_kept

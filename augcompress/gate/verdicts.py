@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from augcompress.evidence import (
     UNKNOWN,
@@ -193,3 +194,10 @@ def _found_number(limit: Limit, one: Judged) -> str:
     if estimate.low is not None and estimate.high is not None and estimate.low < estimate.high:
         text += f" ({range_text(estimate.low, estimate.high, unit, digits)})"
     return text
+
+
+def not_kept(what: str, missed: Sequence[str], run: Path) -> str:
+    """`check runs/a: not kept: top1 on test at least 95 %; see: augcompress report runs/a`: of
+    several promises the first two by name."""
+    more = f" and {len(missed) - 2} more" if len(missed) > 2 else ""
+    return f"{what}: {', '.join(missed[:2])}{more}; see: augcompress report {run}"

@@ -172,4 +172,6 @@ def _check_statistics(reading: Reading, where: str) -> None:
                 " channels; give one value per channel"
             )
     if reading.scale <= 0 or any(value <= 0 for value in reading.std):
-        raise AugcompressError(f"{where}: foreign.scale and foreign.std must be positive")
+        raise AugcompressError(
+            f"{where}: foreign.scale and foreign.std must be positive; give numbers above 0"
+        )

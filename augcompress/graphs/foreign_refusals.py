@@ -47,12 +47,12 @@ def require_numbers(graph: ModelProto, rows: np.ndarray, where: str) -> None:
         return
     spoilt = [one.name for one in stored_tensors(graph) if _holds_nan(one)]
     why = (
-        f"its weights {', '.join(spoilt[:3])} hold NaN; give the file of a training that went well"
+        f", as its weights {', '.join(spoilt[:3])} hold NaN; give that of a training that went well"
         if spoilt
-        else "check mean, std and scale under foreign, and the file with ONNX Runtime"
+        else "; check mean, std and scale under foreign, and the file with ONNX Runtime"
     )
     raise AugcompressError(
-        f"{where}: gives NaN or infinite scores for {bad} of {len(rows)} images: {why}"
+        f"{where}: gives NaN or infinite scores for {bad} of {len(rows)} images{why}"
     )
 
 

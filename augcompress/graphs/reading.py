@@ -9,7 +9,7 @@ import onnx
 from google.protobuf.message import Message
 from onnx import TensorProto
 
-from augcompress.errors import AugcompressError
+from augcompress.errors import AugcompressError, first_line
 from augcompress.inference import parse_labels
 from augcompress.storage import digest_file
 from augcompress.untrusted import require_regular
@@ -25,7 +25,7 @@ def read_graph(path: Path) -> onnx.ModelProto:
         onnx.checker.check_model(graph)
     except Exception as error:  # whatever protobuf and the checker raise on bytes from anywhere
         raise AugcompressError(
-            f"{path}: is no ONNX file that can be read: {str(error)[:500]}"
+            f"{path}: is no ONNX file that can be read ({first_line(error)[:80]}); export it again"
         ) from error
     return graph
 

@@ -154,7 +154,8 @@ def load_image(
             ImageOps.exif_transpose(image, in_place=True)
             pixels = np.asarray(_fit(_in_mode(image, resizing["mode"]), resizing))
     except UNREADABLE as error:
-        reason = (getattr(error, "strerror", None) or str(error)).replace("\n", " ")
+        told = str(error).replace("\n", " ").replace(f" {name!r}", "")
+        reason = getattr(error, "strerror", None) or told
         raise AugcompressError(f"{name}: not a readable image ({reason}); {advice}") from error
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 

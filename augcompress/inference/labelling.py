@@ -66,8 +66,10 @@ def open_shipped(model: Path) -> LoadedModel:
     try:
         return load_onnx(require_regular(model))
     except (AugcompressError, ValueError) as error:
-        reason = first_line(error.__cause__ or error)
-        raise AugcompressError(f"{model}: is no ONNX file that can be read: {reason}") from error
+        cure = (
+            "give one from export" if model.exists() else "there is nothing there; check the path"
+        )
+        raise AugcompressError(f"{model}: is no ONNX file that can be read; {cure}") from error
 
 
 def described(loaded: LoadedModel) -> tuple[list[str], dict[str, Any]]:

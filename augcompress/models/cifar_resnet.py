@@ -51,9 +51,9 @@ class CifarResNet(ModelSettings):
         if self.widths is None:
             return self
         if self.width != 1.0:
-            raise ValueError("give width or widths, not both")
+            raise ValueError("width and widths exclude each other; give one")
         if min(self.widths) < 1:
-            raise ValueError("widths must be at least 1")
+            raise ValueError("widths: 0 or less stands among them; give at least 1")
         if self.option == "A" and list(self.widths) != sorted(self.widths):
             raise ValueError("option A only adds channels; let widths grow, or take option B")
         return self

@@ -207,7 +207,10 @@ class HuggingFaceModel(ModelSettings):
         try:
             found = digest(Path(self.path))
         except (OSError, ValueError) as error:
-            raise AugcompressError(f"{self._where}: {error}") from error
+            reason = getattr(error, "strerror", None) or str(error)
+            raise AugcompressError(
+                f"{self._where}: {self.path}: {reason}; check the path"
+            ) from error
         if found != self.weights_sha256:
             raise AugcompressError(
                 f"{self._where}: the weights are others than weights_sha256 says; correct it, or"
@@ -268,7 +271,7 @@ def _check_all_loaded(
     wrong = sorted(fresh - head)
     if wrong:
         raise AugcompressError(
-            f"{where}: the weights do not fit the network: {', '.join(wrong[:3])}; give the config"
+            f"{where}: the weights do not fit the network: {wrong[0]}; give the config"
             " that they were trained with"
         )
 

@@ -117,8 +117,8 @@ def load_weights(
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise AugcompressError(
-            f"{where}: the weights do not fit the network: {', '.join(wrong[:3])}{more};"
-            " choose the model that they were trained with"
+            f"{where}: the weights do not fit the network: {len(wrong)} tensors of {len(wanted)};"
+            f" choose the model that they were trained with: {', '.join(wrong[:3])}{more}"
         )
     _require_numbers(target, state, where)
     # Torchvision's MNASNet loads nothing without the version that its own state dict carries.

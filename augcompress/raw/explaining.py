@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import re
+import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
-from augcompress.raw.meant import meant_by, nearest
-from augcompress.raw.standing import Place, kind_of_model, models_at, value_at
-
-_WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "string": "text",
-    "list": "a list",
-    "tuple": "a list",
-    "dict": "a mapping",
-    "model": "a mapping",
-    "none": "null",
-}
-"""What Pydantic's kinds of values are called, by the first word of its error types."""
+from augcompress.raw.meant import meant_by
+from augcompress.raw.standing import Place, chosen_model, kind_of_model, models_at, value_at
+from augcompress.wording import MOST_LISTED, alike, as_given, nearest, wanted, wrong_value
 
 
 def problem_lines(problems: Sequence[Any], raw: dict[str, Any], root: type[BaseModel]) -> list[str]:
@@ -56,17 +45,47 @@ def _line(place: Place, problems: list[Any], raw: dict[str, Any], root: type[Bas
     if kind == "extra_forbidden":
         return f"{where}: unknown key{meant_by(place, given, raw, root)}"
     if kind == "missing":
-        return f"{where}: is missing; add it"
+        return f"{where}: is missing; {_added(place, raw, root)}"
     if kind == "value_error":
-        return f"{where}: {context['error']}" if place else str(context["error"])
+        return (
+            _joined(where, str(context["error"]), models_at(place, raw, root))
+            if place
+            else str(context["error"])
+        )
     told = _of_another_kind(first, models_at(place, raw, root), given)
     if told is not None:
         return f"{where}{told}"
-    allowed = list(dict.fromkeys(map(_allowed, problems)))
+    allowed = list(dict.fromkeys(map(wanted, problems)))
     if len(allowed) > 1:
-        return f"{where}: should be {' or '.join(allowed)}; it is {_shown(given)}"
-    said = first["msg"].replace("valid tuple", "valid list")
-    return f"{where}: {said[0].lower()}{said[1:]}; it is {_shown(first['input'])}"
+        return f"{where}: {as_given(given)} does not fit; give {' or '.join(allowed)}"
+    return f"{where}: {wrong_value(first, _unit(place, raw))}"
+
+
+def _joined(where: str, told: str, models: Sequence[type[BaseModel]]) -> str:
+    """`training.accumulation: …` of what `training` says of its own field."""
+    fields = {name for model in models for name in model.model_fields}
+    own = re.match(r"(\w+)[.\w]*: ", told)
+    return f"{where}.{told}" if own is not None and own[1] in fields else f"{where}: {told}"
+
+
+def _unit(place: Place, raw: dict[str, Any]) -> str:
+    """What a number is wanted in, by the end of a field's name or of a limit's measure."""
+    beside = value_at(place[:-1], raw)
+    measure = beside.get("measure") if isinstance(beside, dict) else None
+    ending = str(measure or place[-1]).rpartition("_")[2]
+    return ending if ending in ("bytes", "mb", "ms", "seconds") else ""
+
+
+def _added(place: Place, raw: dict[str, Any], root: type[BaseModel]) -> str:
+    """What to do about a field that is missing: `add version: 1`."""
+    owner = chosen_model(models_at(place[:-1], raw, root), value_at(place[:-1], raw))
+    name = str(place[-1])
+    field = owner.model_fields.get(name) if owner is not None else None
+    choices = typing.get_args(field.annotation) if field is not None else ()
+    kinds = [kind for kind in map(kind_of_model, models_at(place, raw, root)) if kind is not None]
+    if len(choices) == 1 and isinstance(choices[0], str | int):
+        return f"add {name}: {choices[0]}"
+    return f"add {name}: {{kind: ...}} of {', '.join(kinds)}" if kinds else "add it"
 
 
 def _of_another_kind(problem: Any, models: Sequence[type[BaseModel]], given: Any) -> str | None:
@@ -76,30 +95,59 @@ def _of_another_kind(problem: Any, models: Sequence[type[BaseModel]], given: Any
     kinds = [kind for kind in map(kind_of_model, models) if kind is not None]
     told = given.get("kind") if isinstance(given, dict) else None
     if kinds and told is not None and told not in kinds:
-        return f".kind: unknown {repr(told)[:60]}{nearest(str(told), kinds, listed=True)}"
+        meant = _called(str(told), models)
+        cure = f"; did you mean {meant}?" if meant else _nearest_kind(str(told), models, kinds)
+        return f".kind: unknown {repr(told)[:60]}{cure}"
+    if kinds and isinstance(given, dict):
+        fitting = [
+            k for m, k in zip(models, kinds, strict=True) if given.keys() <= m.model_fields.keys()
+        ]
+        return f": has no kind; add kind: {' or '.join((fitting or kinds)[:MOST_LISTED])}"
     if kinds:
-        return f": needs a kind: {{kind: ...}} of {', '.join(kinds)}; it is {_shown(given)}"
+        meant = _called(str(given), models) or " or ".join(
+            f"{{kind: {kind}}}" for kind in alike(str(given), kinds)
+        )
+        cure = meant or _any_of(kinds, models)
+        return f": {as_given(given)} is no mapping with a kind; write {cure}"
     if models:
         fields = ", ".join(models[0].model_fields)
-        return f": should be a mapping {{field: value}} of {fields}; it is {_shown(given)}"
+        return f": {as_given(given)} is no mapping; write {{field: value}} of {fields}"
     return None
 
 
-def _allowed(problem: Any) -> str:
-    """What one member of a union would take."""
-    kind, context = problem["type"], problem.get("ctx", {})
-    if kind == "literal_error":
-        return str(context["expected"])
-    if kind == "value_error":
-        return str(context["error"])
-    word = _WORDS.get(kind.partition("_")[0])
-    if word is not None and kind.endswith(("_type", "_parsing", "_from_float", "_required")):
-        return word
-    return problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+def _any_of(kinds: Sequence[str], models: Sequence[type[BaseModel]]) -> str:
+    listed = len(kinds) <= MOST_LISTED
+    told = f"of {', '.join(kinds)}" if listed else f"as in: {_explained(models)}"
+    return f"{{kind: ...}} {told}"
 
 
-def _shown(value: Any) -> str:
-    return json.dumps(value, default=str)[:60]
+def _nearest_kind(told: str, models: Sequence[type[BaseModel]], kinds: Sequence[str]) -> str:
+    """`; did you mean …?`, or where all kinds are told of."""
+    if len(kinds) > MOST_LISTED and not alike(told, kinds):
+        return f"; see: {_explained(models)}"
+    return nearest(told, kinds, listed=True)
+
+
+def _explained(models: Sequence[type[BaseModel]]) -> str:
+    return f"augcompress explain {models[0].__module__.split('.')[1]}"
+
+
+def _called(name: str, models: Sequence[type[BaseModel]]) -> str:
+    """How a network is written whose name is known to one of the kinds that have names; empty where
+    it is known to none."""
+
+    def takes(model: type[BaseModel], name: str) -> bool:
+        try:
+            model.model_validate({"kind": kind_of_model(model), "name": name})
+        except ValueError:
+            return False
+        return True
+
+    named = (model for model in models if "name" in model.model_fields)
+    knowing = (
+        kind_of_model(one) for one in named if takes(one, name) and not takes(one, f"{name}?")
+    )
+    return next((f"{{kind: {kind}, name: {name}}}" for kind in knowing), "")
 
 
 def _untagged(loc: Place, raw: Any, missing: bool) -> Iterator[Any]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from augcompress.errors import AugcompressError, UsageError
-from augcompress.raw.meant import nearest
 from augcompress.raw.overriding import override_value
 from augcompress.untrusted import load_json, load_yaml
+from augcompress.wording import alike
 
 RECIPES = ("recipes", "../recipes")  # inside the wheel, and beside the package in a checkout
 
@@ -26,10 +26,11 @@ def find_recipe(name: str) -> Path:
     for candidate in (name, f"{name}.yaml"):
         if candidate in shipped:
             return shipped[candidate]
-    raise UsageError(
-        f"--recipe {name}: no such file, and no shipped recipe has that name"
-        f"{nearest(name, shipped) or '; see: augcompress recipes'}"
-    )
+    if Path(name).exists():
+        raise UsageError(f"{name}: is no file; give a recipe's")
+    near = [f"{stem}.yaml" for stem in alike(Path(name).stem, (Path(one).stem for one in shipped))]
+    cure = f"did you mean {near[0]}?" if near else "see: augcompress recipes"
+    raise UsageError(f"{name}: no such file, and no shipped recipe has that name; {cure}")
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -54,8 +55,10 @@ def read_raw(recipe: str | Path, overrides: Iterable[str] = ()) -> tuple[dict[st
     path = find_recipe(str(recipe))
     try:
         raw, text = load_yaml(path)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}; mend the recipe") from error
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; make it readable") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: holds no sections; start from: augcompress init")
     for override in overrides:

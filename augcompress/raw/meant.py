@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
 
-from augcompress.raw.standing import Place, chosen_model, default_list, models_at, value_at
+from augcompress.raw.standing import (
+    Place,
+    chosen_model,
+    default_list,
+    kind_of_model,
+    models_at,
+    value_at,
+)
+from augcompress.wording import MOST_LISTED, are_alike, nearest
 
 _ELSEWHERE = {
     "root": "path dir folder directory data_dir data_path dataset images",
@@ -56,7 +63,11 @@ def meant_by(place: Place, given: Any, raw: dict[str, Any], root: type[BaseModel
         found = list(_with_key(word, owner, place[:-1], raw, root))
         if found:
             return _told(found, given, pasted=word == name or word not in _NEAR)
-    if not difflib.get_close_matches(name, owner.model_fields, 1, 0.75):
+    if not are_alike(name, owner.model_fields):
+        others = models_at(place[:-1], raw, root)
+        if having := [str(kind_of_model(one)) for one in others if name in one.model_fields]:
+            told = ", ".join(having[:MOST_LISTED])
+            return f" of kind {kind_of_model(owner)}; kinds that have it: {told}"
         found = list(_with_key(name, root, (), raw, root))
         if found:
             return _told(found[:1] if len(found[0]) == 1 else found, given)
@@ -116,13 +127,3 @@ def _inside(
 
 def _at(listed: list[Any], number: Any) -> Any:
     return listed[number] if isinstance(number, int) and number < len(listed) else None
-
-
-def nearest(name: str, known: Iterable[str], *, listed: bool = False) -> str:
-    """`; did you mean …?`, or what is known; both, where it shall be `listed`."""
-    known = list(known)
-    close = difflib.get_close_matches(name[:100], known, 1, 0.5)
-    told = f"; did you mean {close[0]}?" if close else ""
-    if known and (listed or not close):
-        told += f" known: {', '.join(known)}" if close else f"; known: {', '.join(known)}"
-    return told

@@ -8,6 +8,7 @@ from typing import Any
 from augcompress.component import PlacedText
 from augcompress.errors import UsageError
 from augcompress.untrusted import plain_yaml
+from augcompress.wording import as_given
 
 
 def override_value(raw: dict[str, Any], override: str) -> None:
@@ -18,11 +19,11 @@ def override_value(raw: dict[str, Any], override: str) -> None:
     """
     path, equals, text = override.partition("=")
     if not equals or not path:
-        raise UsageError(f"--set {override}: write section.field=value")
+        raise UsageError(f"--set {override[:60]}: sets nothing; write section.field=value")
     try:
         value = plain_yaml(text)
     except ValueError as error:
-        raise UsageError(f"--set {path}: the value is not YAML: {text[:200]}: {error}") from error
+        raise UsageError(f"--set {path}: {as_given(str(text))} cannot be read: {error}") from error
     set_value(raw, path, placed(value, os.getcwd()))
 
 
@@ -38,16 +39,24 @@ def set_value(raw: dict[str, Any], path: str, value: Any, by: str = "--set") -> 
         key: Any = part
         if isinstance(place, list):
             if not part.isdecimal() or len(part) > 9 or int(part) >= len(place):
-                raise UsageError(f"{by} {where}: the list has {len(place)} items, from 0")
+                raise UsageError(f"{by} {where}: {no_item(len(place))}")
             key = int(part)
         elif not isinstance(place, dict):
-            raise UsageError(f"{by} {where}: {'.'.join(parts[:depth])} is a plain value")
+            outer = ".".join(parts[:depth])
+            told = f"{outer} is {as_given(place)}, with nothing inside; set {outer}"
+            raise UsageError(f"{by} {where}: {told}")
         if depth == len(parts) - 1:
             place[key] = value
         else:
             if isinstance(place, dict) and place.get(key) is None:
                 place[key] = {}  # a section, or items of the usual list: see `with_usual_lists`
             place = place[key]
+
+
+def no_item(count: int) -> str:
+    """What is wrong with a place that a list does not have."""
+    told = f"its {count} items are 0 to {count - 1}" if count > 1 else "its one item is 0"
+    return f"the list has no such item; {told if count else 'it is empty'}"
 
 
 def placed(value: Any, folder: str) -> Any:

@@ -10,6 +10,7 @@ from augcompress.component import Section
 from augcompress.errors import UsageError
 from augcompress.evidence import Limit, unknown_measure
 from augcompress.raw.explaining import problem_lines
+from augcompress.raw.overriding import no_item
 from augcompress.raw.standing import default_component, default_list
 from augcompress.untrusted import check_depth
 
@@ -36,7 +37,8 @@ def validated(model: type[Settings], raw: dict[str, Any], base: str | None = Non
         more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
         raise UsageError(" | ".join(lines[:3]) + more) from error
     except ValueError as error:
-        raise UsageError(f"recipe: {error}; mend it") from error
+        cure = "" if "; " in str(error) else "; mend it"
+        raise UsageError(f"recipe: {error}{cure}") from error
 
 
 def with_usual_lists(raw: dict[str, Any], model: type[Section]) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def with_usual_lists(raw: dict[str, Any], model: type[Section]) -> dict[str, Any
         for key, one in value.items():
             if len(str(key)) > 9 or int(key) >= len(usual):
                 where = ".".join(map(str, (*place, key)))
-                raise UsageError(f"{where}: the list has {len(usual)} items, from 0")
+                raise UsageError(f"{where}: {no_item(len(usual))}")
             usual[int(key)] = _merged(usual[int(key)], one)
         return usual
 

@@ -150,7 +150,9 @@ class Sources:
             )
         record = entry.record()
         if record.artifact is None:
-            raise AugcompressError(f"{self.target}: cannot start from {name}, which leaves no file")
+            raise AugcompressError(
+                f"{self.target}: cannot start from {name}, which leaves no file; name another stage"
+            )
         return Input(entry.path / record.artifact, record.artifact_digest, name)
 
     def source(self, name: StageName) -> Input:
@@ -183,7 +185,9 @@ class Sources:
         if self.stages[given].makes is None:
             raise UsageError(f"--from {given}: leaves no network or graph; name another stage")
         if given not in self.before(name):
-            raise UsageError(f"--from {given}: does not come before {name} in the pipeline")
+            raise UsageError(
+                f"--from {given}: does not come before {name} in the pipeline; name one that does"
+            )
 
     def before(self, name: StageName) -> tuple[StageName, ...]:
         """The pipeline's stages ahead of this one."""

@@ -94,12 +94,14 @@ class Template:
         until, stage = self.section.until, self.section.stage
         if until is not None and until not in stages:
             raise UsageError(
-                f"search.until: {until} is not in the pipeline of {where}: {', '.join(stages)}"
+                f"search.until: {until} is not in the pipeline of {where}; it has"
+                f" {', '.join(stages)}"
             )
         run = stages[: stages.index(final_stage(self.section, stages)) + 1]
         if stage is not None and stage not in (*run, "evaluate"):
             raise UsageError(
-                f"search.stage: {stage} is not among the stages run of {where}: {', '.join(run)}"
+                f"search.stage: {stage} is not among the stages run of {where}; these are"
+                f" {', '.join(run)}"
             )
         check_measure(self.section, spec)
 

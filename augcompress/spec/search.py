@@ -93,7 +93,9 @@ class GridSearch(Section):
                 what = "level" if name in levels else "factor"
                 raise ValueError(f"control.{name}: no such {what}; choose among: {known}")
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError("seeds: give different numbers, 0 or more")
+            raise ValueError(
+                "seeds: one stands twice or is negative; give different numbers, 0 or more"
+            )
         return self
 
     @model_validator(mode="after")
@@ -105,7 +107,9 @@ class GridSearch(Section):
                 if path.partition(".")[0] in OWN or path in OWN:
                     raise ValueError(f"vary.{factor.name}: {path} is {OWN_ADVICE}")
                 if path in owners:
-                    raise ValueError(f"vary: {owners[path]} and {factor.name} both set {path}")
+                    raise ValueError(
+                        f"vary: {owners[path]} and {factor.name} both set {path}; leave one out"
+                    )
                 owners[path] = factor.name
         return self
 
@@ -136,7 +140,7 @@ def _factor(name: str, levels: Any) -> dict[str, Any]:
     if isinstance(levels, list):
         valued = [{"label": _label(value), "overrides": {name: value}} for value in levels]
         return {"name": name, "levels": valued}
-    raise ValueError(f"vary.{name}: give a list of values, or levels by name")
+    raise ValueError(f"vary.{name}: has no values to try; give a list of values, or levels by name")
 
 
 def _label(value: Any) -> str:

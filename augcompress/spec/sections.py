@@ -196,7 +196,7 @@ class TrainTeacherSection(Section):
     """Start from these weights (.safetensors, .pt, .pth, .th; read without running code)."""
     training: Training | None = Training()
     """How to train; None (`training: null`) takes `weights` as they are."""
-    objectives: tuple[Objective, ...] = (Labels(),)
+    objectives: tuple[Objective, ...] = Field((Labels(),), min_length=1)
     """Losses, summed by weight."""
     augment: tuple[AnyAugmentation, ...] | None = None
     """Augmentations of this stage; None takes `augment.pipeline`."""
@@ -242,7 +242,9 @@ class DistillSection(Section):
     """Architecture; None goes on with the network of the stage before (a pruned one, say)."""
     weights: FilePath | None = None
     """Start the student from these weights."""
-    objectives: tuple[Objective, ...] = (SoftTargets(weight=0.9), Labels(weight=0.1))
+    objectives: tuple[Objective, ...] = Field(
+        (SoftTargets(weight=0.9), Labels(weight=0.1)), min_length=1
+    )
     """Losses, summed by weight."""
     teachers: tuple[TeacherSource, ...] | None = Field(None, min_length=1)
     """Networks and graphs to learn from, each with an input size and normalisation of its own.
@@ -299,7 +301,7 @@ class CompressionSection(Section):
 
     steps: tuple[Compression, ...] = Field(min_length=1)
     """Compressions, in order: first those of the network, then those of its graph."""
-    objectives: tuple[Objective, ...] = (Labels(),)
+    objectives: tuple[Objective, ...] = Field((Labels(),), min_length=1)
     """Losses of the training."""
     teacher: Literal["train_teacher", "original"] = "train_teacher"
     """Whom objectives with a teacher follow: the recipe's, or the network that the stage began

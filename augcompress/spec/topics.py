@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from augcompress.augmentations import FAMILIES
 from augcompress.errors import UsageError
-from augcompress.raw import nearest
 from augcompress.spec.reference import (
     FEW,
     TOPICS,
@@ -29,6 +28,7 @@ from augcompress.spec.reference import (
     topic_of,
 )
 from augcompress.spec.tree import Spec
+from augcompress.wording import nearest
 
 FIELDS = ("field", "type and default", "meaning")
 MOST = 4

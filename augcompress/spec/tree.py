@@ -37,7 +37,7 @@ class Spec(Section):
     """Names the run directory."""
     seed: int = Field(0, ge=0)
     """Seed of splits, initial weights, order and augmentation."""
-    pipeline: tuple[StageName, ...] | None = None
+    pipeline: tuple[StageName, ...] | None = Field(None, min_length=1)
     """Order of the stages, each at most once; None takes the sections that are there, in order."""
     data: Dataset
     """Images and labels."""

@@ -20,6 +20,7 @@ from augcompress.stages import (
     train_teacher,
 )
 from augcompress.stages.augment import preview
+from augcompress.wording import nearest
 
 STAGES: dict[str, Stage] = {
     stage.STAGE.name: stage.STAGE
@@ -34,7 +35,9 @@ def run(context: Context, until: StageName | None = None) -> RunResult:
     """
     stages = context.spec.stages()
     if until is not None and until not in stages:
-        raise UsageError(f"--until {until}: is not in this recipe's pipeline: {', '.join(stages)}")
+        raise UsageError(
+            f"--until {until}: is no stage of the recipe{nearest(until, stages, listed=True)}"
+        )
     wanted = stages if until is None else stages[: stages.index(until) + 1]
     runner = Runner(context, STAGES, first_with_source(stages))
     check_source_is_used(runner)

@@ -87,9 +87,9 @@ def _mapped(entry: StoreEntry) -> np.ndarray | None:
 
 def _check(made: np.ndarray, folder: Path, same: bool) -> None:
     if not same:
-        raise AugcompressError("files have changed while they were read")
+        raise AugcompressError("files have changed while they were read; start again")
     if made.nbytes > FREE_SHARE * shutil.disk_usage(folder).free:
-        raise AugcompressError("disk nearly full")
+        raise AugcompressError("disk nearly full; free some space")
 
 
 def _write(path: Path, array: np.ndarray) -> None:

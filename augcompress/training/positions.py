@@ -12,7 +12,7 @@ def _position(value: Any) -> Any:
         return value
     raise ValueError(
         f"{value!r} is neither a number of epochs (an integer) nor a share of the training (a"
-        " decimal number from 0 to below 1)"
+        " decimal number from 0 to below 1); give one of them"
     )
 
 

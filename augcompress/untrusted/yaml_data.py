@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from augcompress.errors import first_line
 from augcompress.untrusted.json_data import MAX_DEPTH, read_bytes
 
 MAX_TEXT = 256 * 2**10
@@ -19,6 +20,15 @@ MAX_VALUES = 20_000
 _KINDS = ("str", "int", "float", "bool", "null", "map", "seq")
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in _KINDS}
 _LARGEST = 2**63 - 1
+_CURES = {
+    "'\\t'": "indent with spaces, not with tabs",
+    "duplicate key": "leave one out",
+    "expected ':'": "write a space after each colon, and put other text in quotes",
+    "mapping values are not allowed": "indent it like its neighbours, or put the text in quotes",
+    "expected ',' or": "close what was opened with { or [",
+    "expected <block end>": "indent it like its neighbours",
+}
+"""By words of what ruamel.yaml finds."""
 
 
 def load_yaml(path: str | Path) -> tuple[Any, str]:
@@ -26,7 +36,10 @@ def load_yaml(path: str | Path) -> tuple[Any, str]:
 
     Raises OSError or ValueError when it cannot be read.
     """
-    text = read_bytes(path, MAX_TEXT + 1).decode("utf-8-sig")
+    try:
+        text = read_bytes(path, MAX_TEXT + 1).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("is no text; give a file in YAML, saved as UTF-8") from None
     return plain_yaml(text), text
 
 
@@ -39,22 +52,28 @@ def plain_yaml(text: str) -> Any:
     from ruamel.yaml.error import MarkedYAMLError
 
     if len(text) > MAX_TEXT:
-        raise ValueError(f"is longer than {MAX_TEXT >> 10} KiB")
+        raise ValueError(f"is longer than {MAX_TEXT >> 10} KiB; shorten it")
     try:
         _check_size(text)
         value = YAML(typ="safe", pure=True).load(io.StringIO(text))
     except MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}" if error.problem_mark else "it"
-        raise ValueError(f"{line} is not YAML: {error.problem}") from error
+        raise ValueError(f"{line} is not YAML: {_said(str(error.problem))}") from error
     except _Refused as error:
         raise ValueError(str(error)) from None
     except Exception as error:  # whatever the library raises on text that means nothing to it
-        raise ValueError(f"is not YAML: {type(error).__name__}: {error}") from error
+        raise ValueError(f"is not YAML: {first_line(error)}; mend it") from error
     return _plain(value, ())
 
 
 class _Refused(Exception):
     pass
+
+
+def _said(problem: str) -> str:
+    """What the library says, shortened, and what to do about it."""
+    cure = next((cure for words, cure in _CURES.items() if words in problem), "mend it")
+    return f"{problem.partition(' with value ')[0]}; {cure}"
 
 
 def _check_size(text: str) -> None:
@@ -65,11 +84,16 @@ def _check_size(text: str) -> None:
     for event in YAML(typ="safe", pure=True).parse(io.StringIO(text)):
         if isinstance(event, events.AliasEvent):
             if event.anchor not in anchors:
-                raise _Refused(f"*{event.anchor} stands inside itself or before its &anchor")
+                raise _Refused(
+                    f"*{event.anchor} stands inside itself or before its &anchor; write it out"
+                )
             counted += anchors[event.anchor]
         elif isinstance(event, events.ScalarEvent | events.CollectionStartEvent):
             if event.tag not in (None, "!", *_TAGS):
-                raise _Refused(f"{event.tag} is no kind of value that a recipe has")
+                tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
+                raise _Refused(
+                    f"{tag} is no kind of value that a recipe has; write text or a number"
+                )
             counted += 1
         if isinstance(event, events.ScalarEvent) and event.anchor:
             anchors[event.anchor] = 1
@@ -80,9 +104,9 @@ def _check_size(text: str) -> None:
             anchor, start = starts.pop()
             anchors |= {anchor: counted - start} if anchor else {}
         if counted > MAX_VALUES:
-            raise _Refused(f"holds more than {MAX_VALUES} values")
+            raise _Refused(f"holds more than {MAX_VALUES} values; shorten it")
         if len(starts) > MAX_DEPTH:
-            raise _Refused(f"is deeper than {MAX_DEPTH} levels")
+            raise _Refused(f"is deeper than {MAX_DEPTH} levels; flatten it")
 
 
 def _plain(value: Any, where: tuple[Any, ...]) -> Any:

@@ -281,7 +281,7 @@ def test_a_missing_folder_is_an_error(tmp_path):
 
 
 def test_a_crop_larger_than_the_image_is_refused(tmp_path):
-    with pytest.raises(ValidationError, match="resize must be at least the size, 64"):
+    with pytest.raises(ValidationError, match="is less than the size; give at least 64"):
         settings(tmp_path, size=64, resize=32)
 
 

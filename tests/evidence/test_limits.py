@@ -91,10 +91,16 @@ def test_units_stand_behind_what_is_asked_but_for_ratios():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "exactly one of at_least, at_most"),
-        ({"at_least": 0, "at_most": 1}, "exactly one of at_least, at_most"),
-        ({"at_most_worse": 0.1}, "at_most_worse needs a baseline"),
-        ({"at_least": 0.5, "relative": True}, "relative belongs to"),
+        ({}, "has no goal; give exactly one of at_least, at_most"),
+        (
+            {"at_least": 0, "at_most": 1},
+            r"has 2 goals \(at_least, at_most\); give exactly one of at_least, at_most",
+        ),
+        (
+            {"at_most_worse": 0.1},
+            "at_most_worse has nothing to compare with; give baseline: teacher",
+        ),
+        ({"at_least": 0.5, "relative": True}, "relative has no meaning for at_least"),
         ({"baseline": "float", "times_better": 0}, "greater than 0"),
         ({"at_leest": 0.5}, "Extra inputs"),
     ],

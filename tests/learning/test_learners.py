@@ -273,11 +273,11 @@ def test_a_process_with_one_image_cannot_mix(tmp_path):
         (
             {"augment": {"sampling": {"resolution": [{"until": 0.5, "size": 0.5},
                                                      {"until": 0.3, "size": 0.7}]}}},
-            "augment.sampling: resolution: until 0.3 does not come after 0.5",
+            "augment.sampling.resolution: until 0.3 does not come after 0.5",
         ),
         (
             {"augment": {"sampling": {"resolution": [{"until": 0.5, "size": 2}]}}},
-            "size: input should be less than or equal to 1; it is 2",
+            "size: 2 is too large; give at most 1",
         ),
         (
             {"augment": {"sampling": {"class_balance": {"kind": "balance"}}}},

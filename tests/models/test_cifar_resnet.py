@@ -112,7 +112,7 @@ def test_widths_may_be_given():
         ({"depth": 18}, "not 6n \\+ 2; take 20"),
         ({"depth": 6}, "greater than or equal to 8"),
         ({"width": 0}, "greater than 0"),
-        ({"width": 0.5, "widths": (8, 16, 32)}, "not both"),
+        ({"width": 0.5, "widths": (8, 16, 32)}, "exclude each other"),
         ({"widths": (16, 8, 32)}, "option A only adds channels"),
         ({"widths": (0, 8, 32)}, "at least 1"),
         ({"stochastic_depth": 1.0}, "less than 1"),

@@ -266,7 +266,7 @@ def test_learning_rate_zero_is_refused(kind, lr):
 
 
 def test_recipe_is_told_of_learning_rate_zero():
-    message = r"^train_teacher\.training\.optimizer\.lr: input should be greater than 0; it is 0$"
+    message = r"^train_teacher\.training\.optimizer\.lr: 0 is too small; give more than 0$"
     with pytest.raises(UsageError, match=message):
         load("digits.yaml", ["train_teacher.training.optimizer={kind: lars, lr: 0}"])
 

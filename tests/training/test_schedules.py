@@ -326,7 +326,7 @@ def test_only_the_warmup_may_be_zero(kind, options):
         ),
         (
             ["epochs=10", "schedule={kind: one_cycle, warmup: 12}"],
-            r"^train_teacher\.training: .*warmup: 12 epochs are not less than the 10 epochs of",
+            r"^train_teacher\.training\.schedule\.warmup: 12 epochs are not less than the 10",
         ),
     ],
 )
