@@ -74,12 +74,12 @@ class Limit(Section):
         if (self.allow is not None) != (self.measure in TEXTS):
             goals = "needs" if self.measure in TEXTS else "is a number, and has no"
             raise ValueError(f"{self.measure} {goals} allow: [text, …]; give it the other goal")
-        if self.allow is None and not self.relative and self.unit() in ("%", "points"):
-            if self.wanted > 1:
-                raise ValueError(
-                    f"{given[0]}: {self.wanted:g} is more than 1 and {self.measure} a share; give"
-                    " it as a fraction, such as 0.9 for 90 %"
-                )
+        shares = self.allow is None and self.unit() in ("%", "points")
+        if shares and not self.relative and self.wanted > 1:
+            raise ValueError(
+                f"{given[0]}: {self.wanted:g} is more than 1 and {self.measure} a share; give it as"
+                " a fraction, such as 0.9 for 90 %"
+            )
         return self
 
     @property

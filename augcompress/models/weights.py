@@ -54,8 +54,8 @@ def _read_torch(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch raises on bytes from anywhere
         raise AugcompressError(
-            f"weights {path}: is no plain state dict (a pickled network, or a damaged file), and"
-            " nothing in it was run; save it with torch.save(network.state_dict(), path)"
+            f"weights {path}: is no plain state dict, and nothing in it was run; save it with"
+            " torch.save(network.state_dict(), path)"
         ) from error
 
 
