@@ -173,8 +173,10 @@ def test_files_that_prepare_images_themselves(mine):
     assert "uint8, one image of any size (height, width, 1)" in card
     assert "The file prepares an image itself" in card
     script = subprocess.run(
-        [sys.executable, folder / "predict.py", "photo.png"], capture_output=True, text=True
+        [sys.executable, folder / "predict.py", "photo.png", "--csv"],
+        capture_output=True,
+        text=True,
     )
-    assert script.stdout.split(",")[1] == re.search(r'"label": "(\d)"', said)[1]
+    assert script.stdout.splitlines()[-1].split(",")[1] == re.search(r'"label": "(\d)"', said)[1]
     done("evaluate", *whole, "--from", str(folder / "model.onnx"))
     done("check", str(RUN), *whole)
