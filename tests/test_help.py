@@ -91,7 +91,7 @@ def test_a_stage_takes_what_it_uses(name):
 )
 def test_what_a_command_does_not_use_it_does_not_take(place, command, option):
     answer = invoke(command, "-r", "digits.yaml", option, "2", chance=False)
-    wrong = f"error: augcompress {command}: No such option: {option}"
+    wrong = f"error: {command}: there is no option {option}"
     assert (answer.code, answer.out) == (2, "")
     assert answer.error.startswith(wrong)
     assert answer.error.endswith(f"; see: augcompress {command} --help")
