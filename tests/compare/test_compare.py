@@ -200,7 +200,7 @@ def test_what_cannot_be_paired(other, said):
 
 
 def test_one_model_is_not_compared():
-    with pytest.raises(AugcompressError, match="at least two"):
+    with pytest.raises(AugcompressError, match="one model alone; give two or more"):
         compare_models([BASE])
 
 

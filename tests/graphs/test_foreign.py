@@ -671,7 +671,7 @@ FAULTS = {
         ending(node("RandomNormalLike", "s0", "r", seed=1.0), node("Add", "s0 r", "y")),
         r"other scores for the same images each time \(RandomNormalLike\)",
     ),
-    "NaN weights": (with_weights(np.nan), r"for 9 of 9 images: its weights w hold NaN"),
+    "NaN weights": (with_weights(np.nan), r"for 9 of 9 images, as its weights w hold NaN"),
     "infinite weights": (with_weights(np.inf), r"NaN or infinite scores .* check mean, std"),
 }
 
