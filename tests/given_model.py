@@ -19,5 +19,5 @@ class Given:
     def build(self, facts: ModelFacts) -> nn.Module:
         return self.network(facts.classes)
 
-    def normalization(self) -> None:
+    def trained_with(self, weights: str | None = None) -> None:
         return None

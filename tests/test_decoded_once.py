@@ -50,7 +50,7 @@ def test_the_second_stage_decodes_nothing_and_all_is_as_without_a_store(decoded)
     second = done("distill", "-r", "tiny.yaml")
     assert decoded == []
     told = of_the_data(first.err)
-    assert told == of_the_data(second.err)
+    assert of_the_data(second.err) == told[:2]  # notes come once
     assert any("1 unreadable images skipped: light/broken.png" in line for line in told)
     assert any("1 images stand under two classes" in line for line in told)
     (stored,) = entries(STORE, "decoding")

@@ -219,9 +219,9 @@ def options(**given) -> Options:
         ({"devices": "3"}, "--devices 3: torch finds 2 CUDA devices here; give --devices 2, or"),
         ({"node_rank": 1}, "--node-rank: has no meaning for one machine; give --nodes too"),
         ({"rendezvous": "a:1"}, "--rendezvous: has no meaning for one machine"),
-        ({"nodes": 2}, "--nodes 2: give --node-rank 0 to 1 on each machine"),
-        ({"nodes": 2, "node_rank": 2}, "--nodes 2: give --node-rank 0 to 1 on each machine"),
-        ({"nodes": 2, "node_rank": 0}, "--nodes 2: give --rendezvous HOST:PORT of the first"),
+        ({"nodes": 2}, "--nodes 2: this machine's number is missing"),
+        ({"nodes": 2, "node_rank": 2}, "--nodes 2: this machine's number is missing"),
+        ({"nodes": 2, "node_rank": 0}, "--nodes 2: no meeting point; give --rendezvous"),
         ({"nodes": 2, "node_rank": 0, "rendezvous": "a:b"}, "--rendezvous a:b: b is no port"),
     ],
 )  # fmt: skip

@@ -219,11 +219,11 @@ STUDENT = {"student": CNN, "objectives": [{"kind": "labels"}]}
 WRONG = {
     "one image": (
         {"pretrain": {"training": {"batch_size": 1}}},
-        r"pretrain\.training\.batch_size: .*greater than or equal to 2",
+        r"pretrain\.training\.batch_size: 1 is too small; give at least 2",
     ),
     "one image a piece": (
         {"pretrain": {"training": {"batch_size": 32, "accumulation": 32}}},
-        r"pretrain: training\.accumulation: batches of 32 in 32 pieces leave an image no other",
+        r"pretrain\.training\.accumulation: batches of 32 in 32 pieces leave an image no other",
     ),
     "no teacher": (
         {"pipeline": None, "train_teacher": None},

@@ -35,7 +35,7 @@ def faults(keep: bool) -> int:
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
 def test_tensors_that_are_made_again_fault_no_pages_in():
     assert keep_freed_memory()
-    assert 5 * faults(True) < faults(False)
+    assert 5 * faults(True) <= faults(False)  # none at all where the system keeps it anyway
 
 
 @pytest.mark.parametrize("error", [OSError, AttributeError, TypeError])
