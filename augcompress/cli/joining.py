@@ -3,6 +3,7 @@ and end so that one of them says why."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -180,13 +181,18 @@ def lost_contact(error: BaseException) -> bool:
 
 
 def leave(code: int) -> None:
-    """End this process, whatever its exit code; one that fails waits for no other."""
-    if in_company():
-        if code != 0:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        from torch.distributed import destroy_process_group
+    """End this process, whatever its exit code; one that fails waits for no other.
 
-        destroy_process_group()
-    sys.exit(code)
+    Of several processes none takes the group apart: a thread of it that finds another gone would
+    abort the process whose work is done.
+    """
+    if not in_company():
+        sys.exit(code)
+    if code == 0:
+        from torch.distributed import barrier
+
+        with contextlib.suppress(RuntimeError):  # another has failed, and says so itself
+            barrier()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
