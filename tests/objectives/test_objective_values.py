@@ -253,9 +253,9 @@ def test_correlation_of_a_single_image_is_finite():
     assert torch.isfinite(loss)
 
 
-def hint(student, teacher):
-    facts = ObjectiveFacts(2, 3, {"a": student.shape[1:]}, ({"b": teacher.shape[1:]},))
-    seen = View(
+def maps(student, teacher) -> View:
+    """A batch of which layer `a` of the student and layer `b` of the teacher are seen."""
+    return View(
         student_logits=torch.zeros(len(student), 3),
         teacher_logits=[],
         targets=None,
@@ -263,7 +263,11 @@ def hint(student, teacher):
         student_features={"a": student},
         teacher_features=[{"b": teacher}],
     )
-    return Hint(student_layer="a", teacher_layer="b").build(facts), seen
+
+
+def hint(student, teacher):
+    facts = ObjectiveFacts(2, 3, {"a": student.shape[1:]}, ({"b": teacher.shape[1:]},))
+    return Hint(student_layer="a", teacher_layer="b").build(facts), maps(student, teacher)
 
 
 def test_hint():
@@ -306,15 +310,7 @@ LAYERS = {"student_layers": ("a",), "teacher_layers": ("b",)}
 
 
 def loss_of_maps(objective, student, teacher):
-    seen = View(
-        student_logits=torch.zeros(len(student), 3),
-        teacher_logits=[],
-        targets=None,
-        index=torch.arange(len(student)),
-        student_features={"a": student},
-        teacher_features=[{"b": teacher}],
-    )
-    return objective.build(FACTS)(seen)
+    return objective.build(FACTS)(maps(student, teacher))
 
 
 def test_attention():
